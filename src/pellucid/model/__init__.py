@@ -1,0 +1,40 @@
+"""The nouns. Frozen values that every room speaks in; nothing of ours is imported from here but its own files."""
+
+from pellucid.model.file import OpenFile
+from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
+from pellucid.model.gap import Gap
+from pellucid.model.process import Identity, Limit, Process, Variable
+from pellucid.model.snapshot import Cost, Peer, Snapshot
+from pellucid.model.socket import Socket, Tcp, Timer
+from pellucid.model.thread import Call, Frame, Stack, Task, Thread
+from pellucid.model.wait import Holder, Wait, WaitKind, Watched
+
+__all__ = [
+    "CONFIDENCES",
+    "SEVERITIES",
+    "Call",
+    "Confidence",
+    "Cost",
+    "Finding",
+    "Frame",
+    "Gap",
+    "Holder",
+    "Identity",
+    "Limit",
+    "OpenFile",
+    "Peer",
+    "Process",
+    "Ref",
+    "Severity",
+    "Snapshot",
+    "Socket",
+    "Stack",
+    "Task",
+    "Tcp",
+    "Thread",
+    "Timer",
+    "Variable",
+    "Wait",
+    "WaitKind",
+    "Watched",
+]

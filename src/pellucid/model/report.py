@@ -1,0 +1,76 @@
+"""The JSON documents: what each command prints with --json. Keys are kept; new ones may be added."""
+
+from msgspec import Struct
+
+from pellucid.model.file import OpenFile
+from pellucid.model.finding import Finding
+from pellucid.model.gap import Gap
+from pellucid.model.process import Identity, Process, Variable
+from pellucid.model.snapshot import Cost, Peer
+from pellucid.model.socket import Socket
+from pellucid.model.thread import Thread
+
+SCHEMA = 1
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What every document has. `process` is None only where no single process was looked at."""
+
+    schema: int = SCHEMA
+    process: Process | None
+    taken_at: float
+    gaps: tuple[Gap, ...]
+
+
+class StacksReport(Report, frozen=True, kw_only=True):
+    threads: tuple[Thread, ...]
+    cost: Cost
+
+
+class FilesReport(Report, frozen=True, kw_only=True):
+    files: tuple[OpenFile, ...]
+
+
+class SocketsReport(Report, frozen=True, kw_only=True):
+    sockets: tuple[Socket, ...]
+
+
+class InfoReport(Report, frozen=True, kw_only=True):
+    identity: Identity
+
+
+class EnvReport(Report, frozen=True, kw_only=True):
+    variables: tuple[Variable, ...]
+
+
+class Listed(Struct, frozen=True):
+    """One row of `ps`: the process, its state in words, CPU seconds and resident bytes."""
+
+    process: Process
+    state: str
+    cpu_s: float
+    rss_bytes: int
+
+
+class PsReport(Report, frozen=True, kw_only=True):
+    processes: tuple[Listed, ...]
+
+
+class WhyReport(Report, frozen=True, kw_only=True):
+    findings: tuple[Finding, ...]
+    threads: tuple[Thread, ...]
+    peers: tuple[Peer, ...]
+    cost: Cost
+
+
+class Check(Struct, frozen=True):
+    """One capability of this machine for this user: `ok`, and if not, which check says no and the remedy."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+class CheckReport(Report, frozen=True, kw_only=True):
+    checks: tuple[Check, ...]

@@ -1,0 +1,71 @@
+"""One process at one moment, looked at twice: what every rule takes, live, saved, or from another machine."""
+
+from msgspec import Struct
+
+from pellucid.model.file import OpenFile
+from pellucid.model.gap import Gap
+from pellucid.model.process import Process
+from pellucid.model.socket import Socket
+from pellucid.model.thread import Thread
+
+
+class Cost(Struct, frozen=True):
+    """What the look itself took: wall and CPU seconds, reads of foreign memory, stacks that never held still."""
+
+    wall_s: float
+    cpu_s: float
+    stacks: int = 0
+    retries: int = 0
+    moving: int = 0
+
+
+class Peer(Struct, frozen=True):
+    """Another process that the looked-at one waits for: the other end of a socket or pipe, a child.
+
+    `relation` says which; `fd` is the descriptor of the looked-at process that leads there.
+    """
+
+    process: Process
+    relation: str
+    fd: int | None
+    threads: tuple[Thread, ...]
+    gaps: tuple[Gap, ...]
+
+
+class Snapshot(Struct, frozen=True):
+    """`threads` are the second look, `earlier` the first, `span_s` apart (0 when there was only one look).
+
+    `sockets` and `files` are those that some thread waits on, unless the observation was asked for all of them.
+    """
+
+    process: Process
+    taken_at: float
+    span_s: float
+    threads: tuple[Thread, ...]
+    earlier: tuple[Thread, ...]
+    sockets: tuple[Socket, ...]
+    files: tuple[OpenFile, ...]
+    peers: tuple[Peer, ...]
+    gaps: tuple[Gap, ...]
+    cost: Cost
+    cpus: int = 1
+
+    def before(self, tid: int) -> Thread | None:
+        """The same thread at the first look, None if it was not there or there was none."""
+        return next((thread for thread in self.earlier if thread.tid == tid), None)
+
+    def steady(self, thread: Thread) -> bool:
+        """It did not wake between the two looks: the same call with the same arguments, and no context switch."""
+        first = self.before(thread.tid)
+        if first is None:
+            return False
+        one, two = first.task, thread.task
+        return (
+            one.call == two.call
+            and one.switches is not None
+            and one.switches == two.switches
+            and one.cpu_s == two.cpu_s
+        )
+
+    def peer(self, pid: int) -> Peer | None:
+        return next((peer for peer in self.peers if peer.process.pid == pid), None)

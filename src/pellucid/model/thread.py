@@ -1,0 +1,81 @@
+"""A thread, from two sides: what the kernel says of the task, and what the interpreter says of its stack."""
+
+from msgspec import Struct
+
+from pellucid.model.wait import Wait
+
+
+class Frame(Struct, frozen=True):
+    """One Python (or Java) call. `line` is None where the instruction has none."""
+
+    function: str
+    qualname: str
+    file: str
+    line: int | None
+
+    def __str__(self) -> str:
+        return f"{self.function} ({self.file.rpartition('/')[2]}:{self.line or '?'})"
+
+
+class Call(Struct, frozen=True):
+    """The system call that a task sits in, as in /proc/PID/task/TID/syscall (proc_pid_syscall(5)).
+
+    `number` is None when the task runs in user space, -1 when it is blocked outside a system call (a page fault).
+    """
+
+    name: str
+    number: int | None
+    arguments: tuple[int, ...] = ()
+    stack_pointer: int = 0
+    instruction: int = 0
+
+
+class Task(Struct, frozen=True):
+    """One kernel task of a process at one moment. None is "could not be read".
+
+    `asleep_s`: seconds since it last left a CPU, from se.exec_start of /proc/PID/task/TID/sched (kernel/sched/debug.c),
+    None while it runs. `cpu_s` has nanosecond resolution where schedstat can be read, else clock ticks.
+    """
+
+    tid: int
+    name: str
+    state: str
+    call: Call | None
+    wchan: str | None
+    cpu_s: float
+    switches: int | None
+    """Voluntary context switches: the same number at two looks means that it never woke between them."""
+    asleep_s: float | None = None
+
+
+class Stack(Struct, frozen=True):
+    """What the runtime says of one of its threads. `frames` are innermost first.
+
+    `moving`: the two copies never agreed within the bound; `frames` then holds only the outer part that did.
+    """
+
+    tid: int
+    ident: int
+    name: str
+    frames: tuple[Frame, ...]
+    interpreter: int = 0
+    moving: bool = False
+    holds_gil: bool | None = None
+    wants_gil: bool | None = None
+
+
+class Thread(Struct, frozen=True):
+    """A task joined with its stack, and what it waits for. `frames` is empty for a thread that runs no Python."""
+
+    tid: int
+    name: str
+    state: str
+    frames: tuple[Frame, ...]
+    wait: Wait | None
+    task: Task
+    moving: bool = False
+    holds_gil: bool | None = None
+    wants_gil: bool | None = None
+    interpreter: int = 0
+    python: bool = False
+    """The runtime knows this thread (also when its stack was empty or moving)."""
