@@ -1,0 +1,76 @@
+"""What is mapped where in a process: /proc/PID/maps (proc_pid_maps(5)), one `Mapping` a line."""
+
+import os
+
+from msgspec import Struct
+
+MAX_BYTES = 1 << 26  # a process with more than some 600,000 mappings: vm.max_map_count is 65,530 unless raised
+
+
+class Mapping(Struct, frozen=True):
+    """Addresses `start` to `end` (exclusive). `permissions` as in `r-xp`; `device` is major:minor in decimal.
+
+    `path` is "" for anonymous memory, `[heap]`, `[stack]`, `[vdso]`, ..., else the file as named in the process's own root.
+    """
+
+    start: int
+    end: int
+    permissions: str
+    offset: int
+    device: str
+    inode: int
+    path: str
+    deleted: bool
+
+    @property
+    def of_file(self) -> bool:
+        return self.inode != 0
+
+
+def read(pid: int, command: str = "why") -> tuple[Mapping, ...]:
+    """All mappings, lowest address first. Raises NoSuchProcess or NotPermitted."""
+    try:
+        text = _whole(f"/proc/{pid}/maps")
+    except OSError as error:
+        from pellucid.kernel import access  # its checks are needed only when the kernel refused
+
+        raise access.refused(pid, f"read the mappings of pid {pid} (/proc/{pid}/maps)", error, command) from error
+    return tuple(_mapping(line) for line in text.split("\n") if line)
+
+
+def _whole(path: str) -> str:
+    """The file in large reads: between two of them the process may map or unmap, within one it is consistent by line."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts: list[bytes] = []
+        total = 0
+        while total < MAX_BYTES and (part := os.read(fd, 1 << 20)):
+            parts.append(part)
+            total += len(part)
+        whole, _, _ = b"".join(parts).rpartition(b"\n")
+        return whole.decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+
+
+def _mapping(line: str) -> Mapping:
+    fields = line.split(None, 5)
+    start, _, end = fields[0].partition("-")
+    major, _, minor = fields[3].partition(":")
+    path = fields[5] if len(fields) > 5 else ""
+    deleted = path.endswith(" (deleted)")
+    return Mapping(
+        int(start, 16),
+        int(end, 16),
+        fields[1],
+        int(fields[2], 16),
+        f"{int(major, 16)}:{int(minor, 16)}",
+        int(fields[4]),
+        _unescaped(path.removesuffix(" (deleted)")),
+        deleted,
+    )
+
+
+def _unescaped(path: str) -> str:
+    r"""A newline in a name is written as \012, and nothing else is escaped (fs/proc/task_mmu.c, show_map_vma)."""
+    return path.replace("\\012", "\n")
