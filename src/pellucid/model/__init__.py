@@ -6,7 +6,7 @@ from pellucid.model.gap import Gap
 from pellucid.model.process import Identity, Limit, Process, Variable
 from pellucid.model.snapshot import Cost, Peer, Snapshot
 from pellucid.model.socket import Socket, Tcp, Timer
-from pellucid.model.thread import Call, Frame, Stack, Task, Thread
+from pellucid.model.thread import Call, Frame, Seen, Stack, Task, Thread
 from pellucid.model.wait import Holder, Wait, WaitKind, Watched
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Peer",
     "Process",
     "Ref",
+    "Seen",
     "Severity",
     "Snapshot",
     "Socket",

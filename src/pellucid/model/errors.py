@@ -84,10 +84,16 @@ class NotPermitted(LookError):  # noqa: N818
 
 
 class NotUnderstood(LookError):  # noqa: N818
-    """There is no runtime here that we know, or it is a version without a layout table."""
+    """There is no runtime here that we know (`found` is ""), or `found` is one without a layout table: `CPython 3.9.18`."""
 
     code = "not_understood"
     exit_status = 5
+
+    def __init__(
+        self, pid: int, *, tried: str, said: str, remedy: str, path: str = "", errno: int = 0, found: str = ""
+    ) -> None:
+        super().__init__(pid, tried=tried, said=said, remedy=remedy, path=path, errno=errno)
+        self.found = found
 
 
 class Partial(LookError):  # noqa: N818
@@ -112,6 +118,6 @@ def os_words(error: OSError) -> str:
 
 def os_name(number: int | None) -> str:
     """`EACCES` for 13; the number itself where it has no name."""
-    import errno  # noqa: PLC0415  asked for only when a call failed
+    import errno  # asked for only when a call failed
 
     return errno.errorcode.get(number or 0, str(number))

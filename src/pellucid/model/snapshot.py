@@ -49,6 +49,8 @@ class Snapshot(Struct, frozen=True):
     gaps: tuple[Gap, ...]
     cost: Cost
     cpus: int = 1
+    partial: bool = False
+    """A runtime is there that can't be read (a version without a table), so that the stacks are missing from the verdict."""
 
     def before(self, tid: int) -> Thread | None:
         """The same thread at the first look, None if it was not there or there was none."""

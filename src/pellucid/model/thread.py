@@ -1,6 +1,7 @@
 """A thread, from two sides: what the kernel says of the task, and what the interpreter says of its stack."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.model.wait import Wait
 
@@ -64,6 +65,13 @@ class Stack(Struct, frozen=True):
     wants_gil: bool | None = None
 
 
+class Seen(Struct, frozen=True):
+    """How often `frame` was innermost, in the samples taken between the two looks."""
+
+    frame: Frame
+    times: int
+
+
 class Thread(Struct, frozen=True):
     """A task joined with its stack, and what it waits for. `frames` is empty for a thread that runs no Python."""
 
@@ -79,3 +87,12 @@ class Thread(Struct, frozen=True):
     interpreter: int = 0
     python: bool = False
     """The runtime knows this thread (also when its stack was empty or moving)."""
+    seen: tuple[Seen, ...] = ()
+    """Where it was between the looks, most often first; empty when it slept or there was one look."""
+    samples: int = 0
+    cpu_share: float | None = None
+    """CPU seconds per second between the two looks."""
+
+    def between(self, *, cpu_share: float, seen: tuple[Seen, ...], samples: int) -> "Thread":
+        """The same thread with what happened to it between two looks."""
+        return replace(self, cpu_share=cpu_share, seen=seen, samples=samples)

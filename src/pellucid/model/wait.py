@@ -30,6 +30,8 @@ class Watched(Struct, frozen=True):
     """`tcp 127.0.0.1:40312 → 127.0.0.1:8000`, `pipe:[1234]`, `/var/log/x`."""
     wants: str
     socket: Socket | None = None
+    kind: str = ""
+    """As `OpenFile.kind`; empty where it could not be read."""
 
 
 class Holder(Struct, frozen=True):

@@ -1,0 +1,30 @@
+"""The wiring: the only place that knows all rooms. `COMMANDS` is the table of the command line; it names modules and imports none."""
+
+import sys
+
+from pellucid.present.cli import run
+
+_CLI = "pellucid.present.cli"
+_SERVE = "pellucid.serve.cli"
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "why": (f"{_CLI}.why:command", "The verdict: what is wrong with a process, since when, where, and what to do."),
+    "ps": (f"{_CLI}.ps:command", "Processes, with their state in words."),
+    "info": (f"{_CLI}.info:command", "Who a process is: command, user, limits, cgroup, namespaces, parents, children."),
+    "env": (f"{_CLI}.env:command", "Its environment, at start and now; secrets are hidden."),
+    "stacks": (f"{_CLI}.stacks:command", "The stacks of all threads, each with what it waits for."),
+    "files": (f"{_CLI}.files:command", "Its open descriptors, and what each is."),
+    "sockets": (f"{_CLI}.sockets:command", "Its sockets, with queues and the process at the other end."),
+    "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
+    "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
+    "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),
+    "models": (f"{_SERVE}.models:command", "The stored models, their versions and metrics."),
+    "serve": (f"{_SERVE}.serve:command", "Serve a model over HTTP with supervised workers."),
+    "predict": (f"{_SERVE}.predict:command", "Predict records with a stored or a served model."),
+    "incidents": (f"{_SERVE}.incidents:command", "What happened to the workers of the model server, and why."),
+}
+
+
+def main() -> None:
+    """The entry point `pellucid`."""
+    sys.exit(run(COMMANDS))

@@ -1,0 +1,29 @@
+"""All rules over one snapshot, worst first.
+
+A rule is one file in `rules/` with one function that takes a `Snapshot` and yields findings; it stands in `rules.ALL`. A sentence
+without evidence is a bug, so the engine refuses it.
+"""
+
+from collections.abc import Callable, Iterator
+
+from pellucid.model import CONFIDENCES, SEVERITIES, Finding, Snapshot
+
+Rule = Callable[[Snapshot], Iterator[Finding]]
+
+
+def diagnose(seen: Snapshot) -> tuple[Finding, ...]:
+    """The findings of every rule, most harmful and then most certain first, each at most once."""
+    from pellucid.diagnose.rules import ALL
+
+    found: dict[Finding, None] = {}
+    for rule in ALL:
+        for finding in rule(seen):
+            if not finding.evidence:
+                message = f"rule {finding.rule} says {finding.title!r} without evidence"
+                raise ValueError(message)
+            found[finding] = None
+    return tuple(sorted(found, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[int, int]:
+    return SEVERITIES.index(finding.severity), CONFIDENCES.index(finding.confidence)

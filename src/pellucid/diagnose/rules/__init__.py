@@ -1,0 +1,34 @@
+"""One rule a file. `ALL` is the list that the engine runs; a new rule is a file, a line here and a pair of fixtures."""
+
+from pellucid.diagnose.engine import Rule
+from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
+from pellucid.diagnose.rules.gil import waits_for_the_gil
+from pellucid.diagnose.rules.idle import is_idle
+from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
+from pellucid.diagnose.rules.lock import waits_for_a_lock
+from pellucid.diagnose.rules.on_cpu import runs_on_cpu
+from pellucid.diagnose.rules.pipe import waits_for_a_pipe
+from pellucid.diagnose.rules.poll import waits_for_several
+from pellucid.diagnose.rules.sleeps import sleeps
+from pellucid.diagnose.rules.socket_peer import waits_for_a_socket_peer
+from pellucid.diagnose.rules.stopped import is_stopped
+from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
+from pellucid.diagnose.rules.wait_child import waits_for_a_child
+from pellucid.diagnose.rules.zombie import is_a_zombie
+
+ALL: tuple[Rule, ...] = (
+    is_a_zombie,
+    is_stopped,
+    waits_for_a_socket_peer,
+    leaves_connections_unaccepted,
+    waits_for_a_lock,
+    waits_for_the_gil,
+    waits_for_a_child,
+    waits_for_a_pipe,
+    waits_for_a_file_lock,
+    waits_in_the_kernel,
+    waits_for_several,
+    runs_on_cpu,
+    sleeps,
+    is_idle,
+)

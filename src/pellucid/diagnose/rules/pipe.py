@@ -1,0 +1,41 @@
+"""A thread reads an empty pipe or writes a full one: the process at the other end decides how long."""
+
+from collections.abc import Iterator
+
+from pellucid.diagnose import peers, words
+from pellucid.diagnose.groups import at, evidence, harm, waiting
+from pellucid.model import Finding, Peer, Snapshot
+
+
+def waits_for_a_pipe(seen: Snapshot) -> Iterator[Finding]:
+    for group in waiting(seen, lambda thread: thread.wait is not None and thread.wait.kind == "pipe"):
+        thread = group.longest
+        wait = thread.wait
+        assert wait is not None
+        one = wait.watched[0]
+        others = [peer for peer in seen.peers if peer.fd == one.fd]
+        asleep = f" for {words.duration(wait.since_s)}" if wait.since_s is not None else ""
+        why = "it is empty" if one.wants == "read" else "it is full"
+        if others:
+            tells = " ".join(f"{peers.state(peer)}." for peer in others[:2])
+        elif any("the other end" in gap.what for gap in seen.gaps):
+            tells = "Who holds the other end could not be read."
+        else:
+            tells = "No other process holds it: only this process can " + (
+                "write to it." if one.wants == "read" else "read from it."
+            )
+        yield Finding(
+            rule="pipe",
+            severity="critical" if _stopped(others) else harm(wait.since_s),
+            title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} to {one.wants} a pipe ({why})",
+            sentence=f"{group.who} {group.has} waited{asleep} in {wait.call} on fd {one.fd}, {one.what}, because {why}{at(thread)}. {tells}",
+            evidence=(*evidence(seen, thread), *(ref for peer in others[:1] for ref in peers.evidence(peer))),
+            next=tuple(f"pellucid why {peer.process.pid}" for peer in others[:2])
+            or (f"pellucid files {seen.process.pid}",),
+            confidence="likely" if others else "certain",
+            tids=group.tids,
+        )
+
+
+def _stopped(others: list[Peer]) -> bool:
+    return bool(others) and all(peer.process.state in {"stopped", "traced"} for peer in others)

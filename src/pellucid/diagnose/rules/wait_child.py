@@ -1,0 +1,28 @@
+"""A thread waits for a child process to end (wait4(2), waitid(2)); what the child does says why it takes so long."""
+
+from collections.abc import Iterator
+
+from pellucid.diagnose import peers, words
+from pellucid.diagnose.groups import at, evidence, harm, waiting
+from pellucid.model import Finding, Snapshot
+
+
+def waits_for_a_child(seen: Snapshot) -> Iterator[Finding]:
+    for group in waiting(seen, lambda thread: thread.wait is not None and thread.wait.kind == "child"):
+        thread = group.longest
+        wait = thread.wait
+        assert wait is not None
+        peer = seen.peer(wait.child) if wait.child is not None else None
+        asleep = f" for {words.duration(wait.since_s)}" if wait.since_s is not None else ""
+        whom = f"its child {words.called(peer.process)}" if peer else words.waits(wait).removeprefix("waits for ")
+        yield Finding(
+            rule="child",
+            severity="critical" if peer and peer.process.state in {"stopped", "traced"} else harm(wait.since_s),
+            title=f"{group.who} waits for {whom}",
+            sentence=f"{group.who} {group.has} waited{asleep} in {wait.call} for {whom} to end{at(thread)}."
+            + (f" {peers.state(peer)}." if peer else ""),
+            evidence=(*evidence(seen, thread), *(peers.evidence(peer) if peer else ())),
+            next=(f"pellucid why {wait.child}",) if wait.child is not None else (f"pellucid info {seen.process.pid}",),
+            confidence="certain",
+            tids=group.tids,
+        )

@@ -1,0 +1,177 @@
+"""The plain words that findings are made of: durations, places in the code, what a thread does, whether it is idle.
+
+Idle is not stuck: a worker in accept(), in an event loop's select or in a queue's get waits for work. It is told by the
+innermost frames, which must themselves be the library's wait: an executor's `_worker` frame somewhere below a call of the
+program proves nothing.
+"""
+
+from collections.abc import Sequence
+
+from pellucid.model import Frame, Process, Thread, Wait
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+_IDLE_LOOPS: tuple[tuple[str, str, str], ...] = (
+    # (end of the file name, function, what it waits for), looked for in the innermost frames only
+    ("concurrent/futures/thread.py", "_worker", "work for its executor"),
+    ("concurrent/futures/process.py", "wait_result_broken_or_wakeup", "results of its worker processes"),
+    ("concurrent/futures/process.py", "_process_worker", "work for its executor"),
+    ("multiprocessing/pool.py", "_handle_workers", "its pool"),
+    ("multiprocessing/pool.py", "_handle_tasks", "its pool"),
+    ("multiprocessing/pool.py", "_handle_results", "its pool"),
+    ("multiprocessing/pool.py", "worker", "work for its pool"),
+    ("multiprocessing/queues.py", "_feed", "items to feed into its queue"),
+    ("multiprocessing/queues.py", "get", "the next item of a queue"),
+    ("multiprocessing/forkserver.py", "main", "requests to fork"),
+    ("multiprocessing/resource_tracker.py", "main", "the end of its parent"),
+    ("queue.py", "get", "the next item of a queue"),
+    ("asyncio/base_events.py", "_run_once", "events of its loop"),
+    ("asyncio/base_events.py", "run_forever", "events of its loop"),
+    ("asyncio/runners.py", "run", "events of its loop"),
+    ("socketserver.py", "serve_forever", "connections"),
+    ("gunicorn/arbiter.py", "sleep", "its workers"),
+    ("gunicorn/workers/sync.py", "wait", "connections"),
+    ("uvicorn/server.py", "main_loop", "events of its loop"),
+)
+_JOINS: tuple[tuple[str, str], ...] = (
+    ("threading.py", "_shutdown"),
+    ("threading.py", "join"),
+    ("threading.py", "_wait_for_tstate_lock"),
+    ("concurrent/futures/thread.py", "_python_exit"),
+)
+_INNER = 4  # a wait of the library is at most so deep: Condition.wait below Queue.get, select below _run_once
+
+
+def duration(seconds: float) -> str:
+    """`0.3 s`, `41 s`, `2 min 5 s`, `3 h 12 min`, `2 d 4 h`."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def own(frame: Frame) -> bool:
+    """Code of the program, neither of the standard library nor of an installed package."""
+    file = frame.file
+    return not (
+        file.startswith("<") or "/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file
+    )
+
+
+def place(frames: Sequence[Frame]) -> str:
+    """`client.py:12 in fetch`: the innermost frame of the program; the innermost of all where it has none there. "" without frames."""
+    if not frames:
+        return ""
+    frame = next((frame for frame in frames if own(frame)), frames[0])
+    return f"{_file(frame)}:{frame.line if frame.line is not None else '?'} in {frame.qualname or frame.function}"
+
+
+def path(frames: Sequence[Frame], most: int = 4) -> str:
+    """`fetch (client.py:12) ← main (client.py:20)`: the program's own frames, innermost first, at most `most`."""
+    mine = [frame for frame in frames if own(frame)] or list(frames)
+    more = f" ← {len(mine) - most} more" if len(mine) > most else ""
+    return " ← ".join(str(frame) for frame in mine[:most]) + more
+
+
+def idle(thread: Thread) -> str | None:
+    """What an idle thread waits for, `connections on 127.0.0.1:8000`; None if it works or waits for something that owes an answer."""
+    wait = thread.wait
+    if wait is None or thread.moving:
+        return None
+    if wait.watched and all(one.socket is not None and one.socket.state == "LISTEN" for one in wait.watched):
+        return "connections on " + ", ".join(sorted({one.socket.local for one in wait.watched if one.socket}))
+    if wait.kind not in {"lock", "poll", "pipe", "socket", "sleep"}:
+        return None
+    for frame in thread.frames[:_INNER]:
+        for suffix, function, what in _IDLE_LOOPS:
+            if frame.function == function and frame.file.endswith(suffix):
+                return what
+        if own(frame):
+            break
+    return None
+
+
+def joins(thread: Thread) -> bool:
+    """It waits for other threads of its own process to end."""
+    wait = thread.wait
+    return (
+        wait is not None
+        and wait.kind == "lock"
+        and any(
+            frame.function == name and frame.file.endswith(file) for frame in thread.frames[:2] for file, name in _JOINS
+        )
+    )
+
+
+def waits(wait: Wait) -> str:
+    """`waits in recvfrom on fd 3 (tcp 127.0.0.1:4031 → 127.0.0.1:8000)`, without the time."""
+    match wait.kind:
+        case "sleep":
+            return f"sleeps ({wait.call})"
+        case "lock":
+            return f"waits for {wait.object or 'a lock'}"
+        case "gil":
+            return "waits for the GIL"
+        case "child":
+            return f"waits for its child {wait.child}" if wait.child is not None else "waits for a child process to end"
+        case "signal":
+            return f"waits for a signal ({wait.call})"
+        case "disk":
+            return f"waits for the kernel in {wait.call} (uninterruptible)"
+        case "other":
+            return f"is in {wait.call}"
+        case "file-lock":
+            return f"waits for a file lock on {_things(wait)} ({wait.call})"
+        case _:
+            return f"waits in {wait.call} on {_things(wait)}"
+
+
+def since(wait: Wait) -> str:
+    """`for 41 s`, and when it gives up by itself; "" when neither is known."""
+    parts = [f"for {duration(wait.since_s)}"] if wait.since_s is not None else []
+    if wait.left_s is not None:
+        parts.append(f"{'wakes' if wait.kind == 'sleep' else 'gives up'} in {duration(wait.left_s)}")
+    return ", ".join(parts)
+
+
+def does(thread: Thread) -> str:
+    """What a thread does, in words, with the time: the last column of `stacks`, and what is said of a peer."""
+    if thread.state == "stopped":
+        return "is stopped (SIGSTOP or SIGTSTP)"
+    if thread.state == "traced":
+        return "is stopped by a tracer"
+    if thread.wait is None:
+        return "runs" if thread.state == "running" else f"is {thread.state}"
+    what = idle(thread)
+    if what is not None:
+        return " ".join(filter(None, (f"is idle: waits for {what}", since(thread.wait))))
+    if joins(thread):
+        return " ".join(filter(None, ("waits for other threads to end", since(thread.wait))))
+    return ", ".join(filter(None, (waits(thread.wait), since(thread.wait))))
+
+
+def called(process: Process) -> str:
+    """`pid 43 (python server.py)`, shortened."""
+    words = " ".join(_short(word) for word in process.command) or process.name
+    return f"pid {process.pid} ({words if len(words) <= 60 else words[:57] + '...'})"
+
+
+def _short(word: str) -> str:
+    return word.rpartition("/")[2] if word.startswith("/") else word
+
+
+def _things(wait: Wait) -> str:
+    if not wait.watched:
+        return "nothing that could be read"
+    named = [f"fd {one.fd} ({one.what})" for one in wait.watched[:3]]
+    return ", ".join(named) + (f" and {len(wait.watched) - 3} more" if len(wait.watched) > 3 else "")
+
+
+def _file(frame: Frame) -> str:
+    return frame.file.rpartition("/")[2]

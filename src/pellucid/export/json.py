@@ -1,0 +1,37 @@
+"""The reports as JSON, and the JSON schema made from their types. Keys are fixed; `"schema": 1` stands in every document."""
+
+from typing import Any
+
+import msgspec
+
+from pellucid.model import report
+from pellucid.model.errors import LookError, PellucidError
+
+REPORTS: dict[str, type[report.Report]] = {
+    "why": report.WhyReport,
+    "stacks": report.StacksReport,
+    "files": report.FilesReport,
+    "sockets": report.SocketsReport,
+    "info": report.InfoReport,
+    "env": report.EnvReport,
+    "ps": report.PsReport,
+    "check": report.CheckReport,
+}
+
+
+def encode(document: report.Report) -> bytes:
+    """One line of JSON, ending in a newline."""
+    return msgspec.json.encode(document) + b"\n"
+
+
+def encode_error(error: PellucidError) -> bytes:
+    """`{"schema": 1, "error": {"code", "tried", "said", "remedy", ...}}`; a LookError adds pid, path and errno."""
+    told: dict[str, Any] = {"code": error.code, "tried": error.tried, "said": error.said, "remedy": error.remedy}
+    if isinstance(error, LookError):
+        told |= {"pid": error.pid, "path": error.path, "errno": error.errno}
+    return msgspec.json.encode({"schema": report.SCHEMA, "error": told}) + b"\n"
+
+
+def schema(command: str) -> bytes:
+    """The JSON schema (2020-12) of what `command --json` prints. KeyError for a command without one."""
+    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(REPORTS[command])), indent=2) + b"\n"

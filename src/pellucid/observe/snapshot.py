@@ -1,0 +1,175 @@
+"""Two looks at one process and one at those it waits for: the `Snapshot` that the rules judge.
+
+    tasks of all threads (/proc)  →  stacks  →  0.1 s of samples  →  tasks  →  stacks  →  sockets with both ends  →  peers
+
+The second look is what makes a claim possible: a thread that has not woken between them (`Snapshot.steady`) really waits.
+"""
+
+import os
+import time
+
+from msgspec.structs import replace
+
+from pellucid.kernel import fds, procfs
+from pellucid.model import Gap, OpenFile, Peer, Snapshot, Socket, Stack, Task, Thread
+from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood
+from pellucid.observe.stacks import Look, Sampled, cost, watched_inodes
+
+SPAN_S = 0.1
+"""Between the two looks; 50 to 100 ms tell a waiting thread from a passing one."""
+SAMPLES = 8
+MAX_PEERS = 8
+_LISTENING = "LISTEN"
+
+
+def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
+    """Look at `pid` twice, `span_s` seconds apart, and once at the processes it waits for.
+
+    NoSuchProcess when it does not exist or ended meanwhile. All else that can't be seen is a gap: a process whose memory may not
+    be read, or that runs no Python, still has its system calls, files and sockets.
+    """
+    began, cpu = time.perf_counter(), time.process_time()
+    with Look(pid) as look:
+        _nothing_but_its_state(look)
+        first_at = time.perf_counter()
+        before, gaps = look.first
+        look.gaps += gaps
+        read = look.stacks()
+        sampled = Sampled()
+        earlier_kernel, earlier_stacks = before, read
+        _sample(look, sampled, first_at, span_s)
+        kernel = look.tasks()
+        span = time.perf_counter() - first_at
+        now = look.stacks()
+        if not procfs.exists(pid, look.process.start_ticks):
+            raise NoSuchProcess.ended(pid, f"look at pid {pid} twice")
+        sockets = _sockets(look, kernel)
+        by_inode = {socket.inode: socket for socket in sockets}
+        threads = look.threads(kernel, now, by_inode)
+        earlier = look.threads(earlier_kernel, earlier_stacks, by_inode)
+        threads = tuple(_moved(thread, earlier_kernel, sampled, span) for thread in threads)
+        if look.why_not is not None:
+            look.gaps.append(Gap(what="Python stacks", why=look.why_not.said, remedy=look.why_not.remedy))
+        peers = _peers(look, threads)
+        return Snapshot(
+            process=replace(look.process, state=procfs.stat(pid).state),
+            taken_at=time.time(),
+            span_s=span,
+            threads=threads,
+            earlier=earlier,
+            sockets=sockets,
+            files=_files(look, threads),
+            peers=peers,
+            gaps=tuple(dict.fromkeys(look.gaps)),
+            cost=cost(look, began, cpu),
+            cpus=len(os.sched_getaffinity(0)),
+            partial=isinstance(look.why_not, NotUnderstood) and bool(look.why_not.found),
+        )
+
+
+def _nothing_but_its_state(look: Look) -> None:
+    """Raise what kept us from its memory and system calls, unless its state alone already is the verdict."""
+    if isinstance(look.why_not, NotPermitted) and look.process.state not in {"stopped", "traced"}:
+        raise look.why_not
+
+
+def _sample(look: Look, sampled: Sampled, first_at: float, span_s: float) -> None:
+    """Stacks at even times until `span_s` is over, so that a busy thread shows where it spends its time."""
+    for number in range(1, SAMPLES + 1):
+        pause = first_at + span_s * number / (SAMPLES + 1) - time.perf_counter()
+        if pause > 0:
+            time.sleep(pause)
+        sampled.add(look.stacks())
+    rest = first_at + span_s - time.perf_counter()
+    if rest > 0:
+        time.sleep(rest)
+
+
+def _moved(thread: Thread, earlier: tuple[Task, ...], sampled: Sampled, span: float) -> Thread:
+    """The thread with what happened to it between the looks: CPU share, and the frames it was seen in."""
+    first = next((task for task in earlier if task.tid == thread.tid), None)
+    if first is None or span <= 0:
+        return thread
+    share = max(0.0, thread.task.cpu_s - first.cpu_s) / span
+    return thread.between(cpu_share=share, seen=sampled.seen(thread.tid), samples=sampled.samples)
+
+
+def _sockets(look: Look, kernel: tuple[Task, ...]) -> tuple[Socket, ...]:
+    """The sockets that threads wait on, with both ends, and those the process listens on."""
+    from pellucid.observe.sockets import sockets
+
+    inodes = watched_inodes(look, kernel)
+    found, gaps = sockets(look.pid, far=bool(inodes))
+    look.gaps += gaps
+    return tuple(socket for socket in found if socket.inode in inodes or socket.state == _LISTENING)
+
+
+def _files(look: Look, threads: tuple[Thread, ...]) -> tuple[OpenFile, ...]:
+    """The descriptors, other than sockets, that some thread waits on."""
+    waited = {one.fd for thread in threads if thread.wait for one in thread.wait.watched if one.socket is None}
+    files = (fds.open_file(look.pid, fd) for fd in sorted(waited))
+    return tuple(file for file in files if isinstance(file, OpenFile))
+
+
+def _peers(look: Look, threads: tuple[Thread, ...]) -> tuple[Peer, ...]:
+    """One look at each process that a thread here waits for: the other end of a socket or pipe, a child."""
+    wanted: dict[int, tuple[str, int | None]] = {}
+    for thread in threads:
+        wait = thread.wait
+        if wait is None:
+            continue
+        for one in wait.watched:
+            if one.socket is not None:
+                for pid in one.socket.peer_pids[:MAX_PEERS]:
+                    wanted.setdefault(pid, (f"the other end of fd {one.fd}", one.fd))
+        if wait.kind == "pipe":
+            wanted.update(
+                {pid: (f"the other end of fd {fd}", fd) for fd, pid in _pipe_ends(look, wait.watched[0].fd, wanted)}
+            )
+        if wait.kind == "child" and wait.child is not None:
+            wanted.setdefault(wait.child, ("the child it waits for", None))
+    wanted.pop(look.pid, None)
+    if len(wanted) > MAX_PEERS:
+        look.gaps.append(
+            Gap(what=f"{len(wanted) - MAX_PEERS} of {len(wanted)} processes at the other end", why="a look is bounded")
+        )
+    looked = []
+    for pid, (relation, fd) in list(wanted.items())[:MAX_PEERS]:
+        try:
+            looked.append(_peer(pid, relation, fd))
+        except LookError as error:
+            look.gaps.append(Gap(what=f"pid {pid}, {relation}", why=error.said, remedy=error.remedy))
+    return tuple(looked)
+
+
+def _pipe_ends(look: Look, fd: int, known: dict[int, tuple[str, int | None]]) -> list[tuple[int, int]]:
+    """(fd, pid) of the processes that hold the same pipe; who of them reads and who writes is in their fdinfo."""
+    file = fds.open_file(look.pid, fd)
+    if not isinstance(file, OpenFile) or file.inode is None:
+        return []
+    target = f"pipe:[{file.inode}]"
+    holders = fds.holders({target}).get(target, ())
+    return [(fd, pid) for pid in sorted({pid for pid, _ in holders}) if pid not in known and pid != look.pid]
+
+
+def _peer(pid: int, relation: str, fd: int | None) -> Peer:
+    with Look(pid) as look:
+        kernel, gaps = look.first
+        look.gaps += gaps
+        stacks: dict[int, Stack] = look.stacks()
+        if look.why_not is not None:
+            look.gaps.append(Gap(what=f"Python stacks of pid {pid}", why=look.why_not.said, remedy=look.why_not.remedy))
+        sockets = _peer_sockets(look, kernel)
+        threads = look.threads(kernel, stacks, sockets)
+        return Peer(process=look.process, relation=relation, fd=fd, threads=threads, gaps=tuple(look.gaps))
+
+
+def _peer_sockets(look: Look, kernel: tuple[Task, ...]) -> dict[int, Socket]:
+    from pellucid.observe.sockets import sockets
+
+    inodes = watched_inodes(look, kernel)
+    if not inodes:
+        return {}
+    found, gaps = sockets(look.pid, inodes=inodes, far=False)
+    look.gaps += gaps
+    return {socket.inode: socket for socket in found}

@@ -1,0 +1,197 @@
+"""All threads of a process: the kernel's view and the interpreter's, joined by thread id.
+
+/proc is read first, for all threads (`kernel.tasks`), then the stacks; a look takes microseconds a thread and stops nothing.
+`Look` keeps the attached runtime, so that a second look (or a hundred) costs only the reading.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from msgspec.structs import replace
+
+from pellucid.kernel import polling, procfs, tasks
+from pellucid.kernel.memory import Memory
+from pellucid.model import Cost, Frame, Gap, Process, Seen, Socket, Stack, Task, Thread
+from pellucid.model.errors import LookError, NotUnderstood
+from pellucid.model.report import StacksReport
+from pellucid.observe.waits import Looker
+from pellucid.runtimes import cpython
+from pellucid.runtimes.base import Runtime
+
+
+class Look:
+    """An open look at one process. `why_not` is the error that kept its runtime from being read, None when it can be."""
+
+    def __init__(self, pid: int) -> None:
+        self.process: Process = procfs.process(pid)
+        self.pid = pid
+        self.gaps: list[Gap] = []
+        self.why_not: LookError | None = None
+        self.memory: Memory | None = None
+        self.runtime: Runtime | None = None
+        self.stacks_read = self.retries = self.moving = 0
+        self.first = tasks.tasks(pid)  # before anything else is asked of the process
+        self.why_not = _without_memory(self.process)
+        if self.why_not is None:
+            self._attach()
+
+    def _attach(self) -> None:
+        try:
+            self.memory = Memory.open(self.pid)
+            self.runtime = cpython.attach(self.pid)
+        except LookError as error:
+            self.why_not = error
+        else:
+            self.process = replace(self.process, runtime=self.runtime.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.runtime is not None:
+            self.runtime.close()
+        if self.memory is not None:
+            self.memory.close()
+
+    def stacks(self) -> dict[int, Stack]:
+        """One reading of every Python stack, by tid; gaps and retries are kept in the look."""
+        if self.runtime is None:
+            return {}
+        reading = self.runtime.read()
+        self.stacks_read += len(reading.stacks)
+        self.retries += reading.retries
+        self.moving += sum(stack.moving for stack in reading.stacks)
+        self.gaps += (gap for gap in reading.gaps if gap not in self.gaps)
+        return {stack.tid: stack for stack in reading.stacks}
+
+    def threads(
+        self, kernel: tuple[Task, ...], stacks: Mapping[int, Stack], sockets: Mapping[int, Socket]
+    ) -> tuple[Thread, ...]:
+        """Every task of `kernel` with its stack and its wait, in the order of the tids."""
+        looker = Looker(self.pid, self.memory, sockets, self._in_gil)
+        joined = []
+        for task in kernel:
+            stack = stacks.get(task.tid)
+            wait, gaps = looker.wait(task, stack)
+            self.gaps += (gap for gap in gaps if gap not in self.gaps)
+            joined.append(
+                Thread(
+                    tid=task.tid,
+                    name=stack.name if stack and stack.name else task.name,
+                    state=task.state,
+                    frames=stack.frames if stack else (),
+                    wait=wait,
+                    task=task,
+                    moving=stack.moving if stack else False,
+                    holds_gil=stack.holds_gil if stack else None,
+                    wants_gil=stack.wants_gil if stack else None,
+                    interpreter=stack.interpreter if stack else 0,
+                    python=stack is not None,
+                )
+            )
+        return tuple(joined)
+
+    def _in_gil(self, address: int) -> bool:
+        return self.runtime is not None and self.runtime.in_gil(address)
+
+    def tasks(self) -> tuple[Task, ...]:
+        """The kernel's view now; its gaps are kept in the look."""
+        found, gaps = tasks.tasks(self.pid)
+        self.gaps += (gap for gap in gaps if gap not in self.gaps)
+        return found
+
+
+class Sampled:
+    """Where each thread was, in readings taken between two looks."""
+
+    def __init__(self) -> None:
+        self.times: dict[int, dict[Frame, int]] = {}
+        self.samples = 0
+
+    def add(self, stacks: Mapping[int, Stack]) -> None:
+        self.samples += 1
+        for stack in stacks.values():
+            if stack.frames and not stack.moving:
+                counts = self.times.setdefault(stack.tid, {})
+                counts[stack.frames[0]] = counts.get(stack.frames[0], 0) + 1
+
+    def seen(self, tid: int) -> tuple[Seen, ...]:
+        counts = self.times.get(tid, {})
+        return tuple(Seen(frame, times) for frame, times in sorted(counts.items(), key=lambda item: -item[1])[:5])
+
+
+def stacks(pid: int) -> StacksReport:
+    """`pellucid stacks`: one look. NotUnderstood where there is no Python, NotPermitted where its memory can't be read."""
+    began, cpu = time.perf_counter(), time.process_time()
+    with Look(pid) as look:
+        if look.why_not is not None:
+            raise look.why_not
+        kernel, gaps = look.first
+        read = look.stacks()
+        look.gaps += gaps
+        threads = look.threads(kernel, read, _plain_sockets(look, kernel))
+        return StacksReport(
+            process=look.process,
+            taken_at=time.time(),
+            threads=threads,
+            gaps=tuple(look.gaps),
+            cost=cost(look, began, cpu),
+        )
+
+
+def _without_memory(process: Process) -> NotUnderstood | None:
+    """A zombie has given its memory back; a thread of the kernel never had any (no command line and no executable, proc_pid_exe(5))."""
+    if process.state in {"zombie", "dead"}:
+        said = f"pid {process.pid} ({process.name}) is a zombie: it has ended and has no memory any more"
+    elif process.exe is None and not process.command:
+        said = f"pid {process.pid} ({process.name}) is a thread of the kernel: it runs no program"
+    else:
+        return None
+    return NotUnderstood(
+        process.pid, tried=f"read the stacks of pid {process.pid}", said=said, remedy=f"pellucid why {process.pid}"
+    )
+
+
+def cost(look: Look, began: float, cpu: float) -> Cost:
+    """What the look took since `began` (perf_counter) and `cpu` (process_time)."""
+    return Cost(
+        wall_s=time.perf_counter() - began,
+        cpu_s=time.process_time() - cpu,
+        stacks=look.stacks_read,
+        retries=look.retries,
+        moving=look.moving,
+    )
+
+
+def _plain_sockets(look: Look, kernel: tuple[Task, ...]) -> dict[int, Socket]:
+    """The sockets that some thread waits on; sock_diag is asked only when there is one."""
+    inodes = watched_inodes(look, kernel)
+    if not inodes:
+        return {}
+    from pellucid.observe.sockets import sockets  # not needed for threads that wait on no socket
+
+    found, gaps = sockets(look.pid, inodes=inodes, far=False)
+    look.gaps += gaps
+    return {socket.inode: socket for socket in found}
+
+
+def watched_inodes(look: Look, kernel: tuple[Task, ...]) -> set[int]:
+    """The inodes of the sockets that these tasks wait on."""
+    watched = {fd for task in kernel if task.call for fd, _ in polling.watched(look.memory, task.call, look.pid)}
+    inodes = set()
+    for fd in watched:
+        try:
+            target = os.readlink(f"/proc/{look.pid}/fd/{fd}")
+        except OSError:
+            continue  # the wait itself reports this descriptor as a gap
+        if target.startswith("socket:["):
+            inodes.add(int(target[8:-1]))
+    return inodes

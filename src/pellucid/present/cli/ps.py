@@ -1,0 +1,38 @@
+"""`pellucid ps [PATTERN]`: processes with their state in words."""
+
+import click
+
+from pellucid.model.report import PsReport
+from pellucid.present.cli import options, screen
+
+
+@click.command("ps")
+@click.argument("pattern", metavar="[PATTERN]", required=False)
+@options.as_json
+def command(pattern: str | None, as_json: bool) -> None:
+    """List processes, or those that match PATTERN, with their state in words."""
+    from pellucid.diagnose.words import duration
+    from pellucid.observe.identity import ps
+
+    report: PsReport = ps(pattern)
+    if as_json:
+        options.emit(report)
+        return
+    rows = [
+        (
+            str(row.process.pid),
+            row.process.user,
+            row.process.runtime or "",
+            duration(max(0.0, report.taken_at - row.process.started_at)),
+            f"{row.cpu_s:.1f} s",
+            f"{row.rss_bytes / 1048576:.0f} M",
+            row.state,
+            " ".join(row.process.command)[:100] or f"[{row.process.name}]",
+        )
+        for row in report.processes
+    ]
+    screen.table(
+        ("PID", "USER", "RUNTIME", "UP", "CPU", "RSS", "STATE", "COMMAND"), rows, right=frozenset({0, 3, 4, 5})
+    )
+    for line in screen.gaps(report.gaps):
+        screen.say(line, dim=True)

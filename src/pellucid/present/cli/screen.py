@@ -1,0 +1,71 @@
+"""Printing for a terminal: colour only where wanted, text of other processes made inert, long lines left to the terminal.
+
+A process chooses its own name, paths and thread names; an escape sequence or a line break in them must not reach the terminal.
+"""
+
+import os
+import sys
+
+import click
+
+from pellucid.model import Gap, Severity
+
+_COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}
+_MARKS: dict[Severity, str] = {"critical": "!!", "warning": "!", "notice": "-", "info": "·"}
+
+
+def coloured() -> bool:
+    """By NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE, TERM=dumb and whether stdout is a terminal, in that order."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE"):
+        return True
+    return os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
+
+
+def say(text: str = "", *, bold: bool = False, dim: bool = False, colour: str | None = None) -> None:
+    """One line on stdout."""
+    if coloured() and (bold or dim or colour):
+        text = click.style(text, fg=colour, bold=bold or None, dim=dim or None)
+    click.echo(text, color=coloured())
+
+
+def mark(severity: Severity) -> tuple[str, str]:
+    """(`!! critical`, colour): the word carries the meaning, the colour only repeats it."""
+    return f"{_MARKS[severity]} {severity}", _COLOURS[severity]
+
+
+def printable(text: str) -> str:
+    """`text` with control characters, escape sequences and direction marks spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
+        for char in text
+    )
+
+
+def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:
+    """`not seen: ...` lines; equal reasons together, at most `most`."""
+    by_why: dict[tuple[str, str], list[str]] = {}
+    for gap in found:
+        by_why.setdefault((gap.why, gap.remedy), []).append(gap.what)
+    lines = []
+    for (why, remedy), whats in list(by_why.items())[:most]:
+        what = whats[0] if len(whats) == 1 else f"{len(whats)} things ({whats[0]}, ...)"
+        lines.append(printable(f"not seen: {what}: {why}" + (f"; try: {remedy}" if remedy else "")))
+    if len(by_why) > most:
+        lines.append(f"not seen: {len(by_why) - most} more kinds of gaps (--json lists them)")
+    return lines
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> None:
+    """A plain table; the last column is as long as it is."""
+    cells = [tuple(printable(cell) for cell in row) for row in rows]
+    widths = [max(len(row[column]) for row in [head, *cells]) for column in range(len(head))]
+    for number, row in enumerate([head, *cells]):
+        padded = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(padded).rstrip(), bold=number == 0)

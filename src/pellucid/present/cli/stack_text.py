@@ -1,0 +1,64 @@
+"""The text of `pellucid stacks`: a group of equal stacks is one block, the thread that waits longest speaks for it."""
+
+from collections.abc import Iterator
+
+from pellucid.diagnose import words
+from pellucid.diagnose.groups import Group, grouped
+from pellucid.model import Frame, Thread
+from pellucid.model.report import StacksReport
+from pellucid.present.cli import screen
+
+
+def lines(report: StacksReport, *, every: bool) -> Iterator[str]:
+    """The whole screen, without colour."""
+    process = report.process
+    assert process is not None
+    python = [thread for thread in report.threads if thread.python]
+    other = [thread for thread in report.threads if not thread.python]
+    count = len(report.threads)
+    yield screen.printable(
+        f"pid {process.pid} {process.name} · {process.runtime} · {count} thread{'' if count == 1 else 's'}"
+    )
+    for group in _equal(python):
+        yield ""
+        yield screen.printable(
+            f"{group.who}: {words.does(group.longest)}{_gil(group)}{' (moving)' if group.longest.moving else ''}"
+        )
+        for frame in group.longest.frames:
+            yield screen.printable(
+                f"    {frame.qualname or frame.function} ({frame.file}:{frame.line if frame.line is not None else '?'})"
+            )
+        if not group.longest.frames:
+            yield "    (no Python frame)" if not group.longest.moving else "    (did not hold still)"
+    if other:
+        yield ""
+        if every:
+            for thread in other:
+                yield screen.printable(f"{thread.name} (tid {thread.tid}), no Python: {words.does(thread)}")
+        else:
+            yield (
+                f"{len(other)} threads run no Python (--all shows them)"
+                if len(other) > 1
+                else "1 thread runs no Python (--all shows it)"
+            )
+    cost = report.cost
+    if cost.moving:
+        yield ""
+        yield f"{cost.moving} of {cost.stacks} stacks did not hold still ({cost.retries} retries): only their outer part is shown"
+    yield from screen.gaps(report.gaps)
+
+
+def _equal(threads: list[Thread]) -> Iterator[Group]:
+    """Threads with the same frames and the same kind of wait together."""
+    by_stack: dict[tuple[tuple[Frame, ...], str], list[Thread]] = {}
+    for thread in threads:
+        by_stack.setdefault((thread.frames, thread.wait.kind if thread.wait else thread.state), []).append(thread)
+    for members in by_stack.values():
+        if members[0].wait and members[0].wait.kind in {"socket", "pipe", "child"}:
+            yield from grouped(iter(members))  # each waits for something of its own
+        else:
+            yield Group(tuple(members))
+
+
+def _gil(group: Group) -> str:
+    return ", holds the GIL" if any(thread.holds_gil for thread in group.threads) else ""
