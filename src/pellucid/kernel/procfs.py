@@ -9,6 +9,7 @@ from errno import ENOENT, ESRCH
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.kernel.clock import TICKS_PER_SECOND, started_at
 from pellucid.model import Process
@@ -188,6 +189,16 @@ def _process(pid: int, directory: int) -> Process:
         threads=seen.threads,
         exe=_exe(directory),
     )
+
+
+def with_state(process: Process, state: str) -> Process:
+    """The same process, seen later in `state`."""
+    return replace(process, state=state)
+
+
+def with_runtime(process: Process, runtime: str) -> Process:
+    """The same process, found to run `runtime`."""
+    return replace(process, runtime=runtime)
 
 
 def thread_of(tid: int, pid: int) -> NoSuchProcess:
