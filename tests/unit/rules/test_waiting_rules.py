@@ -1,0 +1,177 @@
+"""Rules about one waiting thread: each fires on its case and is silent on the healthy look-alike."""
+
+import pytest
+
+from pellucid.diagnose.engine import diagnose
+from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
+from pellucid.diagnose.rules.gil import waits_for_the_gil
+from pellucid.diagnose.rules.idle import is_idle
+from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
+from pellucid.diagnose.rules.lock import waits_for_a_lock
+from pellucid.diagnose.rules.on_cpu import runs_on_cpu
+from pellucid.diagnose.rules.pipe import waits_for_a_pipe
+from pellucid.diagnose.rules.sleeps import sleeps
+from pellucid.diagnose.rules.stopped import is_stopped
+from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
+from pellucid.diagnose.rules.wait_child import waits_for_a_child
+from pellucid.diagnose.rules.zombie import is_a_zombie
+from pellucid.model import Seen, Watched
+from tests.unit.rules.build import frame, library, on_socket, peer, process, snapshot, tcp, thread, wait
+
+
+def test_a_thread_that_waits_for_a_lock_is_told_with_place_and_time():
+    (found,) = waits_for_a_lock(snapshot(thread(wait=wait(), frames=(frame("pay"),))))
+    assert found.severity == "warning"
+    assert "41 s" in found.sentence
+    assert "app.py:12 in pay" in found.sentence
+    assert "no timeout" in found.sentence
+
+
+def test_a_lock_that_moves_between_the_looks_is_no_claim():
+    now = thread(wait=wait(), switches=8)
+    assert not list(waits_for_a_lock(snapshot(now, earlier=[thread(wait=wait(), switches=7)])))
+
+
+def test_an_unknown_count_of_switches_is_no_claim():
+    now = thread(wait=wait(), switches=None)
+    assert not list(waits_for_a_lock(snapshot(now)))
+
+
+@pytest.mark.parametrize(
+    ("function", "file", "what"),
+    [
+        ("get", "queue.py", "the next item of a queue"),
+        ("_worker", "concurrent/futures/thread.py", "work for its executor"),
+        ("worker", "multiprocessing/pool.py", "work for its pool"),
+    ],
+)
+def test_a_worker_without_work_is_idle_and_no_lock_finding(function, file, what):
+    waiting = thread(wait=wait(), frames=(library("wait", "threading.py"), library(function, file), frame("loop")))
+    seen = snapshot(waiting)
+    assert not list(waits_for_a_lock(seen))
+    (found,) = is_idle(seen)
+    assert what in found.sentence
+    assert found.severity == "info"
+    assert found.confidence == "likely"
+
+
+def test_a_program_below_an_executor_frame_is_not_idle():
+    waiting = thread(wait=wait(), frames=(frame("task"), library("_worker", "concurrent/futures/thread.py")))
+    assert not list(is_idle(snapshot(waiting)))
+
+
+def test_a_main_thread_that_joins_is_neither_stuck_nor_idle():
+    joins = thread(wait=wait(), frames=(library("_shutdown", "threading.py"),))
+    seen = snapshot(joins)
+    assert not list(waits_for_a_lock(seen))
+    assert not list(is_idle(seen))
+
+
+def test_equal_waits_make_one_sentence():
+    many = [thread(tid=50 + n, name=f"w-{n}", wait=wait(), frames=(frame("pay"),)) for n in range(5)]
+    (found,) = waits_for_a_lock(snapshot(*many))
+    assert "5 threads (w-0, w-1, w-2, ...)" in found.title
+    assert found.tids == (50, 51, 52, 53, 54)
+
+
+def test_a_timed_wait_is_a_notice_and_says_when_it_ends():
+    (found,) = waits_for_a_lock(snapshot(thread(wait=wait(timed=True, left_s=18.6), frames=(frame("pay"),))))
+    assert found.severity == "notice"
+    assert "gives up in 19 s" in found.sentence
+
+
+def test_a_gil_holder_that_does_not_run_is_critical():
+    waiter = thread(tid=50, name="w", wait=wait("gil", 0.001))
+    holder = thread(tid=51, name="c", wait=wait("other", 9.0, call="recvfrom"), holds_gil=True, cpu_share=0.0, frames=(frame("native"),))
+    (found,) = waits_for_the_gil(snapshot(waiter, holder))
+    assert found.severity == "critical"
+    assert "keeps the GIL while it waits" in found.sentence
+
+
+def test_two_spinners_are_a_notice():
+    waiter = thread(tid=50, name="w", wait=wait("gil", 0.001), cpu_share=0.5)
+    holder = thread(tid=51, name="c", state="running", holds_gil=True, cpu_share=0.5)
+    (found,) = waits_for_the_gil(snapshot(waiter, holder))
+    assert found.severity == "notice"
+    assert not list(waits_for_the_gil(snapshot(waiter, holder, earlier=[holder])))
+
+
+def test_a_sleeper_says_where_and_for_how_long_yet():
+    (found,) = sleeps(snapshot(thread(wait=wait("sleep", 2.0, "clock_nanosleep", timed=True, left_s=18.0), frames=(frame("do_GET"),))))
+    assert "wakes in 18 s" in found.sentence
+    assert "app.py:12 in do_GET" in found.sentence
+
+
+def test_a_busy_thread_says_where_it_was_most():
+    hot = frame("parse")
+    (found,) = runs_on_cpu(snapshot(thread(state="running", cpu_share=0.97, frames=(hot,), seen=(Seen(hot, 7),), samples=8)))
+    assert "97 %" in found.title
+    assert "7 of 8 samples" in found.sentence
+    assert not list(runs_on_cpu(snapshot(thread(state="running", cpu_share=0.2))))
+
+
+def test_a_child_that_is_stopped_is_critical():
+    waiting = thread(wait=wait("child", 20.0, "wait4", child=43), frames=(frame("run"),))
+    (found,) = waits_for_a_child(snapshot(waiting, peers=[peer(43, "stopped", fd=None)]))
+    assert found.severity == "critical"
+    assert "kill -CONT 43" in found.sentence
+
+
+def test_a_reader_of_an_empty_pipe_names_the_writer():
+    waiting = thread(wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),)))
+    writer = peer(43, threads=[thread(tid=43, wait=wait("sleep", 3.0), frames=(frame("produce"),))])
+    (found,) = waits_for_a_pipe(snapshot(waiting, peers=[writer]))
+    assert "pid 43 (python server.py)" in found.sentence
+    assert "produce" in found.sentence
+
+
+def test_a_pipe_without_another_end_is_certain():
+    waiting = thread(wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),)))
+    (found,) = waits_for_a_pipe(snapshot(waiting))
+    assert "No other process holds it" in found.sentence
+    assert found.confidence == "certain"
+
+
+def test_a_file_lock_names_the_file():
+    waiting = thread(wait=wait("file-lock", 20.0, "flock", watched=(Watched(fd=3, what="/var/lock/x", wants="lock", kind="file"),)))
+    (found,) = waits_for_a_file_lock(snapshot(waiting))
+    assert "/var/lock/x" in found.title
+
+
+def test_uninterruptible_sleep_is_told_with_the_kernel_function():
+    (found,) = waits_in_the_kernel(snapshot(thread(state="disk-sleep", wait=wait("disk", 30.0, "read"))))
+    assert found.rule == "disk"
+    assert not list(waits_in_the_kernel(snapshot(thread(wait=wait("lock")))))
+
+
+def test_stopped_and_zombie_processes():
+    (stopped,) = is_stopped(snapshot(thread(frames=(frame("work"),)), process=process(state="stopped")))
+    assert stopped.next == ("kill -CONT 41",)
+    assert "work (app.py:12)" in stopped.sentence
+    (zombie,) = is_a_zombie(snapshot(process=process(state="zombie")))
+    assert "parent, pid 1" in zombie.sentence
+    assert not list(is_stopped(snapshot(thread())))
+    assert not list(is_a_zombie(snapshot(thread())))
+
+
+def test_a_backlog_that_nobody_accepts():
+    listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=2, tx_queue=5)
+    busy = thread(wait=wait("sleep", 3.0), frames=(frame("handle"),))
+    (found,) = leaves_connections_unaccepted(snapshot(busy, sockets=[listening]))
+    assert "2 connections" in found.title
+    assert "handle" in found.sentence
+
+
+def test_a_backlog_is_a_passing_state_while_a_thread_accepts():
+    listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=1, tx_queue=5)
+    accepts = thread(wait=on_socket(listening, wants="accept", call="accept4"))
+    assert not list(leaves_connections_unaccepted(snapshot(accepts, sockets=[listening])))
+    (found,) = is_idle(snapshot(accepts))
+    assert "connections on 127.0.0.1:8000" in found.sentence
+
+
+def test_findings_come_worst_first_and_each_has_evidence():
+    listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=9, tx_queue=5)
+    found = diagnose(snapshot(thread(wait=wait("sleep", 3.0), frames=(frame("handle"),)), sockets=[listening]))
+    assert [finding.severity for finding in found] == ["critical", "notice"]
+    assert all(finding.evidence for finding in found)
