@@ -1,0 +1,83 @@
+"""What a command imports before it does anything is most of the time it takes, so the list is kept short by test.
+
+Exact where a stopwatch is not: it asks `-X importtime` which modules were imported. One `from dataclasses import` on this path
+costs 12 ms before the first class is made, importlib.metadata 25 ms, asyncio 31 (CPython 3.13, a shared x86-64 core).
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "asyncio",
+    "ctypes",
+    "dataclasses",
+    "importlib.metadata",
+    "logging",
+    "numpy",
+    "socket",
+    "subprocess",
+    "tempfile",
+}
+TARGET = "import sys; print('ready', flush=True); sys.stdin.read()"
+
+
+def imports(*arguments):
+    """Every module that `python -m pellucid ARGUMENTS` imported, in a fresh interpreter."""
+    line = [sys.executable, "-X", "importtime", "-m", "pellucid", *arguments]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    told = [line for line in ended.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in told}
+
+
+def ours(modules):
+    return {name for name in modules if name.partition(".")[0] == "pellucid"}
+
+
+def rooms(modules):
+    return {name.split(".")[1] for name in ours(modules) if "." in name}
+
+
+@pytest.fixture(scope="module")
+def target():
+    process = subprocess.Popen([sys.executable, "-c", TARGET], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout.readline() == b"ready\n"
+        yield str(process.pid)
+        process.stdin.close()
+
+
+def test_version_imports_the_command_line_and_nothing_else_of_ours():
+    seen = imports("--version")
+    assert ours(seen) == {"pellucid", "pellucid.app", "pellucid.present", "pellucid.present.cli"}
+    assert not seen & (HEAVY | {"msgspec"})
+
+
+def test_the_list_of_commands_imports_no_command():
+    seen = imports("--help")
+    assert ours(seen) == {"pellucid", "pellucid.app", "pellucid.present", "pellucid.present.cli"}
+    assert not seen & (HEAVY | {"msgspec"})
+
+
+@pytest.mark.parametrize("command", ["stacks", "why", "files", "sockets", "info", "env", "ps"])
+def test_the_help_of_a_command_looks_at_nothing(command):
+    seen = imports(command, "--help")
+    assert rooms(seen) <= {"app", "present", "model", "__main__"}
+    assert not seen & HEAVY
+
+
+def test_one_look_at_the_stacks_imports_only_what_it_needs(target):
+    seen = imports("stacks", target)
+    assert "pellucid.runtimes.cpython" in seen, "the look did not happen"
+    assert not rooms(seen) & {"diagnose", "serve", "export"}
+    assert not seen & (HEAVY - {"ctypes"})  # process_vm_readv is called through ctypes
+    assert "pellucid.observe.sockets" not in seen, "no thread of this target waits on a socket"
+
+
+def test_a_verdict_imports_nothing_of_the_model_server(target):
+    seen = imports("why", target)
+    assert "pellucid.diagnose.engine" in seen, "the look did not happen"
+    assert not rooms(seen) & {"serve", "export"}
+    assert not seen & (HEAVY - {"ctypes", "socket"})  # sock_diag is a netlink socket
