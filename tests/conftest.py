@@ -1,0 +1,37 @@
+"""Targets: small programs that the tests look at. Each is started by a test and ended by its pid when the test is over."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TARGETS = Path(__file__).parent / "targets"
+
+
+@pytest.fixture
+def target():
+    """`target(python, "states.py", "lock")` → (process, its first line). "ready" and "child N" lines: see the program."""
+    started, children = [], []
+
+    def start(python, program, *arguments, **options):
+        process = subprocess.Popen(
+            [python.path, str(TARGETS / program), *arguments], stdout=subprocess.PIPE, text=True, **options
+        )
+        started.append(process)
+        line = process.stdout.readline().strip()
+        while line.startswith("child"):
+            children.append(int(line.split()[1]))
+            line = process.stdout.readline().strip()
+        return process, line
+
+    yield start
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for process in started:
+        process.kill()
+        process.stdout.close()
+        process.wait()
