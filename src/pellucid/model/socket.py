@@ -26,6 +26,8 @@ class Tcp(Struct, frozen=True):
     bytes_acked: int
     bytes_received: int
     notsent: int
+    window: int | None = None
+    """Bytes that the other end still has room for (Linux 5.4 and newer)."""
 
 
 class Socket(Struct, frozen=True):
@@ -56,5 +58,9 @@ class Socket(Struct, frozen=True):
     """The other end's own view, when it is on this host (its `far` is None)."""
     listener: "Socket | None" = None
     """The listening socket in whose queue the other end still waits to be accepted."""
+    pids: tuple[int, ...] = ()
+    """Who holds this end, lowest pid first; empty where nobody does or they could not be read."""
+    accepted: bool | None = None
+    """True: somebody listens on the local port, so this end came from accept(2); False: the other end did; None: neither seen."""
     loopback: bool = False
     """The other end must be on this host: a loopback or own address, or a unix socket."""

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs what the integration tests compare with and make faults with, from the distribution; root only, Debian or Ubuntu.
+# A second run does nothing. Without them the tests that need them are skipped, and say so.
+set -eu
+
+# One per line: the command that proves it is there, the package that brings it.
+tools="
+nft nftables
+ip iproute2
+ss iproute2
+strace strace
+lsof lsof
+"
+
+[ "$(id -u)" -eq 0 ] || {
+    echo "scripts/install_test_tools.sh installs packages: run it as root." >&2
+    exit 1
+}
+PATH=$PATH:/usr/sbin:/sbin
+packages=$(echo "$tools" | while read -r command package; do
+    [ -z "$command" ] || command -v "$command" >/dev/null 2>&1 || echo "$package"
+done | sort -u | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+command -v apt-get >/dev/null 2>&1 || {
+    echo "There is no apt-get here. Install by hand: $packages" >&2
+    exit 1
+}
+echo "Installing for the tests: $packages"
+apt-get update -qq
+# shellcheck disable=SC2086  # one argument a package
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
