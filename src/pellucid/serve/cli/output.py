@@ -1,0 +1,34 @@
+"""What the commands of the server print: a result on stdout, progress on stderr."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pellucid.model.report import Report
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def emit(report: Report) -> None:
+    """The JSON of a report on stdout."""
+    from pellucid.export.json import encode
+
+    sys.stdout.buffer.write(encode(report))
+    sys.stdout.buffer.flush()
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Columns as wide as their longest cell; the last one is as long as it is."""
+    cells = [tuple(printable(cell) for cell in row) for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def printable(text: str) -> str:
+    """`text` with control characters spelled out: names and labels come from files and other processes."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

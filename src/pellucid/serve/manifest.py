@@ -1,0 +1,60 @@
+"""MANIFEST: all that is known of one version of a model, beside its bytes, which are named here by their SHA-256."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from pellucid.serve.signature import Signature
+
+SCHEMA = 1
+MODEL = "model.skops"
+SAMPLE = "sample.json"
+EXPECTED = "expected.json"
+CODE = "code/"
+
+
+class Member(Struct, frozen=True):
+    """One file of the package: `path` within it, `sha256` of its bytes and where the store keeps them."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Training(Struct, frozen=True):
+    """What the model was made from and how well it did. `metrics` are those of held-out rows."""
+
+    rows: int
+    data_sha256: str
+    seconds: float
+    parameters: dict[str, Any]
+    candidates: int = 0
+    folds: int = 0
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """One version. `libraries` are those it was made with; `trusted` the types beyond scikit-learn's own that its file may hold."""
+
+    schema: int = SCHEMA
+    name: str
+    version: int
+    created_at: float
+    python: str
+    libraries: dict[str, str]
+    signature: Signature
+    metrics: dict[str, float]
+    training: Training
+    trusted: tuple[str, ...]
+    members: tuple[Member, ...]
+    sample_rows: int
+
+    def member(self, path: str) -> Member:
+        """KeyError where the package has no such file."""
+        for member in self.members:
+            if member.path == path:
+                return member
+        raise KeyError(path)
+
+    def code(self) -> tuple[Member, ...]:
+        """The source files of the model's own classes."""
+        return tuple(member for member in self.members if member.path.startswith(CODE))

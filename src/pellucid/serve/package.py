@@ -1,0 +1,182 @@
+"""A trained pipeline as a package in the store, and back to life; proved each time on its own stored sample.
+
+The pipeline is kept by skops, which loads no type that was not named as trusted, and runs no code of the file. Trusted are scikit-learn's
+and numpy's own (skops knows them), `OWN` below, and classes whose source lies in the package itself.
+A model made by other library versions loads with warnings and may predict something else; a warning is a guess, so the stored sample is
+predicted again: equal answers → it may serve, one different → it is refused.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from pellucid.model.errors import UsageError
+from pellucid.serve import stored_code
+from pellucid.serve.manifest import CODE, EXPECTED, MODEL, SAMPLE, Manifest, Training
+from pellucid.serve.records import Reader
+from pellucid.serve.signature import Signature
+from pellucid.serve.store import LATEST, Store
+
+OWN = frozenset({"sklearn.tree._tree.Tree", "sklearn.tree._classes.DecisionTreeClassifier"})
+"""Types of scikit-learn that skops does not count as safe and that trees and forests are made of."""
+
+SAMPLE_ROWS = 50
+
+
+class Model:
+    """A pipeline that can predict, with its manifest and its reader of records."""
+
+    def __init__(self, manifest: Manifest, pipeline: Any, max_rows: int) -> None:
+        self.manifest = manifest
+        self.pipeline = pipeline
+        self.reader = Reader(manifest.signature, max_rows)
+
+    def predict(self, records: list[Struct]) -> list[Any]:
+        """One label a record, in order, as plain Python values."""
+        from pellucid.serve.frames import frame
+
+        labels: list[Any] = self.pipeline.predict(frame(self.reader, records)).tolist()
+        return labels
+
+    def answers(self, records: list[Struct], labels: Sequence[Any]) -> list[dict[str, Any]]:
+        """`{"Loan_ID": "LP001015", "prediction": "Y"}` for each record; without the id where the model has no id column."""
+        key = self.manifest.signature.id_column
+        if key is None:
+            return [{"prediction": label} for label in labels]
+        return [
+            {key: number, "prediction": label}
+            for number, label in zip(map(self.reader.ids, records), labels, strict=True)
+        ]
+
+
+def save(
+    store: Store,
+    name: str,
+    pipeline: Any,
+    *,
+    signature: Signature,
+    sources: Mapping[str, str],
+    sample: Sequence[Mapping[str, Any]],
+    metrics: dict[str, float],
+    training: Training,
+    alias: str = LATEST,
+) -> Manifest:
+    """Store a fitted pipeline as the next version of `name`. `sources`: file name → text of the modules that its own classes come from.
+
+    UsageError where it holds a type that can't be trusted, or predicts differently once it is stored.
+    """
+    import skops.io
+
+    package = stored_code.package_of(sources)
+    content = skops.io.dumps(pipeline)
+    trusted = tuple(sorted(skops.io.get_untrusted_types(data=content)))
+    _refuse_strangers(name, trusted, package)
+    records = list(sample)[:SAMPLE_ROWS]
+    manifest = Manifest(
+        name=name,
+        version=0,
+        created_at=time.time(),
+        python=".".join(map(str, sys.version_info[:3])),
+        libraries=_libraries(),
+        signature=signature,
+        metrics=metrics,
+        training=training,
+        trusted=trusted,
+        members=(),
+        sample_rows=len(records),
+    )
+    fitted = Model(manifest, pipeline, max_rows=len(records) or 1)
+    stored = Model(manifest, skops.io.loads(content, trusted=list(trusted)), max_rows=len(records) or 1)
+    checked = fitted.reader.check(records)
+    expected = fitted.predict(checked)
+    if stored.predict(checked) != expected:
+        raise UsageError(
+            tried=f"store the model {name!r}",
+            said="read back from its stored form it predicts the sample differently",
+            remedy="give its transformers no state outside of their attributes",
+        )
+    members = {f"{CODE}{file}": text.encode() for file, text in sources.items()} | {
+        MODEL: content,
+        SAMPLE: msgspec.json.encode(records),
+        EXPECTED: msgspec.json.encode(expected),
+    }
+    return store.register(manifest, members, alias)
+
+
+def load(store: Store, manifest: Manifest, max_rows: int) -> Model:
+    """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted or the sample not predicted."""
+    import skops.io
+
+    sources = {member.path.removeprefix(CODE): store.read(manifest, member.path).decode() for member in manifest.code()}
+    package = stored_code.bring_to_life(sources, manifest.name)
+    content = store.read(manifest, MODEL)
+    trusted = skops.io.get_untrusted_types(data=content)
+    _refuse_strangers(manifest.name, trusted, package)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other versions: `verify` answers what they only suspect
+        model = Model(manifest, skops.io.loads(content, trusted=trusted), max_rows)
+    verify(store, model)
+    return model
+
+
+def verify(store: Store, model: Model) -> None:
+    """Predict the stored sample. UsageError with the rows that differ."""
+    manifest = model.manifest
+    records, expected = sample(store, model)
+    found = model.predict(records) if records else []
+    different = [row for row, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
+    if different:
+        first = different[0]
+        raise UsageError(
+            tried=f"verify {manifest.name} version {manifest.version} on its stored sample",
+            said=f"{len(different)} of {len(expected)} predictions differ from those at its training, first in row {first}: "
+            f"{found[first]!r} instead of {expected[first]!r}; {drift(manifest) or 'the library versions are the same'}",
+            remedy=f"install {' '.join(f'{name}=={version}' for name, version in manifest.libraries.items())}, or train anew",
+        )
+
+
+def sample(store: Store, model: Model) -> tuple[list[Struct], list[Any]]:
+    """The stored records and the predictions that were made for them at the training."""
+    records = model.reader.check(msgspec.json.decode(store.read(model.manifest, SAMPLE)))
+    expected: list[Any] = msgspec.json.decode(store.read(model.manifest, EXPECTED))
+    return records, expected
+
+
+def drift(manifest: Manifest) -> str:
+    """`made with scikit-learn 1.9.1, here is 1.5.2`; "" where all libraries are those that it was made with."""
+    here = _libraries()
+    differ = [
+        f"made with {name} {version}, here is {here.get(name, 'none')}"
+        for name, version in manifest.libraries.items()
+        if here.get(name) != version
+    ]
+    return "; ".join(differ)
+
+
+def _refuse_strangers(name: str, types: Sequence[str], package: str) -> None:
+    strangers = [kind for kind in types if kind not in OWN and not kind.startswith(f"{package}.")]
+    if strangers:
+        raise UsageError(
+            tried=f"read the model {name!r}",
+            said=f"it holds types that are neither scikit-learn's nor defined by its own stored code: {', '.join(strangers)}",
+            remedy="define them in a source file that is stored with the model",
+        )
+
+
+def _libraries() -> dict[str, str]:
+    import numpy as np
+    import pandas as pd
+    import sklearn
+    import skops
+
+    return {
+        "scikit-learn": sklearn.__version__,
+        "pandas": pd.__version__,
+        "numpy": np.__version__,
+        "skops": skops.__version__,
+    }

@@ -1,0 +1,56 @@
+"""The JSON documents of the server's commands."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from pellucid.model.report import Report
+from pellucid.serve.manifest import Manifest
+from pellucid.serve.store import Listed
+
+
+class ModelRow(Struct, frozen=True):
+    """One version in `models --json`."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    metrics: dict[str, float]
+    created_at: float
+    size: int
+
+
+class ModelsReport(Report, frozen=True, kw_only=True):
+    models: tuple[ModelRow, ...]
+
+
+class ModelReport(Report, frozen=True, kw_only=True):
+    """`models show NAME --json`: every version with its whole manifest, newest first."""
+
+    versions: tuple[Listed, ...]
+
+
+class TrainReport(Report, frozen=True, kw_only=True):
+    """`train NAME --json`: the manifest of the new version."""
+
+    model: Manifest
+
+
+class PredictReport(Report, frozen=True, kw_only=True):
+    """`predict NAME FILE --json`: the same keys as an answer of POST /predict."""
+
+    predictions: tuple[dict[str, Any], ...]
+    model: str
+    version: int
+
+
+def model_row(listed: Listed) -> ModelRow:
+    manifest = listed.manifest
+    return ModelRow(
+        name=manifest.name,
+        version=manifest.version,
+        aliases=listed.aliases,
+        metrics=manifest.metrics,
+        created_at=manifest.created_at,
+        size=sum(member.size for member in manifest.members),
+    )
