@@ -91,14 +91,17 @@ class Looker(Struct, frozen=True):
 
     def _watched(self, name: str, task: Task) -> tuple[tuple[Watched, ...], tuple[Gap, ...]]:
         assert task.call is not None
+        gaps: list[Gap] = []
         if name in {"flock", "fcntl", "fsync", "fdatasync"} and task.call.arguments:
             pairs: tuple[tuple[int, str], ...] = (
                 (task.call.arguments[0] & 0xFFFFFFFF, "lock" if name in {"flock", "fcntl"} else "write"),
             )
         else:
-            pairs = polling.watched(self.memory, task.call, self.pid)
+            watching = polling.watching(self.memory, task.call, self.pid)
+            pairs = watching.descriptors
+            if watching.gap is not None:
+                gaps.append(watching.gap)
         found: list[Watched] = []
-        gaps: list[Gap] = []
         for fd, wants in pairs:
             file = fds.open_file(self.pid, fd)
             if isinstance(file, Gap):
