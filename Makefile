@@ -48,6 +48,8 @@ check: .venv/.made-dev
 	$(BIN)/lint-imports
 
 bench: .bench-venv/.made
+	@command -v wrk >/dev/null || { [ "$$(id -u)" -eq 0 ] && apt-get update -qq && apt-get install -y -qq wrk >/dev/null; } \
+	  || echo 'There is no wrk (Debian package wrk): an asyncio client makes the load instead.' >&2
 	.bench-venv/bin/python -m benchmarks $(ONLY)
 
 .venv/.made-all: pyproject.toml scripts/environment.sh

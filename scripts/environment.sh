@@ -49,4 +49,4 @@ if ! "$directory/bin/python" -c 'import pip' >/dev/null 2>&1; then
     "$python" -m venv --clear "$directory"
 fi
 echo "Installing pellucid[$extras] into $directory (the first time takes a minute or two)."
-"$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --editable ".[$extras]" "$@"
+"$directory/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input --editable ".[$extras]" "$@"

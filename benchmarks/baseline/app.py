@@ -1,20 +1,24 @@
 """The baseline of `serve`: the usual small model server, Flask under gunicorn, one request one predict.
 
-    BASELINE_MODEL=model.joblib gunicorn --workers 2 --bind 127.0.0.1:8401 --chdir benchmarks/baseline app:app
+    BASELINE_MODEL=loan gunicorn --workers 2 --bind 127.0.0.1:8401 --chdir benchmarks/baseline app:app
 
-It loads the same fitted pipeline as pellucid, once a worker. `/predict` takes a list of records. `/predict-text` takes them
-as many such servers do, as a JSON string that holds JSON, read by pandas.
+It loads the same fitted pipeline out of the same store as pellucid, once a worker. `/predict` takes a list of records.
+`/predict-text` takes them as many such servers do, as a JSON string that holds JSON, read by pandas.
 """
 
 import io
 import os
 
-import joblib
 import pandas as pd
 from flask import Flask, Response, jsonify, request
 
+from pellucid.serve import package
+from pellucid.serve.store import Store
+
 app = Flask(__name__)
-model = joblib.load(os.environ["BASELINE_MODEL"])
+store = Store()
+model = package.load(store, store.resolve(os.environ["BASELINE_MODEL"]), max_rows=1000)
+columns = model.manifest.signature.names()
 
 
 @app.post("/predict")
@@ -24,12 +28,9 @@ def predict() -> Response:
 
 @app.post("/predict-text")
 def predict_text() -> Response:
-    records = pd.read_json(io.StringIO(request.get_json()), orient="records")
-    records["Dependents"] = [None if value is None else str(value) for value in records["Dependents"]]
-    return answer(records)
+    return answer(pd.read_json(io.StringIO(request.get_json()), orient="records", dtype=False, convert_dates=False))
 
 
 def answer(records: pd.DataFrame) -> Response:
-    labels = model.predict(records)
-    pairs = zip(records["Loan_ID"], labels, strict=True)
+    pairs = zip(records["Loan_ID"], model.pipeline.predict(records[columns]), strict=True)
     return jsonify(predictions=[{"Loan_ID": name, "prediction": str(label)} for name, label in pairs])

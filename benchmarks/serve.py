@@ -1,0 +1,246 @@
+"""Requests a second of `pellucid serve` against Flask under gunicorn, both with two workers and the same fitted pipeline.
+
+Before anything is timed, every server has to answer 367 applications exactly as the pipeline itself does. Any answer that is
+not 2xx, and any broken connection, fails the benchmark. Client and servers share the machine's cores.
+"""
+
+import contextlib
+import functools
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from benchmarks import harness, load, machine
+
+ROUNDS = 5
+SECONDS = 2.0
+WORKERS = 2
+STARTS_WITHIN_S = 60.0
+
+
+class Shape(Struct, frozen=True):
+    """One kind of load."""
+
+    name: str
+    rows: int
+    connections: int
+
+
+SHAPES = (Shape("1 row, 8 conn.", 1, 8), Shape("1 row, 64 conn.", 1, 64), Shape("100 rows, 8 conn.", 100, 8))
+
+
+class Server(Struct, frozen=True):
+    """A running server: its first process, where it predicts, and whether it takes a JSON string that holds JSON."""
+
+    name: str
+    pid: int
+    url: str
+    text: bool = False
+
+    def body(self, records: Sequence[dict[str, Any]]) -> bytes:
+        encoded = json.dumps(records)
+        return json.dumps(encoded).encode() if self.text else encoded.encode()
+
+
+OURS = "pellucid serve"
+PLAIN = "Flask + gunicorn"
+TEXT = "Flask + gunicorn, JSON in a JSON string"
+
+
+def report() -> str:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        environment = harness.clean_environment(XDG_DATA_HOME=folder, BASELINE_MODEL="loan")
+        _train(environment)
+        records, expected = _applications(folder)
+        servers = _servers(running, environment, folder)
+        for server in servers:
+            _check(server, records, expected)
+        measured = {shape: _measure(servers, shape, records) for shape in SHAPES}
+        memory = {server.name: _pss(server.pid) for server in servers}
+    versions = machine.described(
+        ["pellucid", "scikit-learn", "pandas", "uvicorn", "starlette", "flask", "gunicorn"], programs=[load.client()]
+    )
+    head = (
+        f"{WORKERS} workers each; {ROUNDS} rounds of {SECONDS:.0f} s a server and a load, in turn, client and servers on the "
+        f"same cores. {len(records)} of {len(records)} answers of every server equal the pipeline's; no request failed.\n"
+    )
+    tables = [_table(shape, measured[shape]) for shape in SHAPES]
+    rows = [[name, f"{size / 1e6:.0f}", f"{size / memory[PLAIN]:.2f}"] for name, size in memory.items() if name != TEXT]
+    tables.append(harness.table(["after the load", "PSS MB, all processes", "× baseline"], rows))
+    return "\n".join([versions, head, *tables])
+
+
+def _table(shape: Shape, loads: dict[str, list[load.Load]]) -> str:
+    base = [one.rate for one in loads[PLAIN]]
+    rows = [
+        [
+            name,
+            harness.spread(one.rate for one in seen).text(digits=0),
+            harness.ratios([one.rate for one in seen], base).text(digits=2),
+            harness.spread(one.p50_ms for one in seen).text(),
+            harness.spread(one.p99_ms for one in seen).text(),
+        ]
+        for name, seen in loads.items()
+    ]
+    return harness.table([shape.name, "requests/s", "× baseline", "p50 ms", "p99 ms"], rows)
+
+
+def _measure(servers: Sequence[Server], shape: Shape, records: Sequence[dict[str, Any]]) -> dict[str, list[load.Load]]:
+    bodies = {server.name: server.body(records[: shape.rows]) for server in servers}
+
+    def one(server: Server) -> load.Load:
+        seen = load.apply(server.url, bodies[server.name], shape.connections, SECONDS)
+        if seen.refused or seen.broken or not seen.requests:
+            raise harness.Failed(
+                f"{server.name}, {shape.name}: {seen.requests} answers, {seen.refused} refused, {seen.broken} broken"
+            )
+        return seen
+
+    return harness.interleave({server.name: functools.partial(one, server) for server in servers}, ROUNDS)
+
+
+def _train(environment: dict[str, str]) -> None:
+    ended = harness.command([_program("pellucid"), "train", "loan"], timeout_s=300, environment=environment)
+    if ended.run.error:
+        raise harness.Failed(f"pellucid train loan {ended.run.error}")
+
+
+def _applications(folder: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The test applications as JSON records, and what the pipeline itself says of them."""
+    from pellucid.serve import package
+    from pellucid.serve.frames import rows
+    from pellucid.serve.loan import data
+    from pellucid.serve.store import Store
+
+    store = Store(os.path.join(folder, "pellucid", "models"))
+    model = package.load(store, store.resolve("loan"), max_rows=1000)
+    _, test = data.load()
+    labels = model.pipeline.predict(test[model.manifest.signature.names()])
+    return rows(model.manifest.signature, test), [str(label) for label in labels]
+
+
+def _check(server: Server, records: Sequence[dict[str, Any]], expected: Sequence[str]) -> None:
+    """Fails unless every record gets the pipeline's label and its own id, alone and in company."""
+    wanted = [(record["Loan_ID"], label) for record, label in zip(records, expected, strict=True)]
+    together = [pair for start in range(0, len(records), 100) for pair in _ask(server, records[start : start + 100])]
+    alone = [pair for record in records[:100] for pair in _ask(server, [record])]
+    wrong = sum(one != other for one, other in zip(together, wanted, strict=True))
+    wrong += sum(one != other for one, other in zip(alone, wanted[:100], strict=True))
+    if wrong:
+        raise harness.Failed(f"{server.name} gives {wrong} answers that are not the pipeline's")
+
+
+def _ask(server: Server, records: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    status, body = _http("POST", server.url, server.body(records))
+    if status != 200:
+        raise harness.Failed(f"{server.name} answered {status}: {body[:300]!r}")
+    return [(answer["Loan_ID"], str(answer["prediction"])) for answer in json.loads(body)["predictions"]]
+
+
+def _http(method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, parts.path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def _servers(running: contextlib.ExitStack, environment: dict[str, str], folder: str) -> list[Server]:
+    ours, theirs = _free_port(), _free_port()
+    workers = str(WORKERS)
+    lines = {
+        OURS: [_program("pellucid"), "serve", "loan", "--port", str(ours), "--workers", workers],
+        PLAIN: [_program("gunicorn"), "--workers", workers, "--bind", f"127.0.0.1:{theirs}",
+                "--chdir", str(harness.here() / "benchmarks" / "baseline"), "app:app"],
+    }  # fmt: skip
+    pids = {
+        name: running.enter_context(_running(name, line, environment, Path(folder, f"{port}.log"), port))
+        for (name, line), port in zip(lines.items(), (ours, theirs), strict=True)
+    }
+    return [
+        Server(OURS, pids[OURS], f"http://127.0.0.1:{ours}/predict"),
+        Server(PLAIN, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict"),
+        Server(TEXT, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict-text", text=True),
+    ]
+
+
+@contextlib.contextmanager
+def _running(name: str, line: Sequence[str], environment: dict[str, str], log: Path, port: int) -> Iterator[int]:
+    """The pid of a server that answers; ended with its whole process group."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+    try:
+        _await(name, process, log, port)
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _await(name: str, process: "subprocess.Popen[bytes]", log: Path, port: int) -> None:
+    """Until it answers anything at all on its port; the checks come later."""
+    until = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            status, _ = _http("GET", f"http://127.0.0.1:{port}/readyz")
+            if status in {200, 404}:  # the baseline has no such page
+                return
+        time.sleep(0.1)
+    raise harness.Failed(f"{name} did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _pss(root: int) -> int:
+    """Bytes of the process and all its descendants, a shared page divided among those that share it (proc_pid_smaps(5))."""
+    family, todo = {root}, [root]
+    children = _children()
+    while todo:
+        found = set(children.get(todo.pop(), ())) - family
+        family |= found
+        todo += found
+    return sum(_own_pss(pid) for pid in family)
+
+
+def _children() -> dict[int, list[int]]:
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path("/proc", entry, "stat").read_text(encoding="utf-8", errors="replace")
+                children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry))
+    return children
+
+
+def _own_pss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise harness.Failed(f"/proc/{pid}/smaps_rollup has no Pss")
