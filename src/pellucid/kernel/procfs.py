@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.kernel.clock import TICKS_PER_SECOND, started_at
-from pellucid.model import Process
+from pellucid.model import Process, redact
 from pellucid.model.errors import LookError, NoSuchProcess
 
 STATES = {
@@ -142,7 +142,7 @@ def parse_status(text: bytes) -> dict[str, str]:
 
 
 def command(pid: int) -> tuple[str, ...]:
-    """The command line as it is now; empty for kernel threads and zombies. Raises NoSuchProcess."""
+    """The command line as it is now, with its secrets; empty for kernel threads and zombies. Raises NoSuchProcess."""
     try:
         return parse_command(read_file(f"/proc/{pid}/cmdline", MAX_COMMAND))
     except OSError as error:
@@ -156,7 +156,7 @@ def parse_command(text: bytes) -> tuple[str, ...]:
 
 
 def process(pid: int) -> Process:
-    """Raises NoSuchProcess, also for the id of a thread that is no process."""
+    """Secrets on its command line are hidden. Raises NoSuchProcess, also for the id of a thread that is no process."""
     try:
         directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY)
     except OSError as error:
@@ -180,7 +180,7 @@ def _process(pid: int, directory: int) -> Process:
         pid=pid,
         ppid=seen.ppid,
         name=seen.name,
-        command=parse_command(read_file("cmdline", MAX_COMMAND, directory)),
+        command=redact.command(parse_command(read_file("cmdline", MAX_COMMAND, directory))),
         state=seen.state,
         uid=uid,
         user=user(uid),
