@@ -1,0 +1,48 @@
+"""What a thread or task waits for, by the name that the program gives it."""
+
+from msgspec import Struct
+
+from pellucid.model.wait import Holder
+
+
+class Sync(Struct, frozen=True):
+    """A synchronisation object. `kind`: Lock, RLock, Condition, Event, Semaphore, Queue, Thread, multiprocessing.Lock, asyncio.Lock, ...
+
+    `name` as the code calls it, `self.lock (ThreadPool.lock)`; None where no name was found. `detail`: `2 of max 2`, `value 0, 7 waiters`.
+    """
+
+    kind: str
+    name: str | None = None
+    detail: str = ""
+    address: int | None = None
+
+    def __str__(self) -> str:
+        named = f"{self.kind} {self.name}" if self.name else self.kind
+        return f"{named} [{self.detail}]" if self.detail else named
+
+
+class Waiting(Struct, frozen=True):
+    """One row of `pellucid waits`. `thread` is the name of the thread, task or greenlet; `at` is `bank.py:7 in transfer`.
+
+    `since_s`: asleep for so long without waking; None where that is not known (a task). `left_s`: until it gives up by itself.
+    """
+
+    thread: str
+    kind: str
+    object: str | None
+    since_s: float | None
+    holders: tuple[Holder, ...]
+    at: str
+    pid: int
+    tid: int | None
+    call: str = ""
+    what: str = "thread"
+    """thread, task or greenlet."""
+    detail: str = ""
+    timed: bool = False
+    left_s: float | None = None
+    daemon: bool | None = None
+    steady: bool = True
+    """It did not wake between the two looks."""
+    evidence: tuple[str, ...] = ()
+    sync: Sync | None = None
