@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from pellucid.diagnose import connection, peers, words
 from pellucid.diagnose.groups import Group, at, evidence, harm, waiting
-from pellucid.model import Finding, Peer, Snapshot, Socket, Thread, Watched
+from pellucid.model import Finding, Peer, Severity, Snapshot, Socket, Thread, Watched
 
-_UNHURRIED = frozenset({"idle", "accept"})
+_UNHURRIED = frozenset({"idle", "accept", "arrived", "moving"})
+"""Healthy states of a connection, however long they last."""
 
 
 def waits_for_a_socket_peer(seen: Snapshot) -> Iterator[Finding]:
@@ -59,7 +60,7 @@ def _finding(seen: Snapshot, group: Group, one: Watched, socket: Socket) -> Find
     )
 
 
-def _severity(case: str, since_s: float | None, their: list[Peer]) -> connection.Severity:
+def _severity(case: str, since_s: float | None, their: list[Peer]) -> Severity:
     if case in _UNHURRIED:
         return "info"
     if any(peer.process.state in {"stopped", "traced"} for peer in their):

@@ -5,6 +5,7 @@ A process chooses its own name, paths and thread names; an escape sequence or a 
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -59,7 +60,7 @@ def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:
     return lines
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> None:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> None:
     """A plain table; the last column is as long as it is."""
     cells = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in [head, *cells]) for column in range(len(head))]

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from pellucid.model import SEVERITIES, Finding, Gap, Snapshot
+from pellucid.model import SEVERITIES, Finding, Snapshot
 from pellucid.model.report import WhyReport
 from pellucid.present.cli import options, screen
 
@@ -111,7 +111,3 @@ def _finding(finding: Finding, *, with_evidence: bool) -> None:
 def _command(command: tuple[str, ...]) -> str:
     words = " ".join(command)
     return words if len(words) <= 70 else words[:67] + "..."
-
-
-def gap_lines(gaps: tuple[Gap, ...]) -> list[str]:
-    return screen.gaps(gaps)
