@@ -230,3 +230,25 @@ def _hidden(hidden: list[tuple[int, OSError]], command: str) -> tuple[Gap, ...]:
     refused = procfs.failed(pid, f"list the descriptors of pid {pid}", error, command)
     who = f"pid {pid}" if len(hidden) == 1 else f"{len(hidden)} processes, among them pid {pid}"
     return (Gap(f"the descriptors of {who}", refused.said, refused.remedy),)
+
+
+class Ends:
+    """Which end of a pipe a descriptor is, each asked once: {"read"}, {"write"}, or both; empty where it is closed or hidden."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], frozenset[str]] = {}
+
+    def of(self, pid: int, fd: int) -> frozenset[str]:
+        found = self._known.get((pid, fd))
+        return self._known.setdefault((pid, fd), _end(pid, fd)) if found is None else found
+
+
+def _end(pid: int, fd: int) -> frozenset[str]:
+    try:
+        told = procfs.parse_status(procfs.read_small(f"/proc/{pid}/fdinfo/{fd}", 256))
+    except OSError:  # closed since its link was read, or hidden, which the pass over all processes has told
+        return frozenset()
+    return _ENDS[int(told["flags"], 8) & 3]
+
+
+_ENDS = (frozenset({"read"}), frozenset({"write"}), frozenset({"read", "write"}), frozenset[str]())
