@@ -24,7 +24,7 @@ help: ## this list
 	@echo 'PYTHON=/path/to/python3.12 chooses the interpreter (3.11 or newer).'
 
 run: .venv/.made-all
-	@$(BIN)/pellucid models --json | grep -q '"name":"loan"' || $(BIN)/pellucid train loan
+	@$(BIN)/pellucid models show loan >/dev/null 2>&1 || $(BIN)/pellucid train loan
 	@echo
 	@echo 'The loan model will answer on http://127.0.0.1:$(PORT). Try, in another terminal:'
 	@echo '    $(BIN)/pellucid predict loan --example --url http://127.0.0.1:$(PORT)'
