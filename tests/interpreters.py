@@ -14,8 +14,6 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 EXPECTED = ("3.11", "3.12", "3.13", "3.14", "3.15")
 """The versions that pellucid has a layout table for."""
 
@@ -35,6 +33,8 @@ class Interpreter(NamedTuple):
 
 def each(versions: tuple[str, ...] = EXPECTED) -> list:
     """One pytest parameter for each of `versions`, with ids like "3.13"; a missing one is skipped, loudly."""
+    import pytest
+
     found = {python.version: python for python in find()}
     return [
         pytest.param(found[version], id=version)
@@ -59,6 +59,8 @@ def find() -> tuple[Interpreter, ...]:
 
 def get(version: str) -> Interpreter:
     """The one of that minor version; skips the test that asks for a missing one."""
+    import pytest
+
     for python in find():
         if python.version == version:
             return python

@@ -134,17 +134,18 @@ class Memory:
 
 
 class Vector:
-    """A prebuilt process_vm_readv: the same ranges of process `pid`, copied at each `copy()` into the same `buffer`.
+    """Prebuilt process_vm_readv calls: the same ranges of process `pid`, copied at each `copy()` into the same `buffer`.
 
-    The kernel copies range by range, in order (mm/process_vm_access.c, process_vm_rw_core), so the two halves of a double
-    copy are taken one after the other. At most MAX_RANGES ranges and MAX_BYTES bytes: ValueError beyond that.
+    One call takes MAX_RANGES ranges. The kernel copies range by range, in order (mm/process_vm_access.c,
+    process_vm_rw_core), so the two halves of a double copy are taken one right after the other. ValueError for no bytes
+    at all, or for more than MAX_BYTES.
     """
 
-    __slots__ = ("_copy", "_kept", "_local", "_remote", "buffer", "pid", "ranges", "size")
+    __slots__ = ("_calls", "_copy", "_kept", "buffer", "pid", "ranges", "size")
 
     def __init__(self, pid: int, ranges: "Sequence[tuple[int, int]]") -> None:
         size = sum(length for _, length in ranges)
-        if not 0 < len(ranges) <= MAX_RANGES or not 0 < size <= MAX_BYTES:
+        if not 0 < size <= MAX_BYTES:
             raise ValueError(f"{len(ranges)} ranges of {size} bytes are no batch")
         import ctypes  # 4 ms, which a look with pread alone does not pay
 
@@ -153,16 +154,28 @@ class Vector:
         self.size = size
         self.buffer = bytearray(size)
         into = (ctypes.c_char * size).from_buffer(self.buffer)
-        local = ctypes.create_string_buffer(_iovecs([(ctypes.addressof(into), size)]))
-        remote = ctypes.create_string_buffer(_iovecs(ranges))
-        self._kept = (into, local, remote)  # the kernel is given their addresses
-        self._local = ctypes.addressof(local)
-        self._remote = ctypes.addressof(remote)
+        self._kept: list[object] = [into]  # the kernel is given their addresses
+        self._calls: list[tuple[int, int, int, int]] = []
+        at = ctypes.addressof(into)
+        for first in range(0, len(ranges), MAX_RANGES):
+            group = ranges[first : first + MAX_RANGES]
+            length = sum(length for _, length in group)
+            local = ctypes.create_string_buffer(_iovecs([(at, length)]))
+            remote = ctypes.create_string_buffer(_iovecs(group))
+            self._kept += (local, remote)
+            self._calls.append((ctypes.addressof(local), ctypes.addressof(remote), len(group), length))
+            at += length
         self._copy = _process_vm_readv()
 
     def copy(self) -> int:
         """Copies now; returns how many bytes came: `size`, or fewer where a range could not be read, 0 where the first."""
-        return max(self._copy(self.pid, self._local, 1, self._remote, len(self.ranges), 0), 0)
+        copied = 0
+        for local, remote, count, length in self._calls:
+            came = self._copy(self.pid, local, 1, remote, count, 0)
+            copied += max(came, 0)
+            if came != length:
+                break
+        return copied
 
     def whole(self, copied: int) -> list[bytes]:
         """The ranges that lie wholly within the first `copied` bytes."""

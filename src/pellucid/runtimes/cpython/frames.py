@@ -1,0 +1,269 @@
+"""The stack of a thread that goes on running, proved by copying it twice.
+
+    one process_vm_readv: [chunks, loose frames, thread state] [chunks, loose frames, thread state]
+
+A thread that runs tears a single copy: the frame at an address is another call's by the time its caller is copied, and 3 to
+10 % of such stacks are impossible ones. So everything is copied twice in one call, and the walk from the second copy's current
+frame is believed only if each frame header on the way (code, caller, instruction) is the same in both. Only the innermost
+instruction may differ: it moves all the time and names no other frame. Comparing the current_frame pointer alone proves
+nothing, since sibling calls are given the same address.
+
+Frames lie in chunks (Include/cpython/pystate.h, _PyStackChunk; Python/pystate.c, _PyThreadState_PushFrame), or loose: in
+generators and coroutines, and, for each entry from C, on the C stack (Python/ceval.c, entry_frame; 3.12 and later).
+"""
+
+from struct import Struct as Bytes
+
+from msgspec import Struct
+
+from pellucid.kernel.memory import Memory, Vector
+from pellucid.runtimes.cpython.debug_offsets import Layout
+from pellucid.runtimes.cpython.records import Record
+
+MAX_FRAMES = 10_000  # of one stack; the recursion limit is 1000 unless a program raises it
+MAX_CHUNKS = 256
+MAX_CHUNK = 1 << 24  # bytes; the first has 16 KiB, and each is as large as its largest frame needs
+_SPARE = 320  # bytes above the top that are copied too: a few short calls more need no new plan
+_LEAST = 1024
+_U64 = Bytes("<Q")
+
+OWNED_BY_GENERATOR = 1
+OWNED_BY_C = 3  # Include/internal/pycore_frame.h, enum _frameowner: an entry from C, no call of its own
+
+
+class Activation(Struct, frozen=True, gc=False):
+    """One frame in memory: `address` of its _PyInterpreterFrame, of its code object, and of the instruction that it is at."""
+
+    address: int
+    code: int
+    instruction: int
+    owner: int
+
+
+class Walked(Struct, frozen=True):
+    """One stack as it was walked, innermost first; frames of C are left out. `cut`: it has more than MAX_FRAMES frames."""
+
+    activations: tuple[Activation, ...]
+    moving: bool = False
+    cut: bool = False
+
+
+class Plan:
+    """What has to be copied of one thread, and where in the copy each part lies. `stale`: it has to be made anew."""
+
+    __slots__ = (
+        "cframe",
+        "cframe_at",
+        "chunk",
+        "chunk_size",
+        "half",
+        "loose",
+        "older",
+        "pieces",
+        "stale",
+        "state_at",
+        "vector",
+    )
+
+    def __init__(self, chunk: int, chunk_size: int, cframe: int) -> None:
+        self.chunk = chunk
+        self.chunk_size = chunk_size
+        self.cframe = cframe
+        self.pieces: list[tuple[int, int]] = [(chunk, chunk_size)] if chunk_size else []
+        self.half = chunk_size
+        self.older: list[tuple[int, int, int]] = []
+        """(start, end, place in the copy) of each older chunk."""
+        self.loose: dict[int, int] = {}
+        """Address of a loose frame → place of its header in the copy."""
+        self.state_at = self.cframe_at = 0
+        self.stale = False
+        self.vector: Vector | None = None
+
+    def add(self, address: int, size: int) -> int:
+        """Appends a range, and returns its place in the copy."""
+        place = self.half
+        self.pieces.append((address, size))
+        self.half += size
+        return place
+
+    def copy(self, pid: int) -> tuple[bytes, bytes] | None:
+        """Both halves, copied now by a call for this thread alone; None where a part of it could not be read."""
+        if self.vector is None:
+            self.vector = Vector(pid, self.pieces * 2)
+        if self.vector.copy() != self.vector.size:
+            self.stale = True
+            return None
+        whole = bytes(self.vector.buffer)
+        return whole[: self.half], whole[self.half :]
+
+
+class Frames:
+    """Plans and walks stacks in the layout of one build."""
+
+    def __init__(self, memory: Memory, layout: Layout) -> None:
+        self._memory = memory
+        self._by_cframe = layout.minor < 13  # tstate.cframe->current_frame, Include/cpython/pystate.h of 3.11 and 3.12
+        self._cframe_offset = layout["cframe.current_frame"] if self._by_cframe else 0
+        current = "thread_state.cframe" if self._by_cframe else "thread_state.current_frame"
+        self.state = Record(
+            layout,
+            (
+                ("thread_state.next", "Q"),
+                ("thread_state.interp", "Q"),
+                (current, "Q"),
+                ("thread_state.thread_id", "Q"),
+                ("thread_state.native_thread_id", "Q"),
+                ("thread_state.datastack_chunk", "Q"),
+                ("thread_state.datastack_top", "Q"),
+            ),
+        )
+        self._frame = Record(
+            layout,
+            (
+                ("interpreter_frame.executable", "Q"),
+                ("interpreter_frame.previous", "Q"),
+                ("interpreter_frame.instr_ptr", "Q"),
+                ("interpreter_frame.owner", "B"),
+            ),
+        )
+        self._chunk = Record(
+            layout, (("stack_chunk.previous", "Q"), ("stack_chunk.size", "Q"), ("stack_chunk.top", "Q"))
+        )
+        self._chunk_data = layout["stack_chunk.data"]
+        self._untagged = ~7 if layout.minor >= 14 else ~0  # _PyStackRef, Include/internal/pycore_stackref.h
+
+    def plan(self, thread: int) -> Plan:
+        """What to copy of the thread whose state is at `thread`, from a single look at it. Raises Unreadable."""
+        memory, state = self._memory, self.state
+        _, _, frame, _, _, chunk, top = state.unpack(memory.read(thread + state.start, state.size))
+        cframe = frame if self._by_cframe else 0
+        if cframe:
+            frame = memory.u64(cframe + self._cframe_offset)
+        older: list[tuple[int, int]] = []
+        size = 0
+        if chunk:
+            previous, whole, _ = self._chunk.unpack(memory.read(chunk + self._chunk.start, self._chunk.size))
+            size = max(min(max((top - chunk + _SPARE) & -64, _LEAST), whole, MAX_CHUNK), self._chunk_data)
+            older = self._older(previous)
+        plan = Plan(chunk, size, cframe)
+        for address, used in older:
+            plan.older.append((address, address + used, plan.add(address, used)))
+        self._find_loose(plan, frame)
+        plan.state_at = plan.add(thread + state.start, state.size)
+        if cframe:
+            plan.cframe_at = plan.add(cframe + self._cframe_offset, 8)
+        return plan
+
+    def _older(self, chunk: int) -> list[tuple[int, int]]:
+        """(address, bytes in use) of each chunk below the top one. `top` counts words here (_PyThreadState_PushFrame)."""
+        found: list[tuple[int, int]] = []
+        while chunk and len(found) < MAX_CHUNKS:
+            previous, size, top = self._chunk.unpack(self._memory.read(chunk + self._chunk.start, self._chunk.size))
+            found.append((chunk, max(min(self._chunk_data + 8 * top, size, MAX_CHUNK), self._chunk_data)))
+            chunk = previous
+        return found
+
+    def _find_loose(self, plan: Plan, frame: int) -> None:
+        """Walks once, unproved, and adds each frame outside the chunks to the plan."""
+        memory, record = self._memory, self._frame
+        chunks = [(start, memory.read(start, size)) for start, size in plan.pieces]
+        for _ in range(MAX_FRAMES):
+            if not frame:
+                return
+            for start, content in chunks:
+                if 0 <= frame - start <= len(content) - record.start - record.size:
+                    header = record.unpack_from(content, frame - start + record.start)
+                    break
+            else:
+                if frame in plan.loose:
+                    return  # a ring: torn
+                header = record.unpack(memory.read(frame + record.start, record.size))
+                plan.loose[frame] = plan.add(frame + record.start, record.size)
+            frame = header[1]
+
+    def walk(self, plan: Plan, first: bytes, second: bytes) -> Walked | None:
+        """The stack, where both copies agree on it, else None; then `plan.stale` says whether the plan no longer fits."""
+        frame = self._current(plan, second)
+        if frame is None:
+            plan.stale = True
+            return None
+        unpack = self._frame.unpack_from
+        chunk, last = plan.chunk, plan.chunk_size - self._frame.size - self._frame.start
+        shift = self._frame.start
+        found: list[tuple[int, int, int, int]] = []
+        while frame:
+            place: int | None = frame - chunk
+            if place is not None and 0 <= place <= last:
+                place += shift
+            elif (place := self._outside(plan, frame)) is None:
+                plan.stale = True
+                return None
+            code, previous, instruction, owner = unpack(second, place)
+            before = unpack(first, place)
+            if before[0] != code or before[1] != previous or (found and before[2] != instruction) or before[3] != owner:
+                return None
+            if len(found) >= MAX_FRAMES:
+                return self._walked(found, cut=True)
+            found.append((frame, code, instruction, owner))
+            frame = previous
+        return self._walked(found)
+
+    def outer(self, plan: Plan, first: bytes, second: bytes) -> Walked:
+        """The outer part on which the walks through both copies agree, for a thread that never held still."""
+        one, other = self._alone(plan, first), self._alone(plan, second)
+        common = 0
+        for ours, theirs in zip(reversed(one), reversed(other), strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        return self._walked(other[len(other) - common :], moving=True)
+
+    def _alone(self, plan: Plan, half: bytes) -> list[tuple[int, int, int, int]]:
+        """The walk through one copy, unproved; empty where it does not reach the outermost frame."""
+        frame = self._current(plan, half)
+        found: list[tuple[int, int, int, int]] = []
+        while frame:
+            place: int | None = frame - plan.chunk
+            if place is not None and 0 <= place <= plan.chunk_size - self._frame.size - self._frame.start:
+                place += self._frame.start
+            elif (place := self._outside(plan, frame)) is None:
+                return []
+            code, previous, instruction, owner = self._frame.unpack_from(half, place)
+            if len(found) >= MAX_FRAMES:
+                return []
+            found.append((frame, code, instruction, owner))
+            frame = previous
+        return found
+
+    def _current(self, plan: Plan, half: bytes) -> int | None:
+        """The innermost frame of this copy, 0 for none; None where the thread has left what was planned."""
+        _, _, frame, _, _, chunk, top = self.state.unpack_from(half, plan.state_at)
+        if chunk != plan.chunk or (chunk and top - chunk > plan.chunk_size):
+            return None
+        if self._by_cframe:
+            if frame != plan.cframe:
+                return None
+            frame = _U64.unpack_from(half, plan.cframe_at)[0] if frame else 0
+        return int(frame)
+
+    def _outside(self, plan: Plan, frame: int) -> int | None:
+        """The place of a header that does not lie in the top chunk; None where it was not planned for."""
+        loose = plan.loose.get(frame)
+        if loose is not None:
+            return loose
+        for start, end, place in plan.older:
+            if start <= frame <= end - self._frame.start - self._frame.size:
+                return place + frame - start + self._frame.start
+        return None
+
+    def _walked(self, found: list[tuple[int, int, int, int]], *, moving: bool = False, cut: bool = False) -> Walked:
+        untagged = self._untagged
+        return Walked(
+            tuple(
+                Activation(address, code & untagged, instruction, owner)
+                for address, code, instruction, owner in found
+                if owner < OWNED_BY_C
+            ),
+            moving,
+            cut,
+        )

@@ -1,0 +1,172 @@
+"""An attached CPython: all its stacks, as often as wanted, with names, files and lines. The target is never stopped."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.model import Frame, Gap, Stack
+from pellucid.model.errors import NoSuchProcess
+from pellucid.runtimes.base import Reading
+from pellucid.runtimes.cpython.codes import Codes
+from pellucid.runtimes.cpython.debug_offsets import Layout
+from pellucid.runtimes.cpython.frames import MAX_FRAMES, OWNED_BY_GENERATOR, Activation
+from pellucid.runtimes.cpython.names import Names
+from pellucid.runtimes.cpython.objects import Objects
+from pellucid.runtimes.cpython.threads import RawStack, Readout, Threads
+from pellucid.runtimes.cpython.tids import Tids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+REVALIDATE_S = 1.0
+"""Code objects and thread names that were kept for longer are looked at again."""
+
+MAX_KEPT = 1 << 14  # stacks
+
+_UNKNOWN = Frame("?", "?", "?", None)
+
+
+class CPython:
+    """An attached CPython. A context manager; `close()` lets go of it. `layout`, `memory` and `objects` are for deeper looks."""
+
+    def __init__(self, memory: Memory, name: str, path: str, runtime: int, layout: Layout) -> None:
+        self.name = name
+        self.path = path
+        self.runtime = runtime
+        self.memory = memory
+        self.layout = layout
+        self.objects = Objects(memory, layout)
+        self.codes = Codes(memory, self.objects)
+        self._names = Names(self.objects)
+        self._threads = Threads(memory, layout, runtime)
+        self._tids = Tids(memory.pid)
+        self._named: dict[tuple[int, int], str] = {}
+        """(number of the interpreter, ident) → name, "" where the program gave none."""
+        self._stacks: dict[tuple[Activation, ...], tuple[Frame, ...]] = {}
+        self._refreshed_at = 0.0
+        self._unnamed = 0
+        self.raw: tuple[RawStack, ...] = ()
+        """The stacks of the last reading as they lie in memory: addresses of threads, frames, code and instructions."""
+
+    def close(self) -> None:
+        self.memory.close()
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def in_gil(self, address: int) -> bool:
+        """Whether a futex at `address` is part of some interpreter's GIL (struct _gil_runtime_state, pycore_gil.h)."""
+        size = self.layout["gil.size"]
+        return any(each.gil <= address < each.gil + size for each in self._threads.interpreters if each.gil)
+
+    def read(self) -> Reading:
+        """Every stack now. Raises NoSuchProcess when the process has ended."""
+        try:
+            readout = self._threads.read()
+        except Unreadable:
+            raise NoSuchProcess.ended(self.memory.pid, f"read the Python stacks of pid {self.memory.pid}") from None
+        self.raw = readout.stacks
+        self._refresh()
+        self._unnamed = 0
+        return Reading(
+            _one_a_thread([self._stack(raw) for raw in readout.stacks]), readout.retries, tuple(self._gaps(readout))
+        )
+
+    def _stack(self, raw: RawStack) -> Stack:
+        tid = self._tids.outer(raw.tid)
+        return Stack(
+            tid=tid,
+            ident=raw.ident,
+            name=self._named.get((raw.interpreter, raw.ident)) or self._tids.comm(tid),
+            frames=self._frames(raw.walked.activations),
+            interpreter=raw.interpreter,
+            moving=raw.walked.moving,
+            holds_gil=raw.holds_gil,
+            wants_gil=raw.wants_gil,
+        )
+
+    def _frames(self, activations: tuple[Activation, ...]) -> tuple[Frame, ...]:
+        """The frames with their names; the same stack as before is the same tuple."""
+        known = self._stacks.get(activations)
+        if known is not None:
+            return known
+        frames: list[Frame] = []
+        unnamed = self._unnamed
+        for each in activations:
+            try:
+                frame = self.codes.frame(each.code, each.instruction, generator=each.owner == OWNED_BY_GENERATOR)
+            except Unreadable:
+                self._unnamed += 1  # its code object was freed since the copy
+                frame = _UNKNOWN
+            if frame is not None:
+                frames.append(frame)
+        found = tuple(frames)
+        if unnamed == self._unnamed:
+            if len(self._stacks) >= MAX_KEPT:
+                self._stacks.clear()
+            self._stacks[activations] = found
+        return found
+
+    def _refresh(self) -> None:
+        """Names of threads that are new, and what may have changed since the last second."""
+        now = time.monotonic()
+        due = now - self._refreshed_at > REVALIDATE_S
+        if due and self._refreshed_at:
+            self.codes.revalidate()
+            self._stacks.clear()
+        idents = {(raw.interpreter, raw.ident) for raw in self.raw}
+        if due or not idents <= self._named.keys():
+            self._named = dict.fromkeys(idents, "")
+            for interpreter in self._threads.interpreters:
+                found = self._names.of(interpreter.address)
+                self._named |= {(interpreter.id, ident): name for ident, name in found.items()}
+        if due:
+            self._refreshed_at = now
+        self.objects.pages.forget()
+
+    def _gaps(self, readout: Readout) -> "Iterator[Gap]":
+        count = len(readout.stacks) + readout.ended
+        if not count:
+            yield Gap("the Python threads", "CPython has no thread now: it is starting, or it has been finalised")
+        if readout.ended:
+            yield Gap(f"the stacks of {readout.ended} of {count} Python threads", "they ended while they were read")
+        if readout.unlisted:
+            yield Gap(
+                "some Python threads", "threads came and went faster than their list could be followed", "look again"
+            )
+        if self._unnamed:
+            yield Gap(f"the names of {self._unnamed} frames", "their code was freed while it was read", "look again")
+        for raw in readout.stacks:
+            if raw.walked.cut:
+                yield Gap(f"the outer frames of thread {raw.tid}", f"only the innermost {MAX_FRAMES} frames are read")
+
+
+def _one_a_thread(stacks: list[Stack]) -> tuple[Stack, ...]:
+    """By thread id, one each. A thread that runs a subinterpreter has a stack in both: the younger interpreter's is inside."""
+    by_tid: dict[int, list[Stack]] = {}
+    for stack in stacks:
+        by_tid.setdefault(stack.tid, []).append(stack)
+    return tuple(_joined(by_tid[tid]) for tid in sorted(by_tid))
+
+
+def _joined(stacks: list[Stack]) -> Stack:
+    if len(stacks) == 1:
+        return stacks[0]
+    inside_first = sorted(stacks, key=lambda stack: -stack.interpreter)
+    running = [stack for stack in inside_first if stack.frames or stack.moving] or inside_first[-1:]
+    outermost = running[-1]
+    return Stack(
+        tid=outermost.tid,
+        ident=outermost.ident,
+        name=outermost.name,
+        frames=tuple(frame for stack in running for frame in stack.frames),
+        interpreter=running[0].interpreter,
+        moving=any(stack.moving for stack in running),
+        holds_gil=any(stack.holds_gil for stack in stacks),
+        wants_gil=None if outermost.wants_gil is None else any(stack.wants_gil for stack in stacks),
+    )
