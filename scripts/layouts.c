@@ -21,6 +21,7 @@
 #include "internal/pycore_runtime.h"
 #if PY_VERSION_HEX >= 0x030d0000
 #include "internal/pycore_lock.h"
+#include "internal/pycore_semaphore.h"
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
 #include "internal/pycore_interpframe.h"
@@ -67,6 +68,33 @@ typedef struct {
     int kind;
     char *name;
 } SemLock;
+
+/* Modules/_queuemodule.c */
+#if PY_VERSION_HEX < 0x030d0000
+typedef struct {
+    PyObject_HEAD
+    PyThread_type_lock lock;
+} SimpleQueue;
+#else
+typedef struct {
+    PyObject_HEAD
+    bool has_threads_waiting;
+    Py_ssize_t put_idx;
+    Py_ssize_t get_idx;
+    PyObject **items;
+    Py_ssize_t items_cap;
+    Py_ssize_t num_items;
+} SimpleQueue;
+#endif
+
+/* Python/parking_lot.c: what a thread that parks has on its C stack; it sleeps on `sema` */
+#if PY_VERSION_HEX >= 0x030d0000
+typedef struct {
+    void *park_arg;
+    uintptr_t addr;
+    _PySemaphore sema;
+} Parked;
+#endif
 
 /* Modules/_collectionsmodule.c */
 typedef struct Block {
@@ -216,6 +244,12 @@ static void frame_and_code(void) {
 
     OFFSET("gen_object.gi_iframe", PyGenObject, gi_iframe);
     OFFSET("gen_object.gi_frame_state", PyGenObject, gi_frame_state);
+#if PY_VERSION_HEX < 0x030f0000
+    VALUE("frame_state.finished", FRAME_COMPLETED); /* a signed byte; from this value on it has ended */
+#else
+    VALUE("frame_state.finished", FRAME_CLEARED);
+#endif
+    VALUE("frame_state.executing", FRAME_EXECUTING);
 }
 
 static void objects(void) {
@@ -288,6 +322,10 @@ static void objects(void) {
     OFFSET("method.im_self", PyMethodObject, im_self);
     OFFSET("builtin_function.m_ml", PyCFunctionObject, m_ml);
     OFFSET("builtin_function.m_self", PyCFunctionObject, m_self);
+    OFFSET("method_def.ml_name", PyMethodDef, ml_name);
+    OFFSET("descriptor.d_name", PyDescrObject, d_name);
+    OFFSET("cell_object.ob_ref", PyCellObject, ob_ref);
+    OFFSET("pyobject.ob_refcnt", PyObject, ob_refcnt);
     OFFSET("function.func_code", PyFunctionObject, func_code);
     OFFSET("function.func_name", PyFunctionObject, func_name);
     OFFSET("function.func_qualname", PyFunctionObject, func_qualname);
@@ -305,6 +343,14 @@ static void synchronisation(void) {
     OFFSET("rlock.mutex", RLock, lock.mutex);
     OFFSET("rlock.owner", RLock, lock.thread);
     OFFSET("rlock.level", RLock, lock.level);
+#endif
+#if PY_VERSION_HEX < 0x030d0000
+    OFFSET("simple_queue.lock", SimpleQueue, lock);
+#else
+    OFFSET("simple_queue.parked", SimpleQueue, has_threads_waiting);
+    OFFSET("simple_queue.num_items", SimpleQueue, num_items);
+    OFFSET("parked.addr", Parked, addr);
+    OFFSET("parked.sema", Parked, sema);
 #endif
     OFFSET("semlock.handle", SemLock, handle);
     OFFSET("semlock.last_tid", SemLock, last_tid);
