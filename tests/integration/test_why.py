@@ -11,22 +11,24 @@ import time
 
 import pytest
 
+from pellucid.diagnose.engine import diagnose
+from pellucid.export.json import encode
+from pellucid.observe.snapshot import snapshot
+from pellucid.present.cli.why import report
 from tests import interpreters
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
 each_python = pytest.mark.parametrize("python", interpreters.each())
 
 
-def why(pid, *options):
-    done = subprocess.run(
-        [*PELLUCID, "why", str(pid), "--json", *options], capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode in {0, 1, 6}, done.stderr.decode() + done.stdout.decode()
-    return json.loads(done.stdout)
+def why(pid, span=0.1):
+    """What `why PID --json` prints, without a process of its own."""
+    seen = snapshot(pid, span_s=span)
+    return json.loads(encode(report(seen, diagnose(seen))))
 
 
-def rules(report):
-    return {finding["rule"]: finding for finding in report["findings"]}
+def rules(looked):
+    return {finding["rule"]: finding for finding in looked["findings"]}
 
 
 def rules_when(pid, rule, tries=10):
@@ -68,8 +70,7 @@ def test_a_client_whose_server_is_stopped(target, python):
     server, port = target(python, "http_server.py", "20")
     os.kill(server.pid, signal.SIGSTOP)
     client = asks(target, python, int(port))
-    report = why(client.pid)
-    worst = report["findings"][0]
+    worst = why(client.pid)["findings"][0]
     assert worst["severity"] == "critical"
     assert "is stopped" in worst["sentence"]
     assert f"kill -CONT {server.pid}" in worst["next"]
@@ -93,8 +94,8 @@ def test_ten_looks_at_a_recv_with_a_timeout_leave_it_as_it_was(target, python):
     with open(f"/proc/{client.pid}/syscall") as call:
         before = call.read()
     for _ in range(10):
-        report = why(client.pid, "--span", "0.02")
-        (wait,) = [thread["wait"] for thread in report["threads"] if thread["tid"] == client.pid]
+        looked = why(client.pid, span=0.02)
+        (wait,) = [thread["wait"] for thread in looked["threads"] if thread["tid"] == client.pid]
         assert wait["kind"] == "socket"
         assert wait["timed"]
         assert 30 < wait["left_s"] < 50
@@ -106,7 +107,7 @@ def test_ten_looks_at_a_recv_with_a_timeout_leave_it_as_it_was(target, python):
 @pytest.mark.parametrize(
     ("state", "rule", "words"),
     [
-        ("lock", "lock", ["payer", "states.py:22 in", "pay"]),
+        ("lock", "lock", ["payer", "states.py:21 in", "pay"]),
         ("spin", "on-cpu", ["MainThread", "hot"]),
         ("sleep", "sleeps", ["MainThread", "in sleep", "wakes in"]),
         ("child", "child", ["MainThread", "sleeps", "nap"]),
@@ -128,9 +129,9 @@ def test_one_state_one_sentence(target, python, state, rule, words):
 def test_healthy_processes_are_idle_and_nothing_more(target, python, state):
     process, _ = target(python, "states.py", state)
     time.sleep(0.3)
-    report = why(process.pid)
-    assert {finding["severity"] for finding in report["findings"]} == {"info"}, report["findings"]
-    assert rules(report)["idle"]["title"] == f"pid {process.pid} is idle"
+    looked = why(process.pid)
+    assert {finding["severity"] for finding in looked["findings"]} == {"info"}, looked["findings"]
+    assert rules(looked)["idle"]["title"] == f"pid {process.pid} is idle"
 
 
 @each_python

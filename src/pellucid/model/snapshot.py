@@ -49,6 +49,9 @@ class Snapshot(Struct, frozen=True):
     gaps: tuple[Gap, ...]
     cost: Cost
     cpus: int = 1
+    samples: int = 0
+    """Readings of the stacks between the two looks; in `gil_contended` of them some thread waited for the GIL."""
+    gil_contended: int = 0
     partial: bool = False
     """A runtime is there that can't be read (a version without a table), so that the stacks are missing from the verdict."""
 

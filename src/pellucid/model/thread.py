@@ -92,7 +92,9 @@ class Thread(Struct, frozen=True):
     samples: int = 0
     cpu_share: float | None = None
     """CPU seconds per second between the two looks."""
+    gil_waits: int = 0
+    """In how many of the samples it waited for the GIL."""
 
-    def between(self, *, cpu_share: float, seen: tuple[Seen, ...], samples: int) -> "Thread":
+    def between(self, *, cpu_share: float, seen: tuple[Seen, ...], samples: int, gil_waits: int) -> "Thread":
         """The same thread with what happened to it between two looks."""
-        return replace(self, cpu_share=cpu_share, seen=seen, samples=samples)
+        return replace(self, cpu_share=cpu_share, seen=seen, samples=samples, gil_waits=gil_waits)

@@ -63,6 +63,8 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
             gaps=tuple(dict.fromkeys(look.gaps)),
             cost=cost(look, began, cpu),
             cpus=len(os.sched_getaffinity(0)),
+            samples=sampled.samples,
+            gil_contended=sampled.contended,
             partial=isinstance(look.why_not, NotUnderstood) and bool(look.why_not.found),
         )
 
@@ -79,7 +81,7 @@ def _sample(look: Look, sampled: Sampled, first_at: float, span_s: float) -> Non
         pause = first_at + span_s * number / (SAMPLES + 1) - time.perf_counter()
         if pause > 0:
             time.sleep(pause)
-        sampled.add(look.stacks())
+        sampled.add(look)
     rest = first_at + span_s - time.perf_counter()
     if rest > 0:
         time.sleep(rest)
@@ -91,7 +93,12 @@ def _moved(thread: Thread, earlier: tuple[Task, ...], sampled: Sampled, span: fl
     if first is None or span <= 0:
         return thread
     share = max(0.0, thread.task.cpu_s - first.cpu_s) / span
-    return thread.between(cpu_share=share, seen=sampled.seen(thread.tid), samples=sampled.samples)
+    return thread.between(
+        cpu_share=share,
+        seen=sampled.seen(thread.tid),
+        samples=sampled.samples,
+        gil_waits=sampled.gil_waits.get(thread.tid, 0),
+    )
 
 
 def _sockets(look: Look, kernel: tuple[Task, ...]) -> tuple[Socket, ...]:

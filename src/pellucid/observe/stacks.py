@@ -22,10 +22,15 @@ from pellucid.runtimes import cpython
 from pellucid.runtimes.base import Runtime
 
 
+MAX_GIL_THREADS = 200
+"""A sample reads one small file a thread: above that, contention for the GIL is told by the two looks alone."""
+
+
 class Look:
     """An open look at one process. `why_not` is the error that kept its runtime from being read, None when it can be."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, command: str = "why") -> None:
+        self.command = command
         self.process: Process = procfs.process(pid)
         self.pid = pid
         self.gaps: list[Gap] = []
@@ -33,14 +38,14 @@ class Look:
         self.memory: Memory | None = None
         self.runtime: Runtime | None = None
         self.stacks_read = self.retries = self.moving = 0
-        self.first = tasks.tasks(pid)  # before anything else is asked of the process
+        self.first = tasks.tasks(pid, command)  # before anything else is asked of the process
         self.why_not = _without_memory(self.process)
         if self.why_not is None:
             self._attach()
 
     def _attach(self) -> None:
         try:
-            self.memory = Memory.open(self.pid)
+            self.memory = Memory.open(self.pid, self.command)
             self.runtime = cpython.attach(self.pid)
         except LookError as error:
             self.why_not = error
@@ -99,6 +104,14 @@ class Look:
             )
         return tuple(joined)
 
+    def in_gil(self, tids: tuple[int, ...]) -> list[int]:
+        """Those of `tids` that wait for the GIL at this moment."""
+        return [
+            tid
+            for tid, call in tasks.calls(self.pid, tids).items()
+            if call.name == "futex" and self._in_gil(call.arguments[0])
+        ]
+
     def _in_gil(self, address: int) -> bool:
         return self.runtime is not None and self.runtime.in_gil(address)
 
@@ -110,18 +123,27 @@ class Look:
 
 
 class Sampled:
-    """Where each thread was, in readings taken between two looks."""
+    """Where each thread was, and which waited for the GIL, in readings taken between two looks."""
 
     def __init__(self) -> None:
         self.times: dict[int, dict[Frame, int]] = {}
+        self.gil_waits: dict[int, int] = {}
+        self.contended = 0
         self.samples = 0
 
-    def add(self, stacks: Mapping[int, Stack]) -> None:
+    def add(self, look: Look) -> None:
+        """One reading of `look`. System calls are read only where threads are few enough for it to be cheap."""
+        stacks = look.stacks()
         self.samples += 1
         for stack in stacks.values():
             if stack.frames and not stack.moving:
                 counts = self.times.setdefault(stack.tid, {})
                 counts[stack.frames[0]] = counts.get(stack.frames[0], 0) + 1
+        if 1 < len(stacks) <= MAX_GIL_THREADS:
+            waiting = look.in_gil(tuple(stacks))
+            self.contended += bool(waiting)
+            for tid in waiting:
+                self.gil_waits[tid] = self.gil_waits.get(tid, 0) + 1
 
     def seen(self, tid: int) -> tuple[Seen, ...]:
         counts = self.times.get(tid, {})
@@ -131,7 +153,7 @@ class Sampled:
 def stacks(pid: int) -> StacksReport:
     """`pellucid stacks`: one look. NotUnderstood where there is no Python, NotPermitted where its memory can't be read."""
     began, cpu = time.perf_counter(), time.process_time()
-    with Look(pid) as look:
+    with Look(pid, "stacks") as look:
         if look.why_not is not None:
             raise look.why_not
         kernel, gaps = look.first

@@ -32,7 +32,9 @@ def library(function, file):
     return frame(function, STDLIB + file, 300)
 
 
-def thread(tid=41, name="MainThread", *, wait=None, frames=(), state="sleeping", switches=7, cpu_s=1.0, call="futex", **other):
+def thread(
+    tid=41, name="MainThread", *, wait=None, frames=(), state="sleeping", switches=7, cpu_s=1.0, call="futex", **other
+):
     number = None if state == "running" else 202
     task = Task(
         tid=tid,
@@ -54,11 +56,25 @@ def wait(kind="lock", since_s=41.0, call="futex", **other):
 
 def on_socket(socket, wants="read", call="recvfrom", since_s=41.0, fd=3):
     what = f"{socket.proto} {socket.local} → {socket.remote}"
-    return wait("socket", since_s, call, watched=(Watched(fd=fd, what=what, wants=wants, socket=socket, kind="socket"),))
+    return wait(
+        "socket", since_s, call, watched=(Watched(fd=fd, what=what, wants=wants, socket=socket, kind="socket"),)
+    )
 
 
-def tcp(state="ESTABLISHED", local="127.0.0.1:40000", remote="127.0.0.1:8000", rx_queue=0, tx_queue=0, inode=900, **other):
-    return Socket(fd=3, proto="tcp", state=state, local=local, remote=remote, rx_queue=rx_queue, tx_queue=tx_queue, inode=inode, **other)
+def tcp(
+    state="ESTABLISHED", local="127.0.0.1:40000", remote="127.0.0.1:8000", rx_queue=0, tx_queue=0, inode=900, **other
+):
+    return Socket(
+        fd=3,
+        proto="tcp",
+        state=state,
+        local=local,
+        remote=remote,
+        rx_queue=rx_queue,
+        tx_queue=tx_queue,
+        inode=inode,
+        **other,
+    )
 
 
 def peer(pid=43, state="sleeping", threads=(), fd=3, gaps=()):

@@ -30,7 +30,14 @@ def ends(**far):
 
 def test_the_servers_line_is_named_when_it_has_read_the_request():
     waiting = thread(wait=on_socket(ends()), frames=(frame("fetch"),))
-    server = peer(43, threads=[thread(tid=43, wait=wait("sleep", 2.0, left_s=18.0, timed=True), frames=(frame("do_GET", "/srv/server.py", 8),))])
+    server = peer(
+        43,
+        threads=[
+            thread(
+                tid=43, wait=wait("sleep", 2.0, left_s=18.0, timed=True), frames=(frame("do_GET", "/srv/server.py", 8),)
+            )
+        ],
+    )
     (found,) = waits_for_a_socket_peer(snapshot(waiting, peers=[server]))
     assert "pid 43" in found.title
     assert "fd 3" in found.sentence

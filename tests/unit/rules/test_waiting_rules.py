@@ -82,7 +82,14 @@ def test_a_timed_wait_is_a_notice_and_says_when_it_ends():
 
 def test_a_gil_holder_that_does_not_run_is_critical():
     waiter = thread(tid=50, name="w", wait=wait("gil", 0.001))
-    holder = thread(tid=51, name="c", wait=wait("other", 9.0, call="recvfrom"), holds_gil=True, cpu_share=0.0, frames=(frame("native"),))
+    holder = thread(
+        tid=51,
+        name="c",
+        wait=wait("other", 9.0, call="recvfrom"),
+        holds_gil=True,
+        cpu_share=0.0,
+        frames=(frame("native"),),
+    )
     (found,) = waits_for_the_gil(snapshot(waiter, holder))
     assert found.severity == "critical"
     assert "keeps the GIL while it waits" in found.sentence
@@ -96,15 +103,34 @@ def test_two_spinners_are_a_notice():
     assert not list(waits_for_the_gil(snapshot(waiter, holder, earlier=[holder])))
 
 
+def test_spinners_that_take_turns_compete_for_the_gil():
+    one, two = thread(tid=50, name="w", wait=wait("gil", 0.001)), thread(tid=51, name="c", state="running")
+    swapped = [thread(tid=50, name="w", state="running"), thread(tid=51, name="c", wait=wait("gil", 0.001))]
+    (found,) = waits_for_the_gil(snapshot(one, two, earlier=swapped))
+    assert found.severity == "notice"
+    assert "both looks" in found.sentence
+
+
+def test_a_gil_that_was_seldom_waited_for_is_no_finding():
+    one = thread(tid=50, name="w", state="running", gil_waits=3)
+    assert not list(waits_for_the_gil(snapshot(one, samples=8, gil_contended=3)))
+    (found,) = waits_for_the_gil(snapshot(one, samples=8, gil_contended=6))
+    assert "6 of 8 samples" in found.sentence
+
+
 def test_a_sleeper_says_where_and_for_how_long_yet():
-    (found,) = sleeps(snapshot(thread(wait=wait("sleep", 2.0, "clock_nanosleep", timed=True, left_s=18.0), frames=(frame("do_GET"),))))
+    (found,) = sleeps(
+        snapshot(thread(wait=wait("sleep", 2.0, "clock_nanosleep", timed=True, left_s=18.0), frames=(frame("do_GET"),)))
+    )
     assert "wakes in 18 s" in found.sentence
     assert "app.py:12 in do_GET" in found.sentence
 
 
 def test_a_busy_thread_says_where_it_was_most():
     hot = frame("parse")
-    (found,) = runs_on_cpu(snapshot(thread(state="running", cpu_share=0.97, frames=(hot,), seen=(Seen(hot, 7),), samples=8)))
+    (found,) = runs_on_cpu(
+        snapshot(thread(state="running", cpu_share=0.97, frames=(hot,), seen=(Seen(hot, 7),), samples=8))
+    )
     assert "97 %" in found.title
     assert "7 of 8 samples" in found.sentence
     assert not list(runs_on_cpu(snapshot(thread(state="running", cpu_share=0.2))))
@@ -118,7 +144,9 @@ def test_a_child_that_is_stopped_is_critical():
 
 
 def test_a_reader_of_an_empty_pipe_names_the_writer():
-    waiting = thread(wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),)))
+    waiting = thread(
+        wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),))
+    )
     writer = peer(43, threads=[thread(tid=43, wait=wait("sleep", 3.0), frames=(frame("produce"),))])
     (found,) = waits_for_a_pipe(snapshot(waiting, peers=[writer]))
     assert "pid 43 (python server.py)" in found.sentence
@@ -126,14 +154,18 @@ def test_a_reader_of_an_empty_pipe_names_the_writer():
 
 
 def test_a_pipe_without_another_end_is_certain():
-    waiting = thread(wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),)))
+    waiting = thread(
+        wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),))
+    )
     (found,) = waits_for_a_pipe(snapshot(waiting))
     assert "No other process holds it" in found.sentence
     assert found.confidence == "certain"
 
 
 def test_a_file_lock_names_the_file():
-    waiting = thread(wait=wait("file-lock", 20.0, "flock", watched=(Watched(fd=3, what="/var/lock/x", wants="lock", kind="file"),)))
+    waiting = thread(
+        wait=wait("file-lock", 20.0, "flock", watched=(Watched(fd=3, what="/var/lock/x", wants="lock", kind="file"),))
+    )
     (found,) = waits_for_a_file_lock(snapshot(waiting))
     assert "/var/lock/x" in found.title
 

@@ -1,4 +1,4 @@
-"""A thread runs: its CPU time grew by more than half of the time between the looks. The samples taken between them say where."""
+"""A thread runs: its CPU time grew by a quarter or more of the time between the looks. The samples taken between them say where."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from pellucid.diagnose import words
 from pellucid.diagnose.groups import at, name
 from pellucid.model import Finding, Ref, Snapshot, Thread
 
-_BUSY = 0.5
+_BUSY = 0.25
 
 
 def runs_on_cpu(seen: Snapshot) -> Iterator[Finding]:
