@@ -42,12 +42,16 @@ def name(thread: Thread) -> str:
 
 
 def waiting(seen: Snapshot, wanted: Callable[[Thread], bool]) -> Iterator[Group]:
-    """Groups of the threads that did not wake between the two looks, are not idle, and are `wanted`."""
-    yield from grouped(
-        thread
-        for thread in seen.threads
-        if thread.wait and seen.steady(thread) and not words.idle(thread) and wanted(thread)
-    )
+    """Groups of the threads that did not wake between the two looks, are not idle, and are `wanted`.
+
+    None of a process that is stopped: what its threads wait for says nothing then.
+    """
+    if seen.process.state not in {"stopped", "traced"}:
+        yield from grouped(thread for thread in seen.threads if _waits(seen, thread) and wanted(thread))
+
+
+def _waits(seen: Snapshot, thread: Thread) -> bool:
+    return thread.wait is not None and seen.steady(thread) and words.idle(thread) is None
 
 
 def grouped(threads: Iterator[Thread]) -> Iterator[Group]:

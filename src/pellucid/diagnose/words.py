@@ -158,8 +158,13 @@ def does(thread: Thread) -> str:
 
 def called(process: Process) -> str:
     """`pid 43 (python server.py)`, shortened."""
+    return f"pid {process.pid} ({command(process, 60)})"
+
+
+def command(process: Process, most: int) -> str:
+    """`python server.py`: the command line with the folders of its program and arguments left out, at most `most` characters."""
     words = " ".join(_short(word) for word in process.command) or process.name
-    return f"pid {process.pid} ({words if len(words) <= 60 else words[:57] + '...'})"
+    return words if len(words) <= most else words[: most - 3] + "..."
 
 
 def _short(word: str) -> str:

@@ -21,7 +21,6 @@ from pellucid.observe.waits import Looker
 from pellucid.runtimes import cpython
 from pellucid.runtimes.base import Runtime
 
-
 MAX_GIL_THREADS = 200
 """A sample reads one small file a thread: above that, contention for the GIL is told by the two looks alone."""
 
@@ -90,7 +89,7 @@ class Look:
             joined.append(
                 Thread(
                     tid=task.tid,
-                    name=stack.name if stack and stack.name else task.name,
+                    name=self._name(task, stack),
                     state=task.state,
                     frames=stack.frames if stack else (),
                     wait=wait,
@@ -103,6 +102,12 @@ class Look:
                 )
             )
         return tuple(joined)
+
+    def _name(self, task: Task, stack: Stack | None) -> str:
+        """The program's name for it. One that never imported `threading` has named none: its first thread is MainThread there too."""
+        if stack is None or not stack.name:
+            return task.name
+        return "MainThread" if task.tid == self.pid and stack.name == task.name else stack.name
 
     def in_gil(self, tids: tuple[int, ...]) -> list[int]:
         """Those of `tids` that wait for the GIL at this moment."""

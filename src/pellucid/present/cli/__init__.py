@@ -4,6 +4,7 @@ The table of commands is `pellucid.app.COMMANDS`: name → (module:object, one l
 asked for its own help, never for the list of commands.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -32,6 +33,8 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = self.table[cmd_name][0].partition(":")
         found = getattr(importlib.import_module(module), attribute)
+        gc.freeze()  # what was imported stays, and need not be searched for cycles again
+        gc.enable()
         assert isinstance(found, click.Command)
         return found
 

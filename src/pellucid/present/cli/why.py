@@ -64,12 +64,14 @@ def report(seen: Snapshot, findings: tuple[Finding, ...]) -> WhyReport:
 
 
 def _show(seen: Snapshot, findings: tuple[Finding, ...], *, with_evidence: bool) -> None:
+    from pellucid.diagnose import words
+
     process = seen.process
     runtime = f" · {process.runtime}" if process.runtime else ""
     count = len(seen.threads)
     screen.say(
         screen.printable(
-            f"pid {process.pid} {_command(process.command) or process.name} · {process.state}{runtime} · {count} thread{'' if count == 1 else 's'}"
+            f"pid {process.pid} {words.command(process, 70)} · {process.state}{runtime} · {count} thread{'' if count == 1 else 's'}"
         ),
         bold=True,
     )
@@ -106,8 +108,3 @@ def _finding(finding: Finding, *, with_evidence: bool) -> None:
     if with_evidence:
         for ref in finding.evidence:
             screen.say(screen.printable(f"     {ref.source}: {ref.said}"), dim=True)
-
-
-def _command(command: tuple[str, ...]) -> str:
-    words = " ".join(command)
-    return words if len(words) <= 70 else words[:67] + "..."
