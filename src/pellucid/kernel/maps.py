@@ -32,10 +32,11 @@ def read(pid: int, command: str = "why") -> tuple[Mapping, ...]:
     try:
         text = _whole(f"/proc/{pid}/maps")
     except OSError as error:
-        from pellucid.kernel import access  # its checks are needed only when the kernel refused
+        from pellucid.kernel.access import refused  # its checks are needed only when the kernel refused
 
-        raise access.refused(pid, f"read the mappings of pid {pid} (/proc/{pid}/maps)", error, command) from error
-    return tuple(_mapping(line) for line in text.split("\n") if line)
+        raise refused(pid, f"read the mappings of pid {pid} (/proc/{pid}/maps)", error, command) from error
+    devices: dict[str, str] = {}
+    return tuple([_mapping(line, devices) for line in text.split("\n") if line])
 
 
 def _whole(path: str) -> str:
@@ -53,22 +54,19 @@ def _whole(path: str) -> str:
         os.close(fd)
 
 
-def _mapping(line: str) -> Mapping:
-    fields = line.split(None, 5)
-    start, _, end = fields[0].partition("-")
-    major, _, minor = fields[3].partition(":")
-    path = fields[5] if len(fields) > 5 else ""
+def _mapping(line: str, devices: dict[str, str]) -> Mapping:
+    """One line. `devices` keeps the spelling of those that were seen: most lines have one of a few."""
+    addresses, permissions, offset, device, inode, *named = line.split(None, 5)
+    start, _, end = addresses.partition("-")
+    decimal = devices.get(device)
+    if decimal is None:
+        major, _, minor = device.partition(":")
+        decimal = devices[device] = f"{int(major, 16)}:{int(minor, 16)}"
+    path = named[0] if named else ""
     deleted = path.endswith(" (deleted)")
-    return Mapping(
-        int(start, 16),
-        int(end, 16),
-        fields[1],
-        int(fields[2], 16),
-        f"{int(major, 16)}:{int(minor, 16)}",
-        int(fields[4]),
-        _unescaped(path.removesuffix(" (deleted)")),
-        deleted,
-    )
+    if deleted or "\\" in path:
+        path = _unescaped(path.removesuffix(" (deleted)"))
+    return Mapping(int(start, 16), int(end, 16), permissions, int(offset, 16), decimal, int(inode), path, deleted)
 
 
 def _unescaped(path: str) -> str:

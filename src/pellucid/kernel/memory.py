@@ -63,9 +63,9 @@ class Memory:
         try:
             return cls(pid, os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
-            from pellucid.kernel import access  # its checks are needed only when the kernel refused
+            from pellucid.kernel.access import refused  # its checks are needed only when the kernel refused
 
-            raise access.refused(pid, f"open the memory of pid {pid} (/proc/{pid}/mem)", error, command) from error
+            raise refused(pid, f"open the memory of pid {pid} (/proc/{pid}/mem)", error, command) from error
 
     def close(self) -> None:
         os.close(self._fd)
@@ -90,10 +90,15 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes. Raises Unreadable."""
-        found = self.read_some(address, size)
-        if len(found) != size:
-            raise Unreadable(address + len(found), size - len(found), EIO)
-        return found
+        if 0 <= address < TOP and 0 < size <= MAX_BYTES:
+            try:
+                found = os.pread(self._fd, size, address)
+            except OSError as error:
+                raise Unreadable(address, size, error.errno or EIO) from None
+            if len(found) == size:
+                return found
+        found = self.read_some(address, size)  # says why
+        raise Unreadable(address + len(found), size - len(found), EIO)
 
     def u64(self, address: int) -> int:
         value: int = _U64.unpack(self.read(address, 8))[0]

@@ -12,7 +12,7 @@ from pellucid.runtimes.cpython.objects import Objects
 
 def fits(memory: Memory, layout: Layout, runtime: int) -> None:
     """Raises Garbled with what does not add up, Unreadable where an offset leads nowhere."""
-    interpreters = Census(memory, layout, runtime).interpreters()
+    interpreters = Census(memory, layout, runtime).interpreters(most_threads=1)
     if not interpreters:
         raise Garbled("it has no interpreter now: it is starting, or it has been finalised")
     if interpreters[-1].id != 0:

@@ -54,6 +54,7 @@ class Codes:
         self._code_type = 0
         self._codes: dict[int, Code | None] = {}
         self._frames: dict[tuple[int, int], Frame | None] = {}
+        self._texts: dict[int, str] = {}
 
     def frame(self, code: int, instruction: int, *, generator: bool) -> Frame | None:
         """The frame that is at `instruction`, None where CPython itself would not show it.
@@ -101,13 +102,21 @@ class Codes:
         name, qualname, file, table, _ = identity
         return Code(
             identity,
-            (objects.text(name), objects.text(qualname), objects.text(file)),
+            (self._text(name), self._text(qualname), self._text(file)),
             _I32.unpack_from(head, self._first_traceable)[0],
             objects.data(table, MAX_LINETABLE),
         )
 
+    def _text(self, address: int) -> str:
+        """A name or a path: functions of one file share its path, and plain functions their two names."""
+        text = self._texts.get(address)
+        if text is None:
+            text = self._texts[address] = self._objects.text(address)
+        return text
+
     def revalidate(self) -> None:
         """Forgets each code object whose memory has become something else."""
+        self._texts.clear()
         kept = list(self._codes.items())
         heads = self._memory.read_many([(address, self._instructions) for address, _ in kept])
         gone = {

@@ -140,15 +140,18 @@ class Frames:
         if cframe:
             frame = memory.u64(cframe + self._cframe_offset)
         older: list[tuple[int, int]] = []
-        size = 0
+        contents: list[tuple[int, bytes]] = []
         if chunk:
-            previous, whole, _ = self._chunk.unpack(memory.read(chunk + self._chunk.start, self._chunk.size))
-            size = max(min(max((top - chunk + _SPARE) & -64, _LEAST), whole, MAX_CHUNK), self._chunk_data)
+            wanted = min(max((top - chunk + _SPARE) & -64, _LEAST), MAX_CHUNK)
+            content = memory.read_some(chunk, wanted)
+            previous, whole, _ = self._chunk.unpack_from(content, self._chunk.start)
+            contents.append((chunk, content[: max(whole, self._chunk_data)]))
             older = self._older(previous)
-        plan = Plan(chunk, size, cframe)
+        plan = Plan(chunk, len(contents[0][1]) if contents else 0, cframe)
         for address, used in older:
             plan.older.append((address, address + used, plan.add(address, used)))
-        self._find_loose(plan, frame)
+            contents.append((address, memory.read(address, used)))
+        self._find_loose(plan, contents, frame)
         plan.state_at = plan.add(thread + state.start, state.size)
         if cframe:
             plan.cframe_at = plan.add(cframe + self._cframe_offset, 8)
@@ -163,10 +166,9 @@ class Frames:
             chunk = previous
         return found
 
-    def _find_loose(self, plan: Plan, frame: int) -> None:
+    def _find_loose(self, plan: Plan, chunks: list[tuple[int, bytes]], frame: int) -> None:
         """Walks once, unproved, and adds each frame outside the chunks to the plan."""
         memory, record = self._memory, self._frame
-        chunks = [(start, memory.read(start, size)) for start, size in plan.pieces]
         for _ in range(MAX_FRAMES):
             if not frame:
                 return

@@ -51,15 +51,18 @@ class Census:
         self._holder = layout["gil.last_holder"]
         self._locked = layout["gil.locked"]
 
-    def interpreters(self) -> tuple[Interpreter, ...]:
-        """All of them, the youngest first; empty while CPython starts and after it has ended. Raises Unreadable."""
+    def interpreters(self, most_threads: int = MAX_THREADS) -> tuple[Interpreter, ...]:
+        """All of them, the youngest first; empty while CPython starts and after it has ended. Raises Unreadable.
+
+        No more than the `most_threads` youngest threads of each are followed.
+        """
         found: list[Interpreter] = []
         seen: set[int] = set()
         memory = self._memory
         address = memory.u64(self._head)
         while address and address not in seen and len(found) < MAX_INTERPRETERS:
             seen.add(address)
-            threads, whole = self._threads_of(address)
+            threads, whole = self._threads_of(address, most_threads)
             found.append(Interpreter(address, memory.u64(address + self._id), self._gil_of(address), threads, whole))
             address = memory.u64(address + self._next)
         return tuple(found)
@@ -69,13 +72,13 @@ class Census:
             return self._memory.u64(interpreter + self._gil)
         return self._runtime + self._gil_in_runtime if self._gil_in_runtime is not None else 0
 
-    def _threads_of(self, interpreter: int) -> tuple[tuple[int, ...], bool]:
+    def _threads_of(self, interpreter: int, most: int) -> tuple[tuple[int, ...], bool]:
         """(its thread states, whether the list could be followed to its end), after a few tries."""
         threads: dict[int, None] = {}
         for _ in range(_TRIES):
             threads = {}
             address = self._memory.u64(interpreter + self._threads)
-            while address and address not in threads and len(threads) < MAX_THREADS:
+            while address and address not in threads and len(threads) < most:
                 try:
                     raw = self._memory.read(address + self._links.start, self._links.size)
                 except Unreadable:

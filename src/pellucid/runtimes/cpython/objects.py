@@ -93,6 +93,12 @@ class Objects:
             layout[f"unicode_object.{name}_bit"] for name in ("kind", "compact", "ascii")
         )
         self._type_names: dict[int, str] = {}
+        self._keys: dict[int, list[int]] = {}
+
+    def forget(self) -> None:
+        """Ends a look: what is asked next is read anew."""
+        self.pages.forget()
+        self._keys.clear()
 
     def type_of(self, address: int) -> int:
         """The address of the object's type."""
@@ -180,10 +186,18 @@ class Objects:
         if dictionary:
             yield from self.items(dictionary)
         elif values:
-            keys = self._entries(self.pages.u64(kind + self.layout["heap_type_object.ht_cached_keys"]))
-            for (key, _), value in zip(keys, self._values(values, len(keys)), strict=True):
+            keys = self._shared_keys(kind)
+            for key, value in zip(keys, self._values(values, len(keys)), strict=True):
                 if key and value:
                     yield key, value
+
+    def _shared_keys(self, kind: int) -> list[int]:
+        """The names that the instances of a type share, in the order of their values."""
+        at = self.pages.u64(kind + self.layout["heap_type_object.ht_cached_keys"])
+        known = self._keys.get(at)
+        if known is None:
+            known = self._keys[at] = [key for key, _ in self._entries(at)]
+        return known
 
     def attribute(self, instance: int, name: str) -> int | None:
         """The address of the instance's own attribute `name`, None where there is none."""

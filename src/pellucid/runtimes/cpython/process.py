@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 REVALIDATE_S = 1.0
 """Code objects and thread names that were kept for longer are looked at again."""
 
-MAX_KEPT = 1 << 14  # stacks
-
 _UNKNOWN = Frame("?", "?", "?", None)
 
 
@@ -44,7 +42,8 @@ class CPython:
         self._tids = Tids(memory.pid)
         self._named: dict[tuple[int, int], str] = {}
         """(number of the interpreter, ident) → name, "" where the program gave none."""
-        self._stacks: dict[tuple[Activation, ...], tuple[Frame, ...]] = {}
+        self._made: dict[int, tuple[RawStack, Stack]] = {}
+        """Address of the thread state → what the last reading made of it."""
         self._refreshed_at = 0.0
         self._unnamed = 0
         self.raw: tuple[RawStack, ...] = ()
@@ -78,8 +77,12 @@ class CPython:
         )
 
     def _stack(self, raw: RawStack) -> Stack:
+        before = self._made.get(raw.state)
+        if before is not None and before[0] is raw:
+            return before[1]
         tid = self._tids.outer(raw.tid)
-        return Stack(
+        unnamed = self._unnamed
+        stack = Stack(
             tid=tid,
             ident=raw.ident,
             name=self._named.get((raw.interpreter, raw.ident)) or self._tids.comm(tid),
@@ -89,14 +92,12 @@ class CPython:
             holds_gil=raw.holds_gil,
             wants_gil=raw.wants_gil,
         )
+        if unnamed == self._unnamed:
+            self._made[raw.state] = (raw, stack)
+        return stack
 
     def _frames(self, activations: tuple[Activation, ...]) -> tuple[Frame, ...]:
-        """The frames with their names; the same stack as before is the same tuple."""
-        known = self._stacks.get(activations)
-        if known is not None:
-            return known
         frames: list[Frame] = []
-        unnamed = self._unnamed
         for each in activations:
             try:
                 frame = self.codes.frame(each.code, each.instruction, generator=each.owner == OWNED_BY_GENERATOR)
@@ -105,12 +106,7 @@ class CPython:
                 frame = _UNKNOWN
             if frame is not None:
                 frames.append(frame)
-        found = tuple(frames)
-        if unnamed == self._unnamed:
-            if len(self._stacks) >= MAX_KEPT:
-                self._stacks.clear()
-            self._stacks[activations] = found
-        return found
+        return tuple(frames)
 
     def _refresh(self) -> None:
         """Names of threads that are new, and what may have changed since the last second."""
@@ -118,16 +114,16 @@ class CPython:
         due = now - self._refreshed_at > REVALIDATE_S
         if due and self._refreshed_at:
             self.codes.revalidate()
-            self._stacks.clear()
         idents = {(raw.interpreter, raw.ident) for raw in self.raw}
         if due or not idents <= self._named.keys():
+            self._made.clear()
             self._named = dict.fromkeys(idents, "")
             for interpreter in self._threads.interpreters:
                 found = self._names.of(interpreter.address)
                 self._named |= {(interpreter.id, ident): name for ident, name in found.items()}
         if due:
             self._refreshed_at = now
-        self.objects.pages.forget()
+        self.objects.forget()
 
     def _gaps(self, readout: Readout) -> "Iterator[Gap]":
         count = len(readout.stacks) + readout.ended

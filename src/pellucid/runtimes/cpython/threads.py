@@ -1,8 +1,9 @@
-"""All threads of a CPython in one batched copy, each proved; what did not hold still is copied again by itself.
+"""All threads of a CPython: the resting ones by one copy of all of them, the moving ones each by a double copy.
 
-The batch also brings the heads of the interpreters and the links between the threads: when they are as they were, no thread
-has come or gone, and the lists need not be followed again. A thread whose copies are the same bytes as last time has the
-same stack as last time. So 50 idle threads cost one system call and 50 comparisons.
+A thread whose single copy has the same bytes as its last proved copy has the same stack, so 50 idle threads cost one system
+call and 50 comparisons. That copy also brings the heads of the interpreters and the links between the threads: when they
+are as they were, no thread has come or gone, and the lists need not be followed again. All others are copied twice
+(`frames`), in one call too; what still did not hold still is copied again by itself, at most MAX_RETRIES times.
 """
 
 from struct import Struct as Bytes
@@ -17,6 +18,7 @@ from pellucid.runtimes.cpython.interpreter import Census, Interpreter
 MAX_RETRIES = 10
 MAX_CENSUS = 3  # tries to find the lists as they are in the copy
 MAX_BATCHED = 1 << 16  # bytes of one half: a deeper stack is copied by itself
+RESTING_AFTER = 2  # readings with the same bytes
 
 _U64 = Bytes("<Q")
 _I32 = Bytes("<i")
@@ -45,18 +47,23 @@ class Readout(Struct, frozen=True):
 
 
 class _Thread:
-    """What is kept of a thread between two readings. `alone`: it is not copied with the batch."""
+    """What is kept of a thread between two readings. `start` is its place in the copy of the resting or moving threads."""
 
-    __slots__ = ("alone", "interpreter", "last", "plan", "start", "state", "walked")
+    __slots__ = ("following", "interpreter", "last", "plan", "quiet", "raw", "resting", "start", "state", "walked")
 
-    def __init__(self, state: int, interpreter: Interpreter) -> None:
+    def __init__(self, state: int, interpreter: Interpreter, following: int) -> None:
         self.state = state
         self.interpreter = interpreter
+        self.following = following
+        """The address of the next thread state in the list."""
         self.plan: Plan | None = None
         self.start = 0
-        self.alone = False
+        self.resting = False
+        self.quiet = 0
+        """For so many readings its bytes have been the same."""
         self.last = b""
         self.walked = _NOTHING
+        self.raw: RawStack | None = None
 
 
 class Threads:
@@ -66,92 +73,159 @@ class Threads:
         self._memory = memory
         self._frames = Frames(memory, layout)
         self._census = Census(memory, layout, runtime)
-        self._heads = (
-            runtime + layout["runtime_state.interpreters_head"],
-            layout["interpreter_state.next"],
-            layout["interpreter_state.threads_head"],
-        )
+        self._first_interpreter = runtime + layout["runtime_state.interpreters_head"]
+        self._next_interpreter = layout["interpreter_state.next"]
+        self._first_thread = layout["interpreter_state.threads_head"]
         self._holds = layout.get("thread_state.holds_gil")
         self._wants = layout.get("thread_state.gil_requested")
         self.interpreters: tuple[Interpreter, ...] = ()
+        self._listed = False
         self._threads: list[_Thread] = []
-        self._batch: Vector | None = None
-        self._links: list[tuple[int, int]] = []
+        self._once: Vector | None = None
+        self._twice: Vector | None = None
+        self._heads: list[tuple[int, int]] = []
+        """(place in the single copy, the address that must stand there)."""
         self._gils: dict[int, int] = {}
 
     def read(self) -> Readout:
         """Every stack now. Raises Unreadable when the process is gone."""
-        copied = 0
-        whole = b""
+        same = False
         for _ in range(MAX_CENSUS):
-            batch = self._batch or self._prepare()
-            copied = batch.copy()
-            whole = bytes(batch.buffer)
-            if all(
-                _U64.unpack_from(whole, place)[0] == address for place, address in self._links if place + 8 <= copied
-            ):
+            once, copied = self._copy_once()
+            resting = self._resting(once, copied)
+            moving = self._copy_twice()
+            same = self._heads_stand(once, copied) and all(self._is_followed(*each) for each in moving)
+            if same:
                 break
             self._forget()
-        holders = {gil: self._holder(whole, place, copied) for gil, place in self._gils.items()}
-        stacks: list[RawStack] = []
+        holders = {gil: self._holder(once, place, copied) for gil, place in self._gils.items()}
+        stacks = [self._raw(thread, thread.last, holders) for thread in resting]
         retries = ended = 0
-        for thread in self._threads:
-            walked, half, tries = self._settle(thread, whole, copied)
+        for thread, halves in moving:
+            half, tries = self._settle(thread, halves)
             retries += tries
-            if walked is None:
+            if half is None:
                 ended += 1
             else:
-                stacks.append(self._stack(thread, walked, half, holders.get(thread.interpreter.gil, 0)))
-        unlisted = not all(interpreter.whole for interpreter in self.interpreters)
-        if ended or unlisted or copied != len(whole):
+                stacks.append(self._raw(thread, half, holders))
+        if ended:
             self._forget()
-        return Readout(tuple(stacks), retries, ended, unlisted)
+        return Readout(tuple(stacks), retries, ended, not same or not all(each.whole for each in self.interpreters))
 
     def _forget(self) -> None:
-        """The lists have changed: the next reading follows them again. Plans are kept."""
-        self._batch = None
-        self.interpreters = ()
+        """The lists have changed: the next reading follows them again. What is known of the threads is kept."""
+        self._once = self._twice = None
+        self._listed = False
 
-    def _prepare(self) -> Vector:
-        """Follows the lists if they are not known, and lays out one copy of everything."""
-        if not self.interpreters:
-            self.interpreters = self._census.interpreters()
-            known = {thread.state: thread for thread in self._threads}
-            self._threads = []
-            for interpreter in self.interpreters:
-                for state in interpreter.threads:
-                    thread = known.get(state) or _Thread(state, interpreter)
-                    thread.interpreter = interpreter
-                    self._threads.append(thread)
+    def _copy_once(self) -> tuple[bytes, int]:
+        """The heads of the lists, the GILs and the resting threads, and how many bytes of it came."""
+        if self._once is None:
+            self._once = self._lay_once()
+        copied = self._once.copy()
+        return bytes(self._once.buffer), copied
+
+    def _heads_stand(self, once: bytes, copied: int) -> bool:
+        """Whether each list begins as it did: new interpreters and threads are put in front."""
+        return all(place + 8 <= copied and _U64.unpack_from(once, place)[0] == at for place, at in self._heads)
+
+    def _is_followed(self, thread: _Thread, halves: tuple[bytes, bytes] | None) -> bool:
+        """Whether the same thread state still comes after it in the list: one that ends is taken out of it."""
+        if halves is None or thread.plan is None or not thread.interpreter.whole:
+            return True
+        following, *_ = self._frames.state.unpack_from(halves[1], thread.plan.state_at)
+        return bool(following == thread.following)
+
+    def _resting(self, once: bytes, copied: int) -> list[_Thread]:
+        """The resting threads whose bytes are as they were. The others begin to move."""
+        found: list[_Thread] = []
+        for thread in self._threads:
+            if thread.resting:
+                end = thread.start + len(thread.last)
+                if once[thread.start : end] == thread.last and end <= copied:
+                    found.append(thread)
+                else:
+                    thread.resting = False
+                    thread.quiet = 0
+                    self._twice = None
+                    if end > copied:
+                        self._once = None  # a part of it can't be read any more
+        return found
+
+    def _copy_twice(self) -> list[tuple[_Thread, tuple[bytes, bytes] | None]]:
+        """Each moving thread with its two copies, None where they could not be read."""
+        moving = [thread for thread in self._threads if not thread.resting]
+        if self._twice is None:
+            self._twice = self._lay_twice(moving)
+        copied = self._twice.copy() if self._twice is not None else 0
+        twice = bytes(self._twice.buffer) if self._twice is not None else b""
+        found: list[tuple[_Thread, tuple[bytes, bytes] | None]] = []
+        for thread in moving:
+            plan = thread.plan
+            if plan is None or plan.half > MAX_BATCHED:
+                found.append((thread, plan.copy(self._memory.pid) if plan is not None else None))
+            else:
+                middle, end = thread.start + plan.half, thread.start + 2 * plan.half
+                found.append((thread, (twice[thread.start : middle], twice[middle:end]) if end <= copied else None))
+        return found
+
+    def _lay_once(self) -> Vector:
+        """Follows the lists if they are not known, and lays out the single copy."""
+        if not self._listed:
+            self._list()
         ranges: list[tuple[int, int]] = []
         size = self._lay_heads(ranges)
         for thread in self._threads:
-            if thread.plan is None:
+            if not thread.resting and thread.quiet >= RESTING_AFTER and thread.plan is not None:
+                thread.resting = True
+                self._twice = None  # laid out anew, without this thread
+            if thread.resting and thread.plan is not None:
+                thread.start = size
+                ranges += thread.plan.pieces
+                size += thread.plan.half
+        return Vector(self._memory.pid, ranges)
+
+    def _lay_twice(self, moving: list[_Thread]) -> Vector | None:
+        """Plans the moving threads that have no plan that fits, and lays out the double copy; None where nothing is left."""
+        ranges: list[tuple[int, int]] = []
+        size = 0
+        for thread in moving:
+            if thread.plan is None or thread.plan.stale:
                 self._plan(thread)
             plan = thread.plan
-            if plan is None or thread.alone:
-                continue
-            ranges += plan.pieces * 2
-            thread.start = size
-            size += 2 * plan.half
-        self._batch = Vector(self._memory.pid, ranges)
-        return self._batch
+            if plan is not None and plan.half <= MAX_BATCHED:
+                thread.start = size
+                ranges += plan.pieces * 2
+                size += 2 * plan.half
+        return Vector(self._memory.pid, ranges) if ranges else None
+
+    def _list(self) -> None:
+        """Follows the lists of interpreters and threads."""
+        self.interpreters = self._census.interpreters()
+        self._listed = True
+        known = {thread.state: thread for thread in self._threads}
+        self._threads = []
+        self._twice = None
+        for interpreter in self.interpreters:
+            for state, following in zip(interpreter.threads, [*interpreter.threads[1:], 0], strict=True):
+                thread = known.get(state) or _Thread(state, interpreter, following)
+                thread.interpreter, thread.following = interpreter, following
+                self._threads.append(thread)
 
     def _lay_heads(self, ranges: list[tuple[int, int]]) -> int:
-        """The links of both lists and each GIL, first in the copy; returns the bytes that they take."""
-        first, following, threads = self._heads
-        self._links = []
+        """Where the lists begin, and each GIL, first in the single copy; returns the bytes that they take."""
+        heads: list[tuple[int, int]] = []
+        at = self._first_interpreter
+        for interpreter in self.interpreters:
+            heads.append((at, interpreter.address))
+            heads.append(
+                (interpreter.address + self._first_thread, interpreter.threads[0] if interpreter.threads else 0)
+            )
+            at = interpreter.address + self._next_interpreter
+        heads.append((at, 0))
+        ranges += ((place, 8) for place, _ in heads)
+        self._heads = [(8 * number, address) for number, (_, address) in enumerate(heads)]
+        size = 8 * len(heads)
         self._gils = {}
-        size = 0
-        addresses = [interpreter.address for interpreter in self.interpreters]
-        links = [(first, addresses[0] if addresses else 0)]
-        for interpreter, after in zip(self.interpreters, [*addresses[1:], 0], strict=True):
-            links.append((interpreter.address + following, after))
-            links.append((interpreter.address + threads, interpreter.threads[0] if interpreter.threads else 0))
-        for place, expected in links:
-            ranges.append((place, 8))
-            self._links.append((size, expected))
-            size += 8
         for gil in {interpreter.gil for interpreter in self.interpreters if interpreter.gil}:
             ranges.append((gil, self._census.gil_size))
             self._gils[gil] = size
@@ -164,18 +238,12 @@ class Threads:
             thread.plan = self._frames.plan(thread.state)
         except Unreadable:
             thread.plan = None
-            return
-        thread.alone = thread.alone or thread.plan.half > MAX_BATCHED
 
-    def _settle(self, thread: _Thread, whole: bytes, copied: int) -> tuple[Walked | None, bytes, int]:
-        """(its stack, the copy that it was read from, copies taken again); None for the stack of a thread that ended."""
-        halves: tuple[bytes, bytes] | None = None
-        plan = thread.plan
-        if plan is not None and not thread.alone and thread.start + 2 * plan.half <= copied:
-            middle = thread.start + plan.half
-            halves = whole[thread.start : middle], whole[middle : middle + plan.half]
-        elif plan is not None:
-            halves = plan.copy(self._memory.pid)
+    def _settle(self, thread: _Thread, halves: tuple[bytes, bytes] | None) -> tuple[bytes | None, int]:
+        """Proves the stack, which is then `thread.walked`: (the copy it was read from, copies taken again).
+
+        None for the copy where the thread has ended. What never agreed is kept as far as it did, and marked as moving.
+        """
         for tries in range(MAX_RETRIES + 1):
             if tries:
                 halves = self._again(thread)
@@ -183,44 +251,55 @@ class Threads:
                 continue
             first, second = halves
             if second == thread.last and first == second:
-                return thread.walked, second, tries
-            if self._is_other(thread, second):
-                return None, b"", tries
+                thread.quiet += 1
+                if thread.quiet == RESTING_AFTER:
+                    self._once = None  # laid out anew before the next reading, with this thread
+                return second, tries
+            if self._is_other(thread.plan, second, thread.interpreter):
+                return None, tries
             walked = self._frames.walk(thread.plan, first, second)
             if walked is not None:
-                thread.last, thread.walked = second, walked
-                return walked, second, tries
+                thread.last, thread.walked, thread.quiet = second, walked, 0
+                return second, tries
         if halves is None or thread.plan is None:
-            return None, b"", MAX_RETRIES
-        return self._frames.outer(thread.plan, *halves), halves[1], MAX_RETRIES
+            return None, MAX_RETRIES
+        thread.walked, thread.last, thread.quiet = self._frames.outer(thread.plan, *halves), b"", 0
+        return halves[1], MAX_RETRIES
 
     def _again(self, thread: _Thread) -> tuple[bytes, bytes] | None:
         """A copy of this thread alone, by a new plan where the old one does not fit any more."""
         if thread.plan is None or thread.plan.stale:
-            if not thread.alone:
-                thread.alone = True
-                self._batch = None  # laid out anew before the next reading, without this thread
             self._plan(thread)
+            self._twice = None  # laid out anew before the next reading
         return thread.plan.copy(self._memory.pid) if thread.plan is not None else None
 
-    def _is_other(self, thread: _Thread, half: bytes) -> bool:
+    def _is_other(self, plan: Plan, half: bytes, owner: Interpreter) -> bool:
         """Whether its memory is no thread state of its interpreter any more."""
-        assert thread.plan is not None
-        _, interpreter, *_ = self._frames.state.unpack_from(half, thread.plan.state_at)
-        return bool(interpreter != thread.interpreter.address)
+        _, interpreter, *_ = self._frames.state.unpack_from(half, plan.state_at)
+        return bool(interpreter != owner.address)
 
-    def _holder(self, whole: bytes, place: int, copied: int) -> int:
+    def _holder(self, once: bytes, place: int, copied: int) -> int:
         """The thread state that holds the GIL whose copy begins at `place`, 0 for none."""
         end = place + self._census.gil_size
-        return self._census.gil_holder(whole[place:end]) if end <= copied else 0
+        return self._census.gil_holder(once[place:end]) if end <= copied else 0
 
-    def _stack(self, thread: _Thread, walked: Walked, half: bytes, holder: int) -> RawStack:
+    def _raw(self, thread: _Thread, half: bytes, holders: dict[int, int]) -> RawStack:
+        """The stack, with who it belongs to; the same value as last time where nothing has changed."""
+        holds = holders.get(thread.interpreter.gil) == thread.state
+        raw = thread.raw
+        if (
+            thread.resting
+            and raw is not None
+            and raw.walked is thread.walked
+            and (self._holds is not None or raw.holds_gil == holds)
+        ):
+            return raw
         assert thread.plan is not None
         at = thread.plan.state_at
         _, _, _, ident, tid, _, _ = self._frames.state.unpack_from(half, at)
         shift = at - self._frames.state.start
-        holds = holder == thread.state
         if self._holds is not None:  # 3.15 says it in the thread state itself
             holds = _I32.unpack_from(half, shift + self._holds)[0] != 0
         wants = None if self._wants is None else _I32.unpack_from(half, shift + self._wants)[0] != 0
-        return RawStack(thread.state, thread.interpreter.id, ident, tid, walked, holds, wants)
+        thread.raw = RawStack(thread.state, thread.interpreter.id, ident, tid, thread.walked, holds, wants)
+        return thread.raw
