@@ -293,7 +293,7 @@ def _unix(near: Unix, seen: _Seen) -> Socket:
 
 def _without_holder(socket: Socket, whole_host: bool) -> bool:
     """Some process holds this socket, or its other end, and is not among those whose descriptors could be listed."""
-    other = socket.far or socket.listener
+    other = socket.listener or socket.far
     return (other is not None and other.inode != 0 and not socket.peer_pids) or (
         whole_host and socket.inode != 0 and not socket.pids
     )
