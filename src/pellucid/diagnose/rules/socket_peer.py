@@ -47,7 +47,7 @@ def _finding(seen: Snapshot, group: Group, one: Watched, socket: Socket) -> Find
     return Finding(
         rule=f"socket-{judged.case}",
         severity=_severity(judged.case, wait.since_s, their),
-        title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} for {_whom(socket, their)}: {judged.title}",
+        title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} for {_whom(socket, their)}: {_short(judged.title, their)}",
         sentence=sentence,
         evidence=(
             *evidence(seen, thread),
@@ -63,9 +63,18 @@ def _finding(seen: Snapshot, group: Group, one: Watched, socket: Socket) -> Find
 def _severity(case: str, since_s: float | None, their: list[Peer]) -> Severity:
     if case in _UNHURRIED:
         return "info"
-    if any(peer.process.state in {"stopped", "traced"} for peer in their):
+    if their and all(_halted(peer) for peer in their):
         return "critical"
     return harm(since_s)
+
+
+def _short(title: str, their: list[Peer]) -> str:
+    """A stopped process needs no further explanation in a title."""
+    return f"it is {their[0].process.state}" if their and _halted(their[0]) else title
+
+
+def _halted(peer: Peer) -> bool:
+    return peer.process.state in {"stopped", "traced"}
 
 
 def _whom(socket: Socket, their: list[Peer]) -> str:
