@@ -71,7 +71,8 @@ def test_the_help_of_a_command_looks_at_nothing(command):
 def test_one_look_at_the_stacks_imports_only_what_it_needs(target):
     seen = imports("stacks", target)
     assert "pellucid.runtimes.cpython" in seen, "the look did not happen"
-    assert not rooms(seen) & {"diagnose", "serve", "export"}
+    assert not rooms(seen) & {"serve", "export"}
+    assert not {name for name in seen if name.startswith(("pellucid.diagnose.engine", "pellucid.diagnose.rules"))}
     assert not seen & (HEAVY - {"ctypes"})  # process_vm_readv is called through ctypes
     assert "pellucid.observe.sockets" not in seen, "no thread of this target waits on a socket"
 
