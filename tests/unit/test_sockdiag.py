@@ -1,6 +1,7 @@
 """What sock_diag answers is bytes from the kernel: read as they are laid out, and refused by one error when they are not."""
 
 import contextlib
+import errno
 import struct
 
 import pytest
@@ -101,6 +102,55 @@ def test_a_unix_socket_with_all_that_it_tells():
 def test_a_table_that_changed_is_known_as_such():
     datagram = message(inet(), flags=2 | netlink.DUMP_INTERRUPTED) + message(b"\0\0\0\0", netlink.DONE)
     assert read_all(datagram, inet_reader(TCP))[1] == (True, True)
+
+
+def answered(*answers):
+    """What is made of a table that is answered in turn with these: lists of parts, or errors."""
+    rooms = []
+
+    def once(room, records):
+        rooms.append(room)
+        answer = answers[len(rooms) - 1]
+        if isinstance(answer, OSError):
+            raise answer
+        netlink.assemble(answer, inet_reader(TCP), records)
+
+    records, gaps = netlink.whole(once, "TCP sockets")
+    return [one.inode for one in records], gaps, rooms
+
+
+END = message(b"\0\0\0\0", netlink.DONE)
+CHANGED = [message(inet(inode=1), flags=2 | netlink.DUMP_INTERRUPTED), END]
+
+
+def test_a_table_that_changed_is_asked_for_again():
+    found, gaps, rooms = answered(CHANGED, [message(inet(inode=2)), message(inet(inode=3)) + END])
+    assert (found, gaps) == ([2, 3], ())
+    assert len(rooms) == 2
+
+
+def test_a_table_that_always_changes_is_a_gap_after_three_times():
+    found, (gap,), rooms = answered(CHANGED, CHANGED, CHANGED)
+    assert (found, gap.what, len(rooms)) == ([1], "TCP sockets", netlink.TRIES)
+    assert "changed" in gap.why
+
+
+def test_without_room_the_next_try_has_more():
+    full = OSError(errno.ENOBUFS, "")
+    found, gaps, rooms = answered(full, [message(inet(inode=4)) + END])
+    assert (found, gaps) == ([4], ())
+    assert rooms[1] == 2 * rooms[0]
+    assert len(answered(full, full, full)[2]) == netlink.TRIES
+
+
+@pytest.mark.parametrize(
+    "answer", [OSError(errno.EPERM, ""), TimeoutError(), OSError(errno.ENOENT, ""), [b"\1"], [message(inet(inode=5))]]
+)
+def test_another_failure_is_a_gap_at_once(answer):
+    found, (gap,), rooms = answered(answer)
+    assert found == ([5] if answer == [message(inet(inode=5))] else [])
+    assert gap.why
+    assert len(rooms) == 1
 
 
 @pytest.mark.parametrize("kind", [netlink.ERROR, netlink.DONE])

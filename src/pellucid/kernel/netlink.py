@@ -9,7 +9,7 @@ again, at most `TRIES` times; what was read last is returned with a Gap. The sam
 
 import _socket
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from errno import ENOBUFS, ENOENT
 from struct import Struct
 from types import TracebackType
@@ -99,21 +99,14 @@ class Netlink:
             return datagram, start, end
         raise Garbled("an empty answer")
 
-    def table(self, kind: int, body: bytes, read: Read[T], records: list[T]) -> None:
-        """Append every record of the table that `body` asks for. OSError, Garbled, Incomplete."""
+    def parts(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """The parts of a table, as long as they are asked for. OSError, Incomplete."""
         self._send(kind, REQUEST | DUMP, body)
-        interrupted = False
         for _ in range(_MAX_PARTS):
             datagram, _, flags, _ = self._socket.recvmsg(self._room)
             if flags & _socket.MSG_TRUNC:
                 raise Incomplete("a part of it was longer than the room for it")
-            done, changed = collect(datagram, read, records)
-            interrupted |= changed
-            if done and interrupted:
-                raise Incomplete("it changed while it was read")
-            if done:
-                return
-        raise Garbled("a table without an end")
+            yield datagram
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._socket.send(_HEADER.pack(16 + len(body), kind, flags, 1, 0) + body)
@@ -135,16 +128,40 @@ def collect(datagram: bytes, read: Read[T], records: list[T]) -> tuple[bool, boo
     return False, bool(changed)
 
 
+def assemble(parts: Iterable[bytes], read: Read[T], records: list[T]) -> None:
+    """Append the records of all parts of a table. OSError, Garbled, Incomplete."""
+    interrupted = False
+    for part in parts:
+        done, changed = collect(part, read, records)
+        interrupted |= changed
+        if done and interrupted:
+            raise Incomplete("it changed while it was read")
+        if done:
+            return
+    raise Garbled("a table without an end")
+
+
 def table(protocol: int, kind: int, body: bytes, read: Read[T], what: str) -> tuple[tuple[T, ...], tuple[Gap, ...]]:
     """All records of the table that `body` asks for. Never raises: what could not be read is a Gap, called `what`."""
+
+    def once(room: int, records: list[T]) -> None:
+        with Netlink(protocol, room) as link:
+            assemble(link.parts(kind, body), read, records)
+
+    return whole(once, what)
+
+
+def whole(once: Callable[[int, list[T]], None], what: str) -> tuple[tuple[T, ...], tuple[Gap, ...]]:
+    """The records that `once(room, records)` appends, asked for anew, with twice the room, while it is told that some are missing.
+
+    After TRIES those of the last time, with a Gap.
+    """
     records: list[T] = []
     why = ""
     for attempt in range(TRIES):
         records = []
         try:
-            # A new socket each time: what is left of a broken answer goes away with the old one.
-            with Netlink(protocol, _ROOM << attempt) as link:
-                link.table(kind, body, read, records)
+            once(_ROOM << attempt, records)
             return tuple(records), ()
         except Incomplete as incomplete:
             why = f"{incomplete}, {TRIES} times in turn: some may be missing"
