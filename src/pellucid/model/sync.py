@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from pellucid.model.finding import Confidence
 from pellucid.model.wait import Holder
 
 
@@ -46,3 +47,33 @@ class Waiting(Struct, frozen=True):
     """It did not wake between the two looks."""
     evidence: tuple[str, ...] = ()
     sync: Sync | None = None
+
+
+class Held(Struct, frozen=True):
+    """Thread `tid` holds the thing; None where the one who is named as its owner is no thread of the process."""
+
+    tid: int | None
+    confidence: Confidence
+    because: str
+    """`inside its "with" at bank.py:5`, `RLock owner, count 1`."""
+
+
+class Blocked(Struct, frozen=True):
+    """What the runtime knows of one wait, before other processes are asked.
+
+    `role` says what could end it: lock, rlock, condition, event, semaphore, barrier, get, put, queue-join, join, shutdown, timer, future,
+    process, subprocess, pool, worker, connection, proxy, import, loop, shared-lock, native-lock. `frame`: whose rule told it.
+    """
+
+    role: str
+    sync: Sync | None
+    at: str
+    holders: tuple[Held, ...] = ()
+    joins: tuple[int, ...] = ()
+    """The tids that have to end first."""
+    child: int | None = None
+    """The pid that has to end first."""
+    semaphore: int | None = None
+    """The address of the shared sem_t it sleeps on."""
+    parks: bool = False
+    evidence: tuple[str, ...] = ()
