@@ -4,7 +4,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from pellucid.model.incident import Incident
 from pellucid.model.report import Report
+from pellucid.serve.incidents import Row
 from pellucid.serve.manifest import Manifest
 from pellucid.serve.store import Listed
 
@@ -42,6 +44,18 @@ class PredictReport(Report, frozen=True, kw_only=True):
     predictions: tuple[dict[str, Any], ...]
     model: str
     version: int
+
+
+class IncidentsReport(Report, frozen=True, kw_only=True):
+    """`incidents --json`, and GET /incidents."""
+
+    incidents: tuple[Row, ...]
+
+
+class IncidentReport(Report, frozen=True, kw_only=True):
+    """`incidents show ID --json`."""
+
+    incident: Incident
 
 
 def model_row(listed: Listed) -> ModelRow:

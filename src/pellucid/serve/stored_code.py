@@ -25,7 +25,7 @@ def package_of(sources: Mapping[str, str]) -> str:
 
 
 def bring_to_life(sources: Mapping[str, str], label: str) -> str:
-    """Make `sources` importable in this process and return their package's name. In stacks a file shows as `<model LABEL>/file.py`.
+    """Make `sources` importable in this process and return their package's name. In stacks a file shows as `LABEL.model/file.py`.
 
     Nothing of them runs until one is imported.
     """
@@ -67,4 +67,4 @@ class _Finder(MetaPathFinder, InspectLoader):
         return compile(self.get_source(fullname), self._file(fullname), "exec", dont_inherit=True)
 
     def _file(self, fullname: str) -> str:
-        return f"<model {self.label}>/{self.modules[fullname][0]}" if fullname in self.modules else fullname
+        return f"{self.label}.model/{self.modules[fullname][0]}" if fullname in self.modules else fullname

@@ -1,0 +1,89 @@
+"""`pellucid serve NAME`: the model over HTTP with supervised workers, until SIGTERM or Ctrl-C."""
+
+import click
+
+
+@click.command("serve")
+@click.argument("name")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.5),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Deadline of a prediction: past half of it a worker is looked at, past it it is replaced.",
+)
+@click.option("--max-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Records in one request.")
+@click.option("--max-body", type=click.IntRange(1), default=8 << 20, show_default=True, help="Bytes in one request.")
+@click.option(
+    "--max-queue", type=click.IntRange(1), default=128, show_default=True, help="Requests that may wait in a worker."
+)
+@click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
+def command(
+    name: str,
+    host: str,
+    port: int,
+    workers: int,
+    timeout: float,
+    max_rows: int,
+    max_body: int,
+    max_queue: int,
+    as_json: bool,
+) -> None:
+    """Serve the model NAME (also NAME:VERSION or NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
+    import sys
+
+    from pellucid.serve import extras, home
+    from pellucid.serve.listener import listen
+    from pellucid.serve.log import Record, Screen
+    from pellucid.serve.options import Options
+    from pellucid.serve.store import Store
+    from pellucid.serve.supervisor import Supervisor
+
+    extras.need("serve", extras.SERVE)
+    store = Store()
+    manifest = store.resolve(name)
+    store.verify(manifest)
+    listener = listen(host, port)
+    bound = listener.getsockname()[1]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    screen = Screen(as_json=as_json or not sys.stderr.isatty())
+
+    def announce(pids: tuple[int, ...]) -> None:
+        named = f"{manifest.name} version {manifest.version}"
+        told = f"{named} answers on {address} with {len(pids)} workers ({', '.join(f'pid {pid}' for pid in pids)})"
+        screen.tell(Record(level="info", event="ready", sentence=told))
+        screen.plain(_hints(manifest.name, address, pids[0], timeout))
+
+    options = Options(
+        model=f"{manifest.name}:{manifest.version}",
+        store=store.root,
+        incidents=home.incidents(),
+        host=host,
+        port=bound,
+        workers=workers,
+        timeout_s=timeout,
+        max_rows=max_rows,
+        max_body=max_body,
+        max_queue=max_queue,
+    )
+    screen.tell(
+        Record(level="info", event="start", sentence=f"{manifest.name} version {manifest.version} is being loaded")
+    )
+    sys.exit(Supervisor(options, manifest.version, listener, screen, announce).run())
+
+
+def _hints(name: str, address: str, pid: int, timeout: float) -> list[str]:
+    return [
+        "",
+        f"  ask it      pellucid predict {name} --example --url {address}",
+        f"              curl {address}/healthz",
+        f"  see it      pellucid why {pid}",
+        f"  break it    kill -STOP {pid}    (looked at after {timeout / 2:g} s, replaced after {timeout:g} s)",
+        f"              kill -KILL {pid}    (replaced at once)",
+        "  and then    pellucid incidents",
+        "",
+    ]

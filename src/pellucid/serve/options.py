@@ -1,0 +1,23 @@
+"""What a server was asked to be: made once from the command line, then handed on, frozen, to the template and each worker."""
+
+from msgspec import Struct
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes. The descriptors are those that the template inherits from the supervisor."""
+
+    model: str
+    """`loan:3`: always with its version, so that a training in between changes nothing."""
+    store: str
+    incidents: str
+    host: str
+    port: int
+    workers: int
+    timeout_s: float
+    max_rows: int = 10_000
+    max_body: int = 8 * 1024 * 1024
+    max_queue: int = 128
+    supervisor: int = 0
+    listener: int = -1
+    slots: int = -1
+    log: int = -1

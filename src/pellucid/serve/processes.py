@@ -1,0 +1,111 @@
+"""Children that end with their parent, and how one ended.
+
+The signal of PR_SET_PDEATHSIG comes when the *thread* that is the parent ends (prctl(2)), and is not sent for a parent that died before
+the call: hence the comparison of getppid afterwards. It survives execve, and is cleared in a child of fork: each process sets its own.
+A pidfd becomes readable when its process ends (pidfd_open(2)), so a poll loop learns of it without SIGCHLD.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+# include/uapi/linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PTRACER = 0x59616D61
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Death(Struct, frozen=True):
+    """How a process ended: by `signal`, or with exit `status`."""
+
+    signal: int = 0
+    status: int = 0
+    core: bool = False
+
+    def __str__(self) -> str:
+        if self.signal:
+            return f"killed by {signal_name(self.signal)}" + (" (core dumped)" if self.core else "")
+        return f"exited with status {self.status}"
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _prctl(option: int, argument: int) -> int:
+    return int(
+        _libc.prctl(
+            ctypes.c_int(option),
+            ctypes.c_ulong(argument),
+            ctypes.c_ulong(0),
+            ctypes.c_ulong(0),
+            ctypes.c_ulong(0),
+        )
+    )
+
+
+def die_with(parent: int) -> None:
+    """Be killed when process `parent`, which must be our parent, ends; if it ended already, end now."""
+    if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of grandchildren whose own parent ends (PR_SET_CHILD_SUBREAPER)."""
+    if _prctl(_PR_SET_CHILD_SUBREAPER, 1) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def let_look(pid: int) -> None:
+    """Where Yama guards ptrace, let `pid` and its descendants look at us (PR_SET_PTRACER). EINVAL: there is no Yama, nothing to do."""
+    _prctl(_PR_SET_PTRACER, pid)
+
+
+def name_thread(name: str) -> None:
+    """The name of the calling thread as ps and /proc/PID/comm show it; the kernel keeps 15 bytes."""
+    _libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode()[:15]))
+
+
+def spawn(
+    arguments: Sequence[str], environment: Mapping[str, str], keep: Sequence[int], stdout: int | None = None
+) -> int:
+    """Start a program that dies with us and is in a process group of its own, so that Ctrl-C at the terminal reaches only us.
+
+    `keep` are the descriptors that it inherits beside 0, 1 and 2. Returns its pid. The caller must have one thread only.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    with contextlib.suppress(
+        BaseException
+    ):  # whatever goes wrong here: this is the child, and must not go on as the parent
+        die_with(parent)
+        os.setpgid(0, 0)
+        if stdout is not None:
+            os.dup2(stdout, 1)
+        for fd in keep:
+            os.set_inheritable(fd, True)
+        os.execve(arguments[0], list(arguments), dict(environment))
+    os._exit(127)
+
+
+def ended(pid: int) -> Death | None:
+    """How our child `pid` ended, and forget it; None while it runs. ChildProcessError where it is no child of ours."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    if not found:
+        return None
+    if os.WIFSIGNALED(status):
+        return Death(signal=os.WTERMSIG(status), core=os.WCOREDUMP(status))
+    return Death(status=os.WEXITSTATUS(status))

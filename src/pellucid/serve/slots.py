@@ -1,0 +1,286 @@
+"""The shared memory through which workers tell and the supervisor sees: one page a slot, one writer a field.
+
+A memfd made before the template starts; the template and, by fork, each worker map it. No lock is in it: a lock whose holder is
+killed stays locked for ever, while a word that its writer left behind says what it was doing when it died. A store of an aligned 8-byte
+word is one move of the processor, so a reader sees the old or the new number and nothing between; where several words belong
+together, `started` is written last and cleared first.
+Counters survive the worker: its successor goes on counting, so what Prometheus scrapes never falls.
+"""
+
+import mmap
+import os
+import time
+from typing import Final
+
+from msgspec import Struct
+
+PAGE: Final = 4096
+
+# Words of a slot, 8 bytes each. Written by the worker's main thread:
+_PID: Final = 0
+_GENERATION: Final = 1
+_STATE: Final = 2
+_LOOP_BEAT: Final = 3
+_QUEUED: Final = 4
+_RSS: Final = 5
+_PREDICT_TID: Final = 6
+_DROPPED: Final = 7
+# ... by its predict thread:
+_REQUEST: Final = 8
+_ROWS: Final = 9
+_STARTED: Final = 10
+_PREDICT_BEAT: Final = 11
+_LAST_OK: Final = 12
+_PREDICTS: Final = 13
+_PREDICT_NS: Final = 14
+_ROWS_TOTAL: Final = 15
+_EXPIRED: Final = 16
+# ... by its main thread:
+_NUMBER: Final = 24
+_SECONDS_SUM: Final = 25
+_STATUSES: Final = 32
+_BUCKETS: Final = 64
+# ... by the supervisor:
+_COMMAND: Final = 128
+_WANTED_GENERATION: Final = 129
+
+_TEXTS: Final = {"incident": (2048, 64), "sentence": (2112, 960), "error": (3072, 1000)}
+"""Where each text begins in the slot, and how many bytes it may have; the 2 bytes before the text are its length."""
+
+STATUSES: Final = (200, 400, 408, 413, 415, 422, 500, 503, 504)
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds in seconds; one bucket more takes what is slower."""
+
+# States of a worker.
+EMPTY: Final = 0
+STARTING: Final = 1
+READY: Final = 2
+LEAVING: Final = 3
+
+# Commands to a worker.
+SERVE: Final = 0
+SUSPECT: Final = 1
+LEAVE: Final = 2
+
+SAMPLE: Final = -1
+"""The request number of a worker's prediction of the stored sample."""
+
+
+class Seen(Struct, frozen=True):
+    """One slot at one moment. Times are seconds of CLOCK_MONOTONIC, 0 where there is none yet; `started` is 0 while nothing is predicted."""
+
+    slot: int
+    pid: int = 0
+    generation: int = 0
+    state: int = EMPTY
+    loop_beat: float = 0.0
+    started: float = 0.0
+    request: int = 0
+    rows: int = 0
+    queued: int = 0
+    last_ok: float = 0.0
+    rss: int = 0
+    predict_tid: int = 0
+    error: str = ""
+
+    @property
+    def request_id(self) -> str:
+        return request_id(self.slot, self.request)
+
+
+def request_id(slot: int, number: int) -> str:
+    """`r-1-91`: the 91st request of slot 1; `sample` for the worker's own check."""
+    return "sample" if number == SAMPLE else f"r-{slot}-{number}"
+
+
+class Slot:
+    """One worker's page."""
+
+    def __init__(self, page: memoryview, number: int) -> None:
+        self.number = number
+        self._bytes = page
+        self._words = page.cast("q")
+
+    def begin(self, pid: int, generation: int) -> None:
+        """A new worker takes the slot."""
+        words = self._words
+        for word in (_STATE, _LOOP_BEAT, _QUEUED, _RSS, _STARTED, _REQUEST, _ROWS, _LAST_OK, _PREDICT_TID):
+            words[word] = 0
+        self.say("error", "")
+        words[_GENERATION] = generation
+        words[_STATE] = STARTING
+        words[_PID] = pid
+
+    def beat(self) -> None:
+        """The event loop turns."""
+        self._words[_LOOP_BEAT] = time.monotonic_ns()
+
+    def state(self, state: int) -> None:
+        self._words[_STATE] = state
+
+    def predict_thread(self, tid: int) -> None:
+        self._words[_PREDICT_TID] = tid
+
+    def queued(self, requests: int) -> None:
+        self._words[_QUEUED] = requests
+
+    def rss(self, size: int) -> None:
+        self._words[_RSS] = size
+
+    def dropped(self) -> None:
+        """One log record was dropped, for nobody read the pipe."""
+        self._words[_DROPPED] += 1
+
+    def next_request(self) -> int:
+        """A number that no request of this slot had before."""
+        self._words[_NUMBER] += 1
+        return self._words[_NUMBER]
+
+    def predicting(self, request: int, rows: int) -> None:
+        """The predict thread begins."""
+        words = self._words
+        words[_REQUEST] = request
+        words[_ROWS] = rows
+        words[_STARTED] = time.monotonic_ns()
+
+    def predicted(self, rows: int, *, ok: bool) -> None:
+        """The predict thread has ended what it began."""
+        words = self._words
+        now = time.monotonic_ns()
+        began = words[_STARTED]
+        words[_STARTED] = 0
+        words[_PREDICT_BEAT] = now
+        words[_PREDICTS] += 1
+        words[_PREDICT_NS] += now - began
+        words[_ROWS_TOTAL] += rows
+        if ok:
+            words[_LAST_OK] = now
+
+    def expired(self) -> None:
+        """A request was dropped before its prediction, for its deadline had passed."""
+        self._words[_EXPIRED] += 1
+
+    def answered(self, status: int, seconds: float) -> None:
+        """Count one answer to POST /predict."""
+        words = self._words
+        words[_STATUSES + _STATUS_PLACE.get(status, len(STATUSES))] += 1
+        words[_SECONDS_SUM] += int(seconds * 1e9)
+        place = 0
+        for bound in BUCKETS:
+            if seconds <= bound:
+                break
+            place += 1
+        words[_BUCKETS + place] += 1
+
+    def command(self) -> int:
+        return self._words[_COMMAND]
+
+    def order(self, command: int) -> None:
+        """The supervisor's word to the worker."""
+        self._words[_COMMAND] = command
+
+    def wanted_generation(self) -> int:
+        return self._words[_WANTED_GENERATION]
+
+    def want(self, generation: int) -> None:
+        """Make the slot ready for a new worker: no command, no incident, and the generation that may take it."""
+        self._words[_COMMAND] = SERVE
+        self._words[_PID] = 0
+        self.say("incident", "")
+        self.say("sentence", "")
+        self._words[_WANTED_GENERATION] = generation
+
+    def say(self, name: str, text: str) -> None:
+        """Write one of the texts (incident, sentence, error), cut to what fits."""
+        begin, size = _TEXTS[name]
+        encoded = text.encode("utf-8", "replace")[: size - 2]
+        self._bytes[begin : begin + 2] = b"\0\0"
+        self._bytes[begin + 2 : begin + 2 + len(encoded)] = encoded
+        self._bytes[begin : begin + 2] = len(encoded).to_bytes(2, "little")
+
+    def text(self, name: str) -> str:
+        begin, size = _TEXTS[name]
+        length = min(int.from_bytes(self._bytes[begin : begin + 2], "little"), size - 2)
+        return bytes(self._bytes[begin + 2 : begin + 2 + length]).decode("utf-8", "replace")
+
+    def seen(self) -> Seen:
+        """All that verdicts rest on. A request that began between two reads is read again."""
+        words = self._words
+        for _ in range(3):
+            started, request, rows = words[_STARTED], words[_REQUEST], words[_ROWS]
+            if started == words[_STARTED]:
+                break
+        return Seen(
+            slot=self.number,
+            pid=words[_PID],
+            generation=words[_GENERATION],
+            state=words[_STATE],
+            loop_beat=words[_LOOP_BEAT] / 1e9,
+            started=started / 1e9,
+            request=request,
+            rows=rows,
+            queued=words[_QUEUED],
+            last_ok=words[_LAST_OK] / 1e9,
+            rss=words[_RSS],
+            predict_tid=words[_PREDICT_TID],
+            error=self.text("error"),
+        )
+
+    def counts(self) -> "Counts":
+        """What this slot has counted over all its workers."""
+        words = self._words
+        return Counts(
+            answers=tuple(words[_STATUSES : _STATUSES + len(STATUSES) + 1]),
+            buckets=tuple(words[_BUCKETS : _BUCKETS + len(BUCKETS) + 1]),
+            seconds=words[_SECONDS_SUM] / 1e9,
+            predicts=words[_PREDICTS],
+            predict_s=words[_PREDICT_NS] / 1e9,
+            rows=words[_ROWS_TOTAL],
+            expired=words[_EXPIRED],
+            dropped=words[_DROPPED],
+        )
+
+
+class Counts(Struct, frozen=True):
+    """`answers` in the order of STATUSES, then all others; `buckets` in that of BUCKETS, then what was slower."""
+
+    answers: tuple[int, ...]
+    buckets: tuple[int, ...]
+    seconds: float
+    predicts: int
+    predict_s: float
+    rows: int
+    expired: int
+    dropped: int
+
+
+_STATUS_PLACE: Final = {status: place for place, status in enumerate(STATUSES)}
+
+
+class Board:
+    """All slots, and a first page that only the supervisor writes: how often what happened."""
+
+    DEATHS: Final = ("stuck", "silent", "died", "start")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        size = os.fstat(fd).st_size
+        self._memory = mmap.mmap(fd, size)
+        whole = memoryview(self._memory)
+        self._head = whole[:PAGE].cast("q")
+        self.slots = tuple(
+            Slot(whole[PAGE * (number + 1) : PAGE * (number + 2)], number) for number in range(size // PAGE - 1)
+        )
+
+    @classmethod
+    def new(cls, slots: int) -> "Board":
+        fd = os.memfd_create("pellucid-slots", os.MFD_CLOEXEC)
+        os.ftruncate(fd, PAGE * (slots + 1))
+        return cls(fd)
+
+    def incident(self, kind: str) -> None:
+        """Count one incident of this kind."""
+        self._head[self.DEATHS.index(kind)] += 1
+
+    def incidents(self) -> dict[str, int]:
+        return {kind: self._head[place] for place, kind in enumerate(self.DEATHS)}

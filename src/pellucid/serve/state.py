@@ -1,0 +1,479 @@
+"""The supervisor's mind without its hands: events in, instructions out. No clock, no process, no file; tests replay it.
+
+    forking → starting → serving ──half the deadline──▶ suspect ──the deadline──▶ killed
+                            │                             │
+                            └────────▶ leaving ◀──────────┘ it answered after all
+
+At half the deadline a worker is looked at, stops accepting, and another is forked beside it, so that the service is whole again while
+the slow one may still answer. That is why there are twice as many slots as workers. At the deadline it is looked at once more and killed.
+A worker is past its time when its prediction is, or when its event loop has not turned for so long: a stopped process does
+neither, and one beat alone would miss the other case.
+When the supervisor itself stood still (a frozen container, a stopped process), all beats look old: ages count from its own waking.
+"""
+
+import time
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pellucid.model.incident import Incident, IncidentKind, LookAt
+from pellucid.serve import slots, words
+from pellucid.serve.events import (
+    Adopt,
+    Describe,
+    Event,
+    Exit,
+    Fork,
+    Forked,
+    ForkFailed,
+    Instruction,
+    Kill,
+    KillTemplate,
+    Look,
+    Looked,
+    Order,
+    Ready,
+    Save,
+    Say,
+    StartTemplate,
+    Stop,
+    StopListening,
+    TemplateEnded,
+    TemplateReady,
+    Tick,
+    Trouble,
+    WorkerEnded,
+)
+from pellucid.serve.slots import Seen
+
+Phase = Literal["forking", "starting", "serving", "suspect", "leaving"]
+
+_ACTIVE: frozenset[Phase] = frozenset({"forking", "starting", "serving"})
+
+
+class Limits(Struct, frozen=True):
+    """Seconds, but for `workers`. `timeout_s` is the deadline of a prediction and of the event loop's silence."""
+
+    model: str
+    version: int
+    workers: int
+    timeout_s: float
+    start_s: float = 30.0
+    template_start_s: float = 120.0
+    fork_s: float = 5.0
+    answer_s: float = 0.3
+    """From the deadline to the kill at the least: the worker's loop tells its clients in between."""
+    pause_s: float = 2.0
+    """Between two ticks: longer means that the supervisor itself stood still."""
+    quick_s: float = 5.0
+    """A worker that died younger than this counts towards a crash loop."""
+    longest_wait_s: float = 30.0
+
+
+class _Worker:
+    def __init__(self, slot: int, generation: int, now: float) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.pid = 0
+        self.phase: Phase = "forking"
+        self.since = now
+        self.served_since: float | None = None
+        self.incident: Incident | None = None
+        self.request = 0
+        """The request that made it a suspect."""
+        self.last_look = False
+        """The look before the kill was asked for."""
+        self.kill_at: float | None = None
+        self.killed = False
+
+    def turn(self, phase: Phase, now: float) -> None:
+        self.phase, self.since = phase, now
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})"
+
+
+class Supervision:
+    """`handle` is the one way in; nothing else changes it."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.limits = limits
+        self.workers: dict[int, _Worker] = {}
+        self.stopping: float | None = None
+        self._out: list[Instruction] = [StartTemplate()]
+        self._template: int | None = None
+        self._template_since = now
+        self._template_started = True
+        self._template_failures = 0
+        self._template_not_before = now
+        self._ever_ready = False
+        self._announced = False
+        self._not_before = now
+        self._quick = 0
+        self._last_quick = now
+        self._last_tick = now
+        self._resumed = 0.0
+        self._generation = 0
+        self._over = False
+
+    def start(self) -> tuple[Instruction, ...]:
+        """What to do before the first event."""
+        return self._said()
+
+    def handle(self, event: Event) -> tuple[Instruction, ...]:
+        """Learn `event`; returns what to do, in order."""
+        if self._over:
+            return ()
+        match event:
+            case Tick():
+                self._tick(event)
+            case TemplateReady():
+                self._template_ready(event)
+            case TemplateEnded():
+                self._template_ended(event)
+            case Forked():
+                self._forked(event.slot, event.generation, event.pid, event.now)
+            case ForkFailed():
+                self._fork_failed(event)
+            case WorkerEnded():
+                self._worker_ended(event)
+            case Looked():
+                self._looked(event)
+            case Stop():
+                self._stop(event)
+        self._reconcile(event.now)
+        return self._said()
+
+    def _said(self) -> tuple[Instruction, ...]:
+        said, self._out = tuple(self._out), []
+        return said
+
+    def _tick(self, event: Tick) -> None:
+        if event.now - self._last_tick > self.limits.pause_s:
+            self._resumed = event.now
+        self._last_tick = event.now
+        self._template_too_slow(event.now)
+        for worker in list(self.workers.values()):
+            seen = event.seen[worker.slot]
+            if worker.phase == "forking":
+                self._find_forked(worker, seen, event.now)
+            elif seen.pid == worker.pid:
+                self._judge(worker, seen, event)
+
+    def _judge(self, worker: _Worker, seen: Seen, event: Tick) -> None:
+        now = event.now
+        if worker.kill_at is not None:
+            if now >= worker.kill_at and not worker.killed:
+                worker.killed = True
+                self._out.append(Kill(worker.pid))
+            return
+        if worker.phase == "starting":
+            if seen.state == slots.READY:
+                worker.turn("serving", now)
+                worker.served_since = now
+                self._out.append(Say("info", "worker_ready", f"{worker} answers", worker=worker.slot, pid=worker.pid))
+            elif now - max(worker.since, self._resumed) >= self.limits.start_s and not worker.last_look:
+                self._open(worker, seen, event, "start")
+                self._ask_look(worker, seen, "deadline")
+            return
+        predicting, silent = self._ages(seen, now)
+        age = max(predicting, silent)
+        if worker.phase == "serving" and age >= self.limits.timeout_s / 2:
+            self._suspect(worker, seen, event, "silent" if silent >= predicting else "stuck")
+        elif worker.phase == "suspect":
+            self._judge_suspect(worker, seen, now, age)
+        elif worker.phase == "leaving" and now - max(worker.since, self._resumed) >= self.limits.timeout_s + 2:
+            self._give_up(worker, seen, now)
+
+    def _ages(self, seen: Seen, now: float) -> tuple[float, float]:
+        """(seconds that the prediction has taken, seconds since the loop turned)."""
+        predicting = now - max(seen.started, self._resumed) if seen.started else 0.0
+        return predicting, now - max(seen.loop_beat, self._resumed)
+
+    def _suspect(self, worker: _Worker, seen: Seen, event: Tick, kind: IncidentKind) -> None:
+        worker.turn("suspect", event.now)
+        worker.request = seen.request if seen.started else 0
+        incident = self._open(worker, seen, event, kind)
+        self._out.append(Order(worker.slot, slots.SUSPECT, incident.id))
+        self._ask_look(worker, seen, "half")
+
+    def _open(self, worker: _Worker, seen: Seen, event: Tick | WorkerEnded, kind: IncidentKind) -> Incident:
+        served = words.served(seen, event.now)
+        worker.incident = Incident(
+            id=f"i-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(event.wall))}-{worker.pid}",
+            at=event.wall,
+            pid=worker.pid,
+            worker=worker.slot,
+            kind=kind,
+            sentence=words.what(
+                str(worker), kind, served, event.now - max(seen.loop_beat, self._resumed), self.limits.timeout_s
+            ),
+            cause="it is being looked at",
+            model=self.limits.model,
+            version=self.limits.version,
+            request=served,
+            rss_bytes=seen.rss or None,
+            last_error=seen.error,
+        )
+        return worker.incident
+
+    def _ask_look(self, worker: _Worker, seen: Seen, moment: Literal["half", "deadline"]) -> None:
+        assert worker.incident is not None
+        worker.last_look = moment == "deadline"
+        tid = seen.predict_tid if seen.started and seen.predict_tid else worker.pid
+        self._out.append(Look(pid=worker.pid, tid=tid, incident=worker.incident.id, moment=moment))
+
+    def _judge_suspect(self, worker: _Worker, seen: Seen, now: float, age: float) -> None:
+        if worker.last_look:
+            return
+        assert worker.incident is not None
+        if age >= self.limits.timeout_s:
+            worker.incident = replace(worker.incident, request=words.served(seen, now), rss_bytes=seen.rss or None)
+            self._ask_look(worker, seen, "deadline")
+        elif age < self.limits.timeout_s / 2 and not (seen.started and seen.request == worker.request):
+            said = f"{worker} answered after all, {now - worker.since:.1f} s after half its deadline, and is replaced by a fresh one"
+            recovered = replace(worker.incident, outcome="recovered", client="the prediction, late")
+            self._out += (
+                Save(recovered),
+                Say("info", "recovered", said, worker=worker.slot, pid=worker.pid, incident=recovered.id),
+                Order(worker.slot, slots.LEAVE),
+            )
+            worker.incident = None
+            worker.turn("leaving", now)
+
+    def _give_up(self, worker: _Worker, seen: Seen, now: float) -> None:
+        served = words.served(seen, now)
+        within = f" in request {served.id}" if served else ""
+        said = f"{worker} was asked to leave and is still there after {now - worker.since:.1f} s{within}: it is killed"
+        self._out.append(Say("warning", "killed", said, worker=worker.slot, pid=worker.pid))
+        worker.kill_at = now
+        worker.killed = True
+        self._out.append(Kill(worker.pid))
+
+    def _looked(self, event: Looked) -> None:
+        for worker in self.workers.values():
+            if worker.incident is not None and worker.incident.id == event.incident:
+                self._keep(worker, event.look, event.now)
+
+    def _keep(self, worker: _Worker, look: LookAt, now: float) -> None:
+        assert worker.incident is not None
+        incident = worker.incident
+        cause = look.sentence if not look.why_not or len(incident.looks) == 0 else incident.cause
+        worker.incident = replace(incident, looks=(*incident.looks, look), cause=cause)
+        if look.moment == "half":
+            sentence = f"{incident.sentence}: {look.sentence}"
+            self._out += (
+                Save(worker.incident, new=True),
+                Describe(worker.slot, sentence),
+                Say(
+                    "warning",
+                    incident.kind,
+                    sentence,
+                    worker=worker.slot,
+                    pid=worker.pid,
+                    incident=incident.id,
+                    request=incident.request.id if incident.request else None,
+                ),
+            )
+        else:
+            worker.kill_at = (
+                now if incident.kind == "start" else max(now, self._deadline(worker) + self.limits.answer_s)
+            )
+
+    def _deadline(self, worker: _Worker) -> float:
+        return worker.since + self.limits.timeout_s / 2
+
+    def _worker_ended(self, event: WorkerEnded) -> None:
+        worker = next((worker for worker in self.workers.values() if worker.pid == event.pid), None)
+        if worker is None:
+            return
+        del self.workers[worker.slot]
+        how = str(event.death)
+        if worker.killed and worker.incident is not None:
+            self._replaced(worker, worker.incident)
+        elif worker.killed:
+            return
+        elif not event.death.signal and not event.death.status and worker.phase != "starting":
+            asked = "" if worker.phase == "leaving" else " after a SIGTERM that its supervisor did not send"
+            said = f"{worker} finished what it had and left{asked}"
+            if worker.incident is not None:
+                self._out.append(Save(replace(worker.incident, outcome="recovered", client="the prediction, late")))
+            self._out.append(Say("info", "worker_left", said, worker=worker.slot, pid=worker.pid))
+        else:
+            self._died(worker, event, how)
+
+    def _replaced(self, worker: _Worker, incident: Incident) -> None:
+        timeout = f"{self.limits.timeout_s:g}"
+        silent = incident.kind == "silent"
+        if incident.request is None:
+            client = "no client waited for a prediction"
+        elif silent:
+            client = "its connection was closed without an answer, for the event loop that should answer did not run"
+        else:
+            client = f"504 with this incident's id, after {timeout} s"
+        done = replace(
+            incident,
+            outcome="replaced",
+            client=client,
+            sentence=words.what(
+                str(worker), incident.kind, incident.request, self.limits.timeout_s, self.limits.timeout_s
+            ),
+        )
+        if incident.kind == "start":
+            done = replace(done, client="none")
+        said = f"{done.sentence}, and was replaced: {done.cause}"
+        self._out += (
+            Save(done, new=incident.kind == "start"),
+            Say("error", "replaced", said, worker=worker.slot, pid=worker.pid, incident=done.id),
+        )
+
+    def _died(self, worker: _Worker, event: WorkerEnded, how: str) -> None:
+        seen = event.seen
+        if worker.incident is None:
+            self._open(worker, seen, event, "start" if worker.phase == "starting" else "died")
+            new = True
+        else:
+            new = False
+        assert worker.incident is not None
+        served = words.served(seen, event.now)
+        error = f"; the last error it told: {seen.error}" if seen.error else ""
+        done = replace(
+            worker.incident,
+            outcome="replaced",
+            sentence=words.death(str(worker), served),
+            cause=f"{how}; {event.oom}{error}" if event.oom else f"{how}{error}",
+            client="its connection was closed without an answer" if served else "no client waited for a prediction",
+            request=served,
+        )
+        said = f"{done.sentence}: {done.cause}"
+        self._out += (
+            Save(done, new=new),
+            Say("error", "died", said, worker=worker.slot, pid=worker.pid, incident=done.id),
+        )
+        self._count_quick(worker, event.now)
+
+    def _count_quick(self, worker: _Worker, now: float) -> None:
+        """A first early death is answered at once, each further one later, up to `longest_wait_s`."""
+        lived = now - worker.served_since if worker.served_since is not None else 0.0
+        if lived >= self.limits.quick_s:
+            return
+        self._quick = self._quick + 1 if now - self._last_quick < self.limits.longest_wait_s * 2 else 1
+        self._last_quick = now
+        if self._quick > 1:
+            wait = min(self.limits.longest_wait_s, 0.25 * 2 ** min(self._quick - 2, 10))
+            self._not_before = now + wait
+            said = f"{self._quick} workers died young in a row; the next is forked in {wait:g} s"
+            self._out.append(Say("warning", "crash_loop", said))
+
+    def _template_ready(self, event: TemplateReady) -> None:
+        self._template = event.pid
+        self._template_failures = 0
+        self._ever_ready = True
+        said = f"the model {self.limits.model} version {self.limits.version} is loaded and predicts its sample as at its training"
+        self._out.append(Say("info", "template_ready", said, pid=event.pid))
+
+    def _template_ended(self, event: TemplateEnded) -> None:
+        self._template = None
+        self._template_started = False
+        if self.stopping is not None:
+            return
+        if not self._ever_ready:
+            self._over = True
+            trouble = event.trouble or Trouble(
+                tried=f"load the model {self.limits.model} version {self.limits.version}",
+                said=f"the process that loads it {event.how}",
+                remedy="what it printed above says more",
+            )
+            self._out.append(Exit(2, trouble))
+            return
+        self._template_failures += 1
+        wait = min(self.limits.longest_wait_s, 0.25 * 2 ** min(self._template_failures - 1, 10))
+        self._template_not_before = event.now + (0.0 if self._template_failures == 1 else wait)
+        why = f"{event.how}: {event.trouble.said}" if event.trouble else event.how
+        said = f"the template (pid {event.pid}) {why}; the workers go on, and another is started"
+        self._out.append(Say("warning", "template_ended", said, pid=event.pid))
+
+    def _template_too_slow(self, now: float) -> None:
+        """It neither became ready nor forked in time: it hangs, or somebody stopped it."""
+        started_at = max(self._template_since, self._resumed)
+        if self._template is None and self._template_started and now - started_at >= self.limits.template_start_s:
+            self._out.append(
+                Say("error", "template_slow", f"the model did not load within {self.limits.template_start_s:g} s")
+            )
+            self._out.append(KillTemplate())
+            self._template_since = now
+
+    def _find_forked(self, worker: _Worker, seen: Seen, now: float) -> None:
+        if seen.pid and seen.generation == worker.generation:
+            self._out.append(Adopt(worker.slot, seen.pid))
+            self._forked(worker.slot, worker.generation, seen.pid, now)
+        elif now - max(worker.since, self._resumed) >= self.limits.fork_s:
+            del self.workers[worker.slot]
+            if self._template is not None:
+                said = f"the template (pid {self._template}) did not fork within {self.limits.fork_s:g} s: it is killed"
+                self._out += (Say("error", "template_stuck", said, pid=self._template), KillTemplate())
+                self._template = None
+
+    def _forked(self, slot: int, generation: int, pid: int, now: float) -> None:
+        worker = self.workers.get(slot)
+        if worker is None or worker.generation != generation:
+            self._out.append(Kill(pid))
+        elif worker.phase == "forking":
+            worker.pid = pid
+            worker.turn("starting" if self.stopping is None else "leaving", now)
+
+    def _fork_failed(self, event: ForkFailed) -> None:
+        worker = self.workers.get(event.slot)
+        if worker is None or worker.generation != event.generation:
+            return
+        del self.workers[event.slot]
+        self._not_before = event.now + 1.0
+        self._out.append(
+            Say("error", "fork_failed", f"no worker could be forked: {event.said}; again in 1 s", worker=event.slot)
+        )
+
+    def _stop(self, event: Stop) -> None:
+        if self.stopping is not None:
+            self._over = True
+            self._out += (Kill(worker.pid) for worker in self.workers.values() if worker.pid)
+            self._out += (Say("warning", "stopped_now", "a second signal: all workers are killed"), Exit(130))
+            return
+        self.stopping = event.now
+        self._out += (
+            Say("info", "stopping", f"stopping: {len(self.workers)} workers finish what they have"),
+            StopListening(),
+            KillTemplate(),
+        )
+        for worker in list(self.workers.values()):
+            if worker.phase == "forking":
+                del self.workers[worker.slot]
+            elif worker.phase != "suspect":
+                self._out.append(Order(worker.slot, slots.LEAVE))
+                if worker.phase != "leaving":
+                    worker.turn("leaving", event.now)
+
+    def _reconcile(self, now: float) -> None:
+        """As many workers as wanted, and a template to fork them."""
+        if self._over:
+            return
+        if self.stopping is not None:
+            if not self.workers and not self._template_started:
+                self._over = True
+                self._out += (Say("info", "stopped", "stopped: every request was answered or told why not"), Exit(0))
+            return
+        if not self._template_started and now >= self._template_not_before:
+            self._template_started = True
+            self._template_since = now
+            self._out.append(StartTemplate())
+        active = [worker for worker in self.workers.values() if worker.phase in _ACTIVE]
+        free = [slot for slot in range(2 * self.limits.workers) if slot not in self.workers]
+        if self._template is not None and now >= self._not_before:
+            for slot in free[: self.limits.workers - len(active)]:
+                self._generation += 1
+                self.workers[slot] = _Worker(slot, self._generation, now)
+                self._out.append(Fork(slot, self._generation))
+        serving = [worker.pid for worker in self.workers.values() if worker.phase == "serving"]
+        if not self._announced and len(serving) == self.limits.workers:
+            self._announced = True
+            self._out.append(Ready(tuple(serving)))

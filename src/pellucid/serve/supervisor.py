@@ -1,0 +1,398 @@
+"""The supervisor: one small process that never imports a model, its libraries or a web server, and does what `state.py` decides.
+
+    supervisor ── template (loads the model) ──forks──▶ workers, which become the supervisor's own children
+        └──────── look (a short-lived process for each look at a worker)
+
+One poll loop: pidfds of all children, the template's socket, the workers' log, the output of looks, signals, and a tick.
+All children are killed by the kernel when this process ends, in whatever way.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from pellucid.model.errors import UsageError
+from pellucid.model.incident import LookAt
+from pellucid.serve import control, events, oom, processes
+from pellucid.serve.events import Event, Instruction, Trouble
+from pellucid.serve.incidents import Incidents
+from pellucid.serve.log import Lines, Record, Screen
+from pellucid.serve.options import Options
+from pellucid.serve.slots import Board
+from pellucid.serve.state import Limits, Supervision
+
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+"""A pool of threads in each worker would fight for the cores, and a template with threads can't be forked."""
+
+LAST_WORDS_S = 1.0
+_MOST_OUTPUT = 1 << 26
+
+
+class Look:
+    """A look that is going on."""
+
+    def __init__(self, asked: events.Look, pid: int, output: int, until: float) -> None:
+        self.asked = asked
+        self.pid = pid
+        self.output = output
+        self.until = until
+        self.said = bytearray()
+        self.late = False
+
+
+class Supervisor:
+    """`run` serves until it is told to stop, and returns the exit status. UsageError when the model can't be served at all."""
+
+    def __init__(
+        self,
+        options: Options,
+        version: int,
+        listener: socket.socket,
+        screen: Screen,
+        announce: Callable[[tuple[int, ...]], None],
+    ) -> None:
+        name = options.model.partition(":")[0]
+        self.screen = screen
+        self.announce = announce
+        self.incidents = Incidents(options.incidents)
+        self.board = Board.new(2 * options.workers)
+        self.state = Supervision(
+            Limits(model=name, version=version, workers=options.workers, timeout_s=options.timeout_s), time.monotonic()
+        )
+        self.tick_s = max(0.02, min(0.25, options.timeout_s / 40))
+        self.look_s = min(10.0, max(1.0, options.timeout_s / 4))
+        self._listener: socket.socket | None = listener
+        self._log_out, self._log_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.options = replace(
+            options, supervisor=os.getpid(), listener=listener.fileno(), slots=self.board.fd, log=self._log_in
+        )
+        self._lines = Lines()
+        self._selector = selectors.DefaultSelector()
+        self._pidfds: dict[int, int] = {}
+        self._workers: dict[int, int] = {}  # pid → slot
+        self._lost: list[tuple[int, int]] = []
+        self._template = 0
+        self._control: socket.socket | None = None
+        self._trouble: Trouble | None = None
+        self._looks: dict[int, Look] = {}  # by pid
+        self._counters = oom.counters()
+        self._kills = oom.read(self._counters)
+        self._exit: events.Exit | None = None
+
+    def run(self) -> int:
+        processes.adopt_orphans()
+        self._selector.register(self._log_out, selectors.EVENT_READ, self._read_log)
+        with _signals() as wakeup:
+            self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._signalled(wakeup))
+            try:
+                self._do(self.state.start())
+                next_tick = time.monotonic()
+                while self._exit is None:
+                    for key, _ in self._selector.select(max(0.0, next_tick - time.monotonic())):
+                        if (
+                            self._selector.get_map().get(key.fd) == key
+                        ):  # an earlier one of this round may have closed it
+                            key.data()
+                    if time.monotonic() >= next_tick:
+                        self._tick()
+                        next_tick = time.monotonic() + self.tick_s
+            finally:
+                self._end_children()
+        if self._exit.trouble is not None:
+            trouble = self._exit.trouble
+            raise UsageError(tried=trouble.tried, said=trouble.said, remedy=trouble.remedy)
+        return self._exit.status
+
+    def _learn(self, event: Event) -> None:
+        self._do(self.state.handle(event))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for look in [look for look in self._looks.values() if now > look.until and not look.late]:
+            look.late = True
+            self._kill(look.pid)
+        self._reap_strangers()
+        self._mourn()
+        self._learn(events.Tick(now, time.time(), tuple(slot.seen() for slot in self.board.slots)))
+
+    def _do(self, instructions: tuple[Instruction, ...]) -> None:
+        for instruction in instructions:
+            match instruction:
+                case events.StartTemplate():
+                    self._start_template()
+                case events.Fork(slot, generation):
+                    self.board.slots[slot].want(generation)
+                    self._order(instruction)
+                case events.Adopt(slot, pid):
+                    self._watch_worker(slot, pid)
+                case events.Order(slot, command, incident):
+                    if incident:
+                        self.board.slots[slot].say("incident", incident)
+                    self.board.slots[slot].order(command)
+                case events.Describe(slot, sentence):
+                    self.board.slots[slot].say("sentence", sentence)
+                case events.Kill(pid):
+                    self._kill(pid)
+                case events.KillTemplate():
+                    if self._template:
+                        self._kill(self._template)
+                case events.Look():
+                    self._start_look(instruction)
+                case events.Save():
+                    self._save(instruction)
+                case events.Say():
+                    self._say(instruction)
+                case events.Ready(pids):
+                    self.announce(pids)
+                case events.StopListening():
+                    if self._listener is not None:
+                        self._listener.close()
+                        self._listener = None
+                case events.Exit():
+                    self._exit = instruction
+
+    def _say(self, said: events.Say) -> None:
+        self.screen.tell(
+            Record(
+                level=said.level,
+                event=said.event,
+                sentence=said.sentence,
+                worker=said.worker,
+                pid=said.pid,
+                incident=said.incident,
+                request=said.request,
+            )
+        )
+
+    def _save(self, save: events.Save) -> None:
+        if save.new:
+            self.board.incident(save.incident.kind)
+        try:
+            self.incidents.save(save.incident)
+        except UsageError as error:
+            said = f"incident {save.incident.id} could not be kept: {error.said} ({error.tried})"
+            self.screen.tell(Record(level="error", event="not_kept", sentence=said, incident=save.incident.id))
+
+    def _start_template(self) -> None:
+        ours, theirs = control.pair()
+        keep = [theirs.fileno(), self.options.listener, self.options.slots, self.options.log]
+        command = [sys.executable, "-P", "-m", "pellucid.serve.template", str(theirs.fileno())]
+        self._trouble = None
+        self._template = processes.spawn(command, {**os.environ, **ONE_THREAD}, keep, stdout=2)
+        theirs.close()
+        self._control = ours
+        self._selector.register(ours, selectors.EVENT_READ, self._read_control)
+        self._watch(self._template, self._template_ended)
+        self._order(control.Begin(self.options))
+
+    def _order(self, order: control.ToTemplate) -> None:
+        if self._control is not None:
+            with contextlib.suppress(OSError):  # it is gone: its pidfd tells the rest
+                control.send(self._control, order)
+
+    def _read_control(self) -> None:
+        assert self._control is not None
+        try:
+            told = control.report(self._control)
+        except BlockingIOError:
+            return
+        except OSError:
+            told = None
+        now = time.monotonic()
+        match told:
+            case None:
+                self._hang_up()
+            case control.Loaded(note):
+                if note:
+                    self.screen.tell(Record(level="warning", event="drift", sentence=note))
+                self._learn(events.TemplateReady(now, self._template))
+            case control.Refused(trouble):
+                self._trouble = trouble
+            case control.Born(slot, generation, pid):
+                self._watch_worker(slot, pid)
+                self._learn(events.Forked(now, slot, generation, pid))
+            case control.Unborn(slot, generation, said):
+                self._learn(events.ForkFailed(now, slot, generation, said))
+
+    def _hang_up(self) -> None:
+        if self._control is not None:
+            self._selector.unregister(self._control)
+            self._control.close()
+            self._control = None
+
+    def _template_ended(self) -> None:
+        while self._control is not None:  # what it said last: a refusal, or a worker that it forked
+            before = self._control
+            self._read_control()
+            if self._control is before and not _readable(before):
+                break
+        death = self._reap(self._template)
+        self._hang_up()
+        pid, self._template = self._template, 0
+        self._learn(
+            events.TemplateEnded(time.monotonic(), pid, f"{'was ' if death.signal else ''}{death}", self._trouble)
+        )
+
+    def _watch(self, pid: int, ended: Callable[[], None]) -> None:
+        pidfd = os.pidfd_open(pid)
+        self._pidfds[pid] = pidfd
+        self._selector.register(pidfd, selectors.EVENT_READ, ended)
+
+    def _watch_worker(self, slot: int, pid: int) -> None:
+        if pid in self._pidfds:
+            return
+        self._workers[pid] = slot
+        try:
+            self._watch(pid, lambda: self._worker_ended(pid))
+        except ProcessLookupError:  # it ended unheard of, and was reaped as a stranger
+            del self._workers[pid]
+            self._lost.append((slot, pid))
+
+    def _mourn(self) -> None:
+        """Tell the state of workers that ended before they could be watched."""
+        while self._lost:
+            slot, pid = self._lost.pop()
+            seen, death = self.board.slots[slot].seen(), processes.Death(status=255)
+            self._learn(events.WorkerEnded(time.monotonic(), time.time(), pid, death, "", seen))
+
+    def _worker_ended(self, pid: int) -> None:
+        seen = self.board.slots[self._workers.pop(pid)].seen()
+        death = self._reap(pid)
+        self._read_log()
+        told = ""
+        if death.signal == signal.SIGKILL:
+            now = oom.read(self._counters)
+            told = oom.verdict(self._counters, self._kills, now)
+            self._kills = now
+        self._learn(events.WorkerEnded(time.monotonic(), time.time(), pid, death, told, seen))
+
+    def _reap(self, pid: int) -> processes.Death:
+        """Collect a child whose pidfd says that it has ended."""
+        pidfd = self._pidfds.pop(pid)
+        self._selector.unregister(pidfd)
+        os.close(pidfd)
+        try:
+            death = processes.ended(pid)
+        except ChildProcessError:
+            death = None
+        return death or processes.Death(status=255)
+
+    def _reap_strangers(self) -> None:
+        """Orphans of workers that were given to us. A worker whose birth was not told yet keeps its status until it is."""
+        with contextlib.suppress(ChildProcessError):
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                awaited = any(worker.phase == "forking" for worker in self.state.workers.values())
+                if found.si_pid in self._pidfds or awaited:
+                    return
+                os.waitpid(found.si_pid, os.WNOHANG)
+
+    def _kill(self, pid: int) -> None:
+        """By its pidfd, which can't mean another process that got the same number."""
+        if pid in self._pidfds:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfds[pid], signal.SIGKILL)
+
+    def _start_look(self, asked: events.Look) -> None:
+        output, theirs = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(output, False)
+        command = [sys.executable, "-P", "-m", "pellucid.serve.look", str(asked.pid), str(asked.tid), asked.moment]
+        pid = processes.spawn(command, os.environ, [], stdout=theirs)
+        os.close(theirs)
+        look = Look(asked, pid, output, time.monotonic() + self.look_s)
+        self._looks[pid] = look
+        self._selector.register(output, selectors.EVENT_READ, lambda: self._read_look(look))
+        self._watch(pid, lambda: self._look_ended(look))
+
+    def _read_look(self, look: Look) -> None:
+        while look.output >= 0:
+            try:
+                chunk = os.read(look.output, 1 << 16)
+            except BlockingIOError:
+                return
+            look.said += chunk
+            if not chunk or len(look.said) > _MOST_OUTPUT:
+                self._close_output(look)
+
+    def _close_output(self, look: Look) -> None:
+        self._selector.unregister(look.output)
+        os.close(look.output)
+        look.output = -1
+
+    def _look_ended(self, look: Look) -> None:
+        self._read_look(look)  # all that it wrote is in the pipe by now
+        if look.output >= 0:
+            self._close_output(look)
+        del self._looks[look.pid]
+        death = self._reap(look.pid)
+        why_not = f"the look took longer than {self.look_s:g} s" if look.late else f"the look itself {death}"
+        try:
+            seen = msgspec.json.decode(look.said, type=LookAt)
+        except msgspec.DecodeError:
+            seen = _unseen(look.asked.moment, why_not)
+        self._learn(events.Looked(time.monotonic(), look.asked.incident, seen))
+
+    def _read_log(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self._log_out, 1 << 16)
+            except BlockingIOError:
+                return
+            for record in self._lines.feed(chunk):
+                self.screen.tell(record)
+
+    def _signalled(self, wakeup: int) -> None:
+        for _ in os.read(wakeup, 64):
+            self._learn(events.Stop(time.monotonic()))
+
+    def _end_children(self) -> None:
+        """Nobody is left when the command returns."""
+        for pid in list(self._pidfds):
+            self._kill(pid)
+        until = time.monotonic() + LAST_WORDS_S
+        while self._pidfds and time.monotonic() < until:
+            for pid in list(self._pidfds):
+                with contextlib.suppress(ChildProcessError):
+                    if processes.ended(pid) is None:
+                        continue
+                self._selector.unregister(self._pidfds[pid])
+                os.close(self._pidfds.pop(pid))
+            time.sleep(0.005)
+        self._read_log()
+
+
+def _unseen(moment: Literal["half", "deadline"], why_not: str) -> LookAt:
+    return LookAt(moment, time.time(), 0.0, f"it could not be looked at: {why_not}", why_not=why_not)
+
+
+def _readable(end: socket.socket) -> bool:
+    with contextlib.suppress(BlockingIOError, OSError):
+        end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that has a byte for each SIGTERM and SIGINT."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,172 @@
+"""The template: loads the model once, proves it on its sample, and forks each worker from itself. `python -m pellucid.serve.template FD`.
+
+A worker's parent is not the template but the supervisor: the template forks a child, that child forks the worker and ends, and the kernel gives
+the orphan to the nearest subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)), which the supervisor is. So the supervisor itself learns how a
+worker died, the workers outlive a template that is killed, and they are killed with the supervisor.
+Only a process with one thread is forked: another thread's locks would be copied locked, with nobody to release them.
+"""
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from pellucid.model.errors import PellucidError, os_words
+from pellucid.serve import control, processes
+from pellucid.serve.events import Fork, Trouble
+from pellucid.serve.options import Options
+
+ORPHANED_S = 2.0
+"""At the most until the kernel has given a worker to the supervisor."""
+
+
+def main(arguments: list[str]) -> int:
+    end = socket.socket(fileno=int(arguments[0]))
+    end.set_inheritable(False)
+    begin = control.order(end)
+    if not isinstance(begin, control.Begin):
+        return 1
+    options = begin.options
+    processes.die_with(options.supervisor)
+    processes.name_thread("pellucid-model")
+    try:
+        become = _prepare(options)
+    except PellucidError as error:
+        return _refuse(end, Trouble(error.tried, error.said, error.remedy))
+    except Exception as error:  # noqa: BLE001  whatever the model's code raises is told by the supervisor
+        traceback.print_exc()
+        said = f"{type(error).__name__}: {error}"
+        return _refuse(end, Trouble(f"load the model {options.model}", said, "see the traceback above"))
+    note = become.note
+    if threads := _other_threads():
+        said = (
+            f"loading it has started threads ({', '.join(threads)}), and a process with threads can't be forked safely"
+        )
+        return _refuse(
+            end,
+            Trouble(f"fork workers of the model {options.model}", said, "start them when predicting, not when loading"),
+        )
+    gc.collect()
+    gc.freeze()  # a later collection would write to every object's header, and so copy the pages that the workers share
+    control.send(end, control.Loaded(note=note))
+    return _obey(end, options, become.run)
+
+
+class _Become:
+    def __init__(self, run: Callable[[int, int], int], note: str) -> None:
+        self.run = run
+        self.note = note
+
+
+def _prepare(options: Options) -> _Become:
+    """Import all that a worker needs, load the model, predict its sample."""
+    from pellucid.serve import package, worker
+    from pellucid.serve.slots import Board
+    from pellucid.serve.store import Store
+
+    store = Store(options.store)
+    model = package.load(store, store.resolve(options.model), options.max_rows)
+    records, expected = package.sample(store, model)
+    listener = socket.socket(fileno=options.listener)
+    for fd in (options.listener, options.slots, options.log):
+        os.set_inheritable(fd, False)
+    stock = worker.Stock(
+        options=options,
+        model=model,
+        sample=records,
+        expected=expected,
+        board=Board(options.slots),
+        listener=listener,
+    )
+    drift = package.drift(model.manifest)
+    note = f"{drift}; its stored sample is predicted as at its training" if drift else ""
+    return _Become(lambda slot, generation: worker.run(stock, slot, generation), note)
+
+
+def _refuse(end: socket.socket, trouble: Trouble) -> int:
+    control.send(end, control.Refused(trouble))
+    return 2
+
+
+def _other_threads() -> list[str]:
+    """Names of this process's threads beside the main one; those of Python by their Python names."""
+    python = {thread.native_id: thread.name for thread in threading.enumerate()}
+    names = []
+    for tid in map(int, os.listdir("/proc/self/task")):
+        if tid != os.getpid():
+            with contextlib.suppress(OSError), open(f"/proc/self/task/{tid}/comm", encoding="utf-8") as file:
+                names.append(python.get(tid) or file.read().strip())
+    return names
+
+
+def _obey(end: socket.socket, options: Options, become: Callable[[int, int], int]) -> int:
+    while (order := control.order(end)) is not None:
+        if isinstance(order, Fork):
+            _fork(end, options, become, order)
+    return 0
+
+
+def _fork(end: socket.socket, options: Options, become: Callable[[int, int], int], order: Fork) -> None:
+    reading, writing = os.pipe()
+    try:
+        middle = os.fork()
+    except OSError as error:
+        os.close(reading)
+        os.close(writing)
+        control.send(end, control.Unborn(order.slot, order.generation, os_words(error)))
+        return
+    if middle == 0:
+        _middle(end, options, become, order, writing)
+    os.close(writing)
+    told = os.read(reading, 64)
+    os.close(reading)
+    os.waitpid(middle, 0)  # only now the worker is the supervisor's child
+    if told.isdigit():
+        control.send(end, control.Born(order.slot, order.generation, int(told)))
+    else:
+        said = told.decode() or "the process between template and worker was killed"
+        control.send(end, control.Unborn(order.slot, order.generation, said))
+
+
+def _middle(end: socket.socket, options: Options, become: Callable[[int, int], int], order: Fork, writing: int) -> None:
+    """In the child: fork the worker, tell its pid, end. In the worker: work, end. Does not return in either."""
+    status = 1
+    try:
+        here = os.getpid()
+        processes.die_with(os.getppid())
+        try:
+            worker = os.fork()
+        except OSError as error:
+            os.write(writing, os_words(error).encode())
+            os._exit(1)
+        if worker:
+            os.write(writing, str(worker).encode())
+            os._exit(0)
+        os.close(writing)
+        end.close()
+        if _given_to(options.supervisor, here):
+            processes.die_with(options.supervisor)
+            status = become(order.slot, order.generation)
+    finally:
+        os._exit(status)
+
+
+def _given_to(supervisor: int, middle: int) -> bool:
+    """Wait until the kernel has made us the supervisor's child. PR_SET_PDEATHSIG set earlier would fire when the process in the middle ends."""
+    until = time.monotonic() + ORPHANED_S
+    while (parent := os.getppid()) != supervisor:
+        if parent != middle or time.monotonic() > until:
+            return False
+        time.sleep(0.0002)
+    return True
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(main(sys.argv[1:]))

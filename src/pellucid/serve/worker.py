@@ -1,0 +1,218 @@
+"""One worker: the event loop in its main thread, the predictions in another, and a pulse that ties both to the supervisor's slot.
+
+It is forked from the template with everything imported and the model in memory, and shares those pages with its siblings.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import Any
+
+import uvicorn
+import uvicorn.protocols.http.httptools_impl
+import uvloop
+from msgspec import Struct
+
+from pellucid.serve import health, processes, slots
+from pellucid.serve.app import Answer, Service
+from pellucid.serve.events import Level
+from pellucid.serve.log import Pipe, Record
+from pellucid.serve.options import Options
+from pellucid.serve.predictor import Predictor, Work
+from pellucid.serve.slots import Slot
+
+SWITCH_S = 0.0005
+"""How long one thread may keep the GIL while the other waits: with Python's 5 ms the loop would answer late during each prediction."""
+PULSE_S = 0.1
+RSS_EVERY = 10
+
+
+class Stock(Struct, frozen=True):
+    """What a worker is forked with. `expected` are the right answers to `sample`."""
+
+    options: Options
+    model: Any
+    sample: list[Struct]
+    expected: list[Any]
+    board: Any
+    listener: Any
+
+
+def run(stock: Stock, number: int, generation: int) -> int:
+    """Serve until told to leave; returns the exit status. Never raises."""
+    slot: Slot = stock.board.slots[number]
+    log = Pipe(stock.options.log, slot.dropped)
+    try:
+        if slot.wanted_generation() != generation:  # another was forked meanwhile, for nobody had heard of this one
+            return 0
+        slot.begin(os.getpid(), generation)
+        processes.name_thread(f"pellucid-w{number}")
+        processes.let_look(stock.options.supervisor)
+        _reseed()
+        sys.setswitchinterval(SWITCH_S)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn takes it over, and raises it again at its end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _log_into(log, number)
+        uvloop.run(_serve(stock, slot, log))
+    except BaseException as error:  # noqa: BLE001  the last frame of this process: tell and end
+        said = f"{type(error).__name__}: {error}"
+        slot.say("error", said)
+        trace = "".join(traceback.format_exception(error))
+        log.write(
+            Record(
+                level="error",
+                event="worker_failed",
+                sentence=f"worker {number} failed: {said}",
+                worker=number,
+                trace=trace,
+            )
+        )
+        return 1
+    return 0
+
+
+def _reseed() -> None:
+    """Numpy's global generator is a copy of the template's; `random` renews its own after a fork."""
+    import numpy as np
+
+    np.random.seed()  # noqa: NPY002  it is the legacy global one that a transformer may use
+
+
+def _log_into(log: Pipe, number: int) -> None:
+    """What the model's code and libraries log becomes records of ours. uvicorn's warnings are of what clients send, and they can send much."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+            level: Level = (
+                "error"
+                if record.levelno >= logging.ERROR
+                else "warning"
+                if record.levelno >= logging.WARNING
+                else "info"
+            )
+            log.write(
+                Record(
+                    level=level,
+                    event="log",
+                    sentence=f"{record.name}: {record.getMessage()}",
+                    worker=number,
+                    trace=trace,
+                )
+            )
+
+    logging.basicConfig(level=logging.WARNING, handlers=[Handler()], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
+    options, model = stock.options, stock.model
+    predictor = Predictor(model, slot, log, options.max_queue)
+    predictor.start()
+    service = Service(options, model, stock.board, slot, predictor)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.application(),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(options.timeout_s) + 1),
+        )
+    )
+    pulse = asyncio.create_task(Pulse(stock, slot, log, service, server, predictor).go())
+    serving = asyncio.create_task(server.serve(sockets=[stock.listener]))
+    await asyncio.wait({pulse, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if pulse.done():
+        pulse.result()  # it ends only by raising: without a pulse there is nothing to supervise
+    pulse.cancel()
+    predictor.stop()
+    serving.result()
+
+
+class Pulse:
+    """Ten times a second: beat, obey, tell those whose deadline passed, and now and then predict the sample."""
+
+    def __init__(
+        self, stock: Stock, slot: Slot, log: Pipe, service: Service, server: uvicorn.Server, predictor: Predictor
+    ) -> None:
+        self.stock = stock
+        self.slot = slot
+        self.log = log
+        self.service = service
+        self.server = server
+        self.predictor = predictor
+        self.every_s = min(PULSE_S, stock.options.timeout_s / 20)
+        self._check: Work | None = None
+        self._proved = False
+
+    async def go(self) -> None:
+        beats = 0
+        while True:
+            self.slot.beat()
+            self.slot.queued(len(self.predictor.waiting))
+            if beats % RSS_EVERY == 0:
+                self.slot.rss(_resident())
+            beats += 1
+            self._obey(self.slot.command())
+            self._tell_late()
+            self._check_itself()
+            await asyncio.sleep(self.every_s)
+
+    def _tell_late(self) -> None:
+        """Who waited too long learns it now; when the prediction itself hangs, so do those behind it, for the kill is near."""
+        deadline = time.monotonic() - self.stock.options.timeout_s
+        if late := self.predictor.overdue(deadline):
+            self.service.expire(late)
+        seen = self.slot.seen()
+        if self.service.suspect and seen.started and seen.started < deadline and self.predictor.waiting:
+            self.service.send_away(self.predictor.overdue(time.monotonic()))
+
+    def _obey(self, command: int) -> None:
+        if command == slots.SUSPECT and not self.service.suspect:
+            self.service.suspect = True
+            for listening in getattr(self.server, "servers", ()):
+                listening.close()
+        elif command == slots.LEAVE and not self.server.should_exit:
+            self.slot.state(slots.LEAVING)
+            self.server.should_exit = True
+
+    def _check_itself(self) -> None:
+        """The first one makes the worker ready; later ones only while nobody else asks."""
+        seen = self.slot.seen()
+        if self._check is None:
+            idle_s = time.monotonic() - seen.last_ok
+            quiet = not self.predictor.waiting and not self.service.suspect
+            if not self._proved or (quiet and idle_s > health.SELF_CHECK_S):
+                self._check = self.predictor.submit(self.stock.sample, number=slots.SAMPLE)
+        elif self._check.future.done():
+            self._proved = self._right(self._check.future) or self._proved
+            self._check = None
+        if self._proved and seen.state == slots.STARTING and self.server.started:
+            self.slot.state(slots.READY)
+
+    def _right(self, done: "asyncio.Future[list[Any]]") -> bool:
+        """It is as it was at the training. False past its deadline, which the supervisor sees for itself; a wrong one ends the worker."""
+        error = done.exception()
+        if error is None and done.result() == self.stock.expected:
+            return True
+        if isinstance(error, Answer):
+            return False
+        said = (
+            f"failed on its stored sample: {error}"
+            if error
+            else "predicts its stored sample differently than at its training"
+        )
+        raise RuntimeError(f"the model {said}")
+
+
+def _resident() -> int:
+    """Bytes, from the second field of /proc/self/statm (proc_pid_statm(5))."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
