@@ -133,8 +133,9 @@ def _peers(look: Look, threads: tuple[Thread, ...]) -> tuple[Peer, ...]:
             wanted.update(
                 {pid: (f"the other end of fd {fd}", fd) for fd, pid in _pipe_ends(look, wait.watched[0].fd, wanted)}
             )
-        if wait.kind == "child" and wait.child is not None:
-            wanted.setdefault(wait.child, ("the child it waits for", None))
+        if wait.kind == "child":
+            children = (wait.child,) if wait.child is not None else procfs.children(look.pid)
+            wanted.update({pid: ("the child it waits for", None) for pid in children if pid not in wanted})
     wanted.pop(look.pid, None)
     if len(wanted) > MAX_PEERS:
         look.gaps.append(

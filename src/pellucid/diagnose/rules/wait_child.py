@@ -12,9 +12,18 @@ def waits_for_a_child(seen: Snapshot) -> Iterator[Finding]:
         thread = group.longest
         wait = thread.wait
         assert wait is not None
-        peer = seen.peer(wait.child) if wait.child is not None else None
+        children = [
+            peer for peer in seen.peers if peer.fd is None and (wait.child is None or peer.process.pid == wait.child)
+        ]
+        peer = children[0] if len(children) == 1 else None
         asleep = f" for {words.duration(wait.since_s)}" if wait.since_s is not None else ""
-        whom = f"its child {words.called(peer.process)}" if peer else words.waits(wait).removeprefix("waits for ")
+        whom = (
+            f"its child {words.called(peer.process)}"
+            if peer
+            else f"one of its {len(children)} children"
+            if children
+            else "a child process"
+        )
         yield Finding(
             rule="child",
             severity="critical" if peer and peer.process.state in {"stopped", "traced"} else harm(wait.since_s),
@@ -22,7 +31,8 @@ def waits_for_a_child(seen: Snapshot) -> Iterator[Finding]:
             sentence=f"{group.who} {group.has} waited{asleep} in {wait.call} for {whom} to end{at(thread)}."
             + (f" {peers.state(peer)}." if peer else ""),
             evidence=(*evidence(seen, thread), *(peers.evidence(peer) if peer else ())),
-            next=(f"pellucid why {wait.child}",) if wait.child is not None else (f"pellucid info {seen.process.pid}",),
+            next=tuple(f"pellucid why {peer.process.pid}" for peer in children[:3])
+            or (f"pellucid info {seen.process.pid}",),
             confidence="certain",
             tids=group.tids,
         )

@@ -109,6 +109,9 @@ def _told(error: Exception) -> int:
         from pellucid.present.cli.screen import printable
 
         click.echo(f"pellucid: can't {printable(error.tried)}", err=True)
-        click.echo(f"  why: {printable(error.said)}", err=True)
+        said, *more = error.said.splitlines()
+        click.echo(f"  why: {printable(said)}", err=True)
+        for line in more:  # a list of candidates
+            click.echo(f"       {printable(line)}", err=True)
         click.echo(f"  try: {printable(error.remedy)}", err=True)
     return error.exit_status
