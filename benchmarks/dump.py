@@ -20,6 +20,9 @@ ROUNDS = 15
 TARGET = harness.here() / "benchmarks" / "targets" / "fifty_threads.py"
 THREADS = 50
 FRAMES = 470
+COMPARED = ("pellucid stacks", "floor: bare start", "floor: start and imports")
+# The same start and end as `pellucid.app.main`, without the command between them.
+IMPORTS = "import gc; gc.disable(); import %s; import os; os._exit(0)"
 Runs = dict[str, list[harness.Run]]
 REFERENCES = ("py-spy dump", "py-spy dump --nonblocking", "pystack remote", "pystack remote --no-block")
 
@@ -48,8 +51,11 @@ def _one_interpreter(interpreter: Interpreter) -> str:
         [
             f"### A target on CPython {interpreter.version}\n",
             agreed + "\n",
-            harness.table(["", "wall ms", "CPU ms", "peak MB", "failed"], [_row(name, runs[name]) for name in runs]),
-            harness.table(["`pellucid stacks` over", "wall", "CPU"], [_ratio(runs, name) for name in REFERENCES]),
+            harness.table(["", "wall ms", "CPU ms", "failed"], [_row(name, runs[name]) for name in runs]),
+            harness.table(
+                ["ratios of wall and CPU", *(f"× {name}" for name in REFERENCES)],
+                [_ratios(runs, name) for name in COMPARED],
+            ),
             f"The read itself, as pellucid tells it (`cost.wall_s`): {read.text(1000)} ms.\n",
         ]
     )
@@ -69,7 +75,7 @@ def _commands(pid: int) -> dict[str, list[str]]:
         "pystack remote": pystack,
         "pystack remote --no-block": [*pystack, "--no-block"],
         "floor: bare start": [python, "-c", "pass"],
-        "floor: start and imports": [python, "-c", f"import {', '.join(_imports(pid))}"],
+        "floor: start and imports": [python, "-c", IMPORTS % ", ".join(_imports(pid))],
     }
 
 
@@ -78,18 +84,17 @@ def _row(name: str, runs: Sequence[harness.Run]) -> list[str]:
         name,
         harness.spread(harness.wall(runs)).text(1000),
         harness.spread(harness.cpu(runs)).text(1000),
-        harness.spread(harness.good(runs, lambda run: run.peak_bytes)).text(1e-6, digits=0),
         harness.errors(runs),
     ]
 
 
-def _ratio(runs: Runs, other: str) -> list[str]:
-    ours = runs["pellucid stacks"]
-    return [
-        other,
-        harness.ratios(harness.wall(ours), harness.wall(runs[other])).text(digits=2),
-        harness.ratios(harness.cpu(ours), harness.cpu(runs[other])).text(digits=2),
-    ]
+def _ratios(runs: Runs, name: str) -> list[str]:
+    row = [name]
+    for other in REFERENCES:
+        wall = harness.ratios(harness.wall(runs[name]), harness.wall(runs[other]))
+        cpu = harness.ratios(harness.cpu(runs[name]), harness.cpu(runs[other]))
+        row.append(f"{wall.text(digits=2)} · {cpu.text(digits=2)}")
+    return row
 
 
 @contextlib.contextmanager

@@ -23,11 +23,10 @@ class Failed(Exception):  # noqa: N818  it is the outcome of a benchmark, which 
 
 
 class Run(Struct, frozen=True):
-    """One run: seconds, peak resident bytes (0 where not known), and why it failed ("" if it did not)."""
+    """One run: seconds, and why it failed ("" if it did not)."""
 
     wall_s: float
     cpu_s: float
-    peak_bytes: int = 0
     error: str = ""
 
 
@@ -116,7 +115,7 @@ def command(
         error = f"did not end within {timeout_s:.0f} s"
     elif code := os.waitstatus_to_exitcode(status):
         error = f"ended with {code}: {_last_line(progress) or _last_line(output)}"
-    run = Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, error)
+    run = Run(wall_s, usage.ru_utime + usage.ru_stime, error)
     return Ended(run, output, progress)
 
 

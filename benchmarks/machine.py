@@ -16,7 +16,7 @@ def described(packages: Sequence[str], *, programs: Sequence[str] = ()) -> str:
         f"{day}. {os.cpu_count()} × {_cpu_model()}, {platform.machine()}, Linux {platform.release()}, {_distribution()}; "
         f"load average when it began: {load:.1f}."
     )
-    versions = [f"CPython {platform.python_version()} "]
+    versions = [f"CPython {platform.python_version()}"]
     versions += [f"{package} {metadata.version(package)}" for package in packages]
     return f"{machine}\n{', '.join([*versions, *programs])}.\n"
 

@@ -52,7 +52,6 @@ def test_a_command_that_ends_well():
     assert (ended.run.error, ended.output, ended.progress) == ("", "out\n", "err\n")
     assert 0 < ended.run.cpu_s < 30
     assert 0 < ended.run.wall_s < 60
-    assert ended.run.peak_bytes > 1_000_000
 
 
 def test_a_command_that_fails_says_its_last_line():
