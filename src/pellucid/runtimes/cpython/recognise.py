@@ -49,39 +49,42 @@ def _understood(memory: Memory, found: locate.Found, mappings: tuple[Mapping, ..
     if version is None:
         told = locate.told_by_name(mappings)
         name = f"CPython {told}" if told else "a CPython older than 3.11"
-        raise _not_understood(pid, f"it runs {name} ({found.path}): {_readable()}")
+        raise _not_understood(pid, f"it runs {name} ({found.path}): {_readable()}", name)
     name = f"CPython {spelt(version)}"
     known = table(version >> 16 & 255) if version >> 24 == 3 else None
     if known is None:
-        raise _not_understood(pid, f"it runs {name} ({found.path}): {_readable()}")
+        raise _not_understood(pid, f"it runs {name} ({found.path}): {_readable()}", name)
     if own and own.free_threaded:
         raise _not_understood(
-            pid, f"it runs {name}, a free-threaded build ({found.path}): builds with a GIL can be read"
+            pid, f"it runs {name}, a free-threaded build ({found.path}): builds with a GIL can be read", name
         )
     try:
         fitting = layout(known, head)
         check.fits(memory, fitting, found.runtime)
         return CPython(memory, name, found.path, found.runtime, fitting)
     except (Garbled, Unreadable) as wrong:
-        raise _not_understood(pid, f"it runs {name} ({found.path}), but not as its table says: {wrong}") from None
+        raise _not_understood(pid, f"it runs {name} ({found.path}), but not as its table says: {wrong}", name) from None
 
 
 def _none_found(pid: int, mappings: tuple[Mapping, ...]) -> NotUnderstood:
     told = locate.told_by_name(mappings)
     if told:
         return _not_understood(
-            pid, f"it runs CPython {told}, which has no _PyRuntime that could be found: {_readable()}"
+            pid,
+            f"it runs CPython {told}, which has no _PyRuntime that could be found: {_readable()}",
+            f"CPython {told}",
         )
     pypy = next((mapping.path for mapping in mappings if "pypy" in mapping.path.rpartition("/")[2]), None)
     return _not_understood(pid, f"it runs PyPy ({pypy})" if pypy else "no CPython found in its mappings")
 
 
-def _not_understood(pid: int, said: str) -> NotUnderstood:
+def _not_understood(pid: int, said: str, found: str = "") -> NotUnderstood:
     return NotUnderstood(
         pid,
         tried=f"find the Python stacks of pid {pid}",
         said=said,
         remedy=f"pellucid info {pid}  (what it is)",
+        found=found,
     )
 
 
