@@ -1,0 +1,354 @@
+"""The small programs: a call begins, a process forks, starts another program, ends.
+
+All are raw tracepoints, which exist in every kernel since 4.17 and need no tracefs; their arguments are those of the
+TRACE_EVENTs in include/trace/events/{syscalls,sched}.h. They run for every process of the machine and leave at once
+where the process is not one that is followed: a lookup, some 20 ns a call.
+"""
+
+from msgspec import Struct
+
+from pellucid.kernel.bpf_assembler import (
+    GET_CURRENT_PID_TGID,
+    GET_NS_CURRENT_PID_TGID,
+    KTIME_GET_NS,
+    MAP_DELETE,
+    MAP_LOOKUP,
+    MAP_UPDATE,
+    PROBE_READ_KERNEL,
+    PROBE_READ_USER_STR,
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R6,
+    R7,
+    R8,
+    R9,
+    R10,
+    RINGBUF_OUTPUT,
+    Assembler,
+    Register,
+)
+from pellucid.kernel.bpf_python import count_lost
+from pellucid.kernel.bpf_records import (
+    CALLS,
+    COUNTS,
+    EXECUTED,
+    EXITED,
+    FORK,
+    FORKED,
+    HEAD,
+    PATH_ROOM,
+    PROCESS,
+    SEEN,
+    THREAD,
+    WAITS,
+    WANTED,
+)
+
+_NO_WAKEUP, _WAKEUP = 1, 2  # BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP
+_IDS = -8  # where each program keeps bpf_get_current_pid_tgid: the tid, and 4 bytes on the tgid
+
+
+class Namespace(Struct, frozen=True):
+    """The pid namespace of this process: st_dev and st_ino of /proc/self/ns/pid."""
+
+    device: int
+    inode: int
+
+
+class FollowMaps(Struct, frozen=True):
+    """Descriptors of the maps that these programs use."""
+
+    processes: int
+    threads: int
+    wanted: int
+    blank: int
+    ring: int
+    lost: int
+    awaited: int
+    """Pids, as this process sees them, whose processes are to be followed from their next call on."""
+
+
+def lookup(code: Assembler, map_fd: int, key_at: int) -> None:
+    """R0 = address of the value, 0 where there is none; the key lies at `key_at` from the top of the stack."""
+    code.map_address(R1, map_fd)
+    code.address(R2, R10, key_at)
+    code.call(MAP_LOOKUP)
+
+
+def own_process(code: Assembler, processes: int, absent: str) -> None:
+    """Our ids on the stack, and R0 = this process in `processes`."""
+    code.call(GET_CURRENT_PID_TGID)
+    code.store(R10, _IDS, R0)
+    lookup(code, processes, _IDS + 4)
+    code.jump_if(R0, "==", 0, absent)
+
+
+def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
+    """sys_enter(struct pt_regs *, long number): keep when it began, and its path, which execve(2) is about to destroy."""
+    code = Assembler()
+    code.move(R6, R1)
+    own_process(code, maps.processes, "unknown" if namespace else "out")
+    code.label("known")
+    code.move(R9, R0)
+    code.load(R8, R6, 8)
+    code.load(R1, R9, PROCESS["counts"], 4)
+    code.jump_if(R1, "!=", WAITS, "counts")
+    for number in _EXECVE:
+        code.jump_if(R8, "==", number, "starts")
+    code.jump("out")
+    code.label("starts")
+    code.store(R9, PROCESS["counts"], COUNTS, 4)
+    code.label("counts")
+    if namespace:
+        _first_seen(code, maps, namespace)
+    lookup(code, maps.threads, _IDS)
+    code.jump_if(R0, "!=", 0, "thread known")
+    code.store(R10, -16, 0)
+    lookup(code, maps.blank, -16)
+    code.jump_if(R0, "==", 0, "out")
+    code.map_address(R1, maps.threads)
+    code.address(R2, R10, _IDS)
+    code.move(R3, R0)
+    code.move(R4, 0)
+    code.call(MAP_UPDATE)
+    lookup(code, maps.threads, _IDS)
+    code.jump_if(R0, "==", 0, "thread lost")
+    code.label("thread known")
+    code.move(R7, R0)
+    code.store(R7, THREAD["number"], R8, 4)
+    code.load(R1, R10, _IDS + 4, 4)
+    code.store(R7, THREAD["tgid"], R1, 4)
+    code.store(R7, THREAD["in_call"], 1, 4)
+    code.store(R7, THREAD["path_length"], 0, 4)
+    wanted(code, maps.wanted, R8)
+    code.load(R1, R0, WANTED["path"], 2)
+    code.jump_if(R1, "==", 0, "timed")
+    code.load(R3, R6, 0)
+    code.add(R3, R1)
+    code.address(R1, R10, -16)
+    code.move(R2, 8)
+    code.call(PROBE_READ_KERNEL)
+    code.load(R3, R10, -16)
+    code.address(R1, R7, THREAD["path"])
+    code.move(R2, PATH_ROOM)
+    code.call(PROBE_READ_USER_STR)
+    code.jump_if(R0, "signed <=", 0, "timed")  # its page is not in memory: read again when the call ends
+    code.store(R7, THREAD["path_length"], R0, 4)
+    code.label("timed")
+    code.call(KTIME_GET_NS)
+    code.store(R7, THREAD["start"], R0)
+    code.label("out")
+    code.leave(0)
+    code.label("thread lost")
+    count_lost(code, maps.lost, "threads", "out")
+    if namespace:
+        _awaited(code, maps, namespace)
+    return code.assembled()
+
+
+_EXECVE = (59, 322)  # execve, execveat on x86-64
+
+
+def wanted(code: Assembler, wanted_fd: int, number: Register) -> None:
+    """R0 = what is wanted of the call `number`. Leaves by "out"; the 8 bytes 16 below the top of the stack are its key."""
+    code.store(R10, -16, number, 4)
+    code.jump_if(number, "<", CALLS, "in the table")
+    code.store(R10, -16, CALLS - 1, 4)
+    code.label("in the table")
+    lookup(code, wanted_fd, -16)
+    code.jump_if(R0, "==", 0, "out")
+
+
+def _own_ids_here(code: Assembler, namespace: Namespace, failed: str) -> None:
+    """At -24: this thread's id as our pid namespace has it, and 4 bytes on that of its process."""
+    code.constant(R1, namespace.device)
+    code.constant(R2, namespace.inode)
+    code.address(R3, R10, -24)
+    code.move(R4, 8)
+    code.call(GET_NS_CURRENT_PID_TGID)
+    code.jump_if(R0, "!=", 0, failed)
+
+
+def _first_seen(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None:
+    """Tell the pid of a process (R9) as our namespace has it, once: fork only knew the kernel's own."""
+    code.load(R1, R9, PROCESS["pid"], 4)
+    code.jump_if(R1, "!=", 0, "seen before")
+    _own_ids_here(code, namespace, "seen before")
+    code.load(R1, R10, -20, 4)
+    code.store(R9, PROCESS["pid"], R1, 4)
+    _tell(code, maps.ring, SEEN, _NO_WAKEUP, R9)
+    code.label("seen before")
+
+
+def _awaited(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None:
+    """A process that is not followed yet: is it one that our namespace knows by an awaited pid?"""
+    code.label("unknown")
+    _own_ids_here(code, namespace, "out")
+    lookup(code, maps.awaited, -20)
+    code.jump_if(R0, "==", 0, "out")
+    code.map_address(R1, maps.processes)
+    code.address(R2, R10, _IDS + 4)
+    code.move(R3, R0)
+    code.move(R4, 0)
+    code.call(MAP_UPDATE)
+    code.map_address(R1, maps.awaited)
+    code.address(R2, R10, -20)
+    code.call(MAP_DELETE)
+    lookup(code, maps.processes, _IDS + 4)
+    code.jump_if(R0, "==", 0, "out")
+    code.store(R0, PROCESS["pid"], 0, 4)  # so that it is told
+    code.jump("known")
+
+
+def _tell(code: Assembler, ring: int, kind: int, wake: int, process: Register) -> None:
+    """A record that is its head alone."""
+    base = -64
+    code.store(R10, base + HEAD["kind"], kind, 4)
+    code.load(R1, R10, _IDS + 4, 4)
+    code.store(R10, base + HEAD["tgid"], R1, 4)
+    code.load(R1, R10, _IDS, 4)
+    code.store(R10, base + HEAD["tid"], R1, 4)
+    code.load(R1, process, PROCESS["pid"], 4)
+    code.store(R10, base + HEAD["pid"], R1, 4)
+    code.call(KTIME_GET_NS)
+    code.store(R10, base + HEAD["time"], R0)
+    code.map_address(R1, ring)
+    code.address(R2, R10, base)
+    code.move(R3, HEAD.size)
+    code.move(R4, wake)
+    code.call(RINGBUF_OUTPUT)
+
+
+def forked(maps: FollowMaps, ids_offset: int, *, namespace: Namespace | None) -> bytes:
+    """sched_process_fork(struct task_struct *parent, *child): the child of a followed process is followed too.
+
+    It runs before the child does (kernel/fork.c, kernel_clone). `ids_offset`: of pid and tgid in struct task_struct.
+    """
+    child = -16
+    code = Assembler()
+    code.move(R6, R1)
+    own_process(code, maps.processes, "out")
+    code.move(R9, R0)
+    code.load(R3, R6, 8)
+    code.add(R3, ids_offset)
+    code.address(R1, R10, child)
+    code.move(R2, 8)
+    code.call(PROBE_READ_KERNEL)
+    code.load(R7, R10, child + 4, 4)
+    code.load(R1, R10, _IDS + 4, 4)
+    code.jump_if(R7, "==", R1, "out")  # a new thread
+    code.map_address(R1, maps.processes)
+    code.address(R2, R10, child + 4)
+    code.move(R3, R9)
+    code.move(R4, 0)
+    code.call(MAP_UPDATE)
+    lookup(code, maps.processes, child + 4)
+    code.jump_if(R0, "==", 0, "process lost")
+    code.move(R8, R0)
+    if namespace:
+        code.store(R8, PROCESS["pid"], 0, 4)
+    else:
+        code.store(R8, PROCESS["pid"], R7, 4)
+    _inherit_thread(code, maps, child)
+    base = -64
+    code.load(R8, R8, PROCESS["pid"], 4)
+    _tell_fork(code, maps.ring, base, R9, R7, R8)
+    code.label("out")
+    code.leave(0)
+    code.label("process lost")
+    count_lost(code, maps.lost, "processes", "out")
+    return code.assembled()
+
+
+def _inherit_thread(code: Assembler, maps: FollowMaps, child: int) -> None:
+    """The child's thread begins with its parent's PyThreadState, under its parent's native id."""
+    lookup(code, maps.threads, _IDS)
+    code.jump_if(R0, "==", 0, "no thread")
+    code.map_address(R1, maps.threads)
+    code.address(R2, R10, child)
+    code.move(R3, R0)
+    code.move(R4, 0)
+    code.call(MAP_UPDATE)
+    lookup(code, maps.threads, child)
+    code.jump_if(R0, "==", 0, "no thread")
+    code.store(R0, THREAD["in_call"], 0, 4)
+    code.label("no thread")
+
+
+def _tell_fork(code: Assembler, ring: int, base: int, parent: Register, child: Register, pid: Register) -> None:
+    code.store(R10, base + FORK["kind"], FORKED, 4)
+    code.load(R1, R10, _IDS + 4, 4)
+    code.store(R10, base + FORK["tgid"], R1, 4)
+    code.load(R1, R10, _IDS, 4)
+    code.store(R10, base + FORK["tid"], R1, 4)
+    code.load(R1, parent, PROCESS["pid"], 4)
+    code.store(R10, base + FORK["pid"], R1, 4)
+    code.store(R10, base + FORK["child"], child, 4)
+    code.store(R10, base + FORK["child_pid"], pid, 4)
+    code.call(KTIME_GET_NS)
+    code.store(R10, base + FORK["time"], R0)
+    code.map_address(R1, ring)
+    code.address(R2, R10, base)
+    code.move(R3, FORK.size)
+    code.move(R4, _NO_WAKEUP)
+    code.call(RINGBUF_OUTPUT)
+
+
+def executed(maps: FollowMaps) -> bytes:
+    """sched_process_exec(struct task_struct *, pid_t old_pid, struct linux_binprm *): another program, other addresses.
+
+    The thread that called execve gets the id of its process, and all others are gone (fs/exec.c, de_thread).
+    """
+    code = Assembler()
+    code.move(R6, R1)
+    own_process(code, maps.processes, "out")
+    code.move(R9, R0)
+    code.store(R9, PROCESS["runtime"], 0)
+    code.load(R7, R6, 8)
+    code.store(R10, -16, R7, 4)
+    code.load(R1, R10, _IDS, 4)
+    code.jump_if(R1, "==", R7, "same id")
+    lookup(code, maps.threads, -16)
+    code.jump_if(R0, "==", 0, "same id")
+    code.map_address(R1, maps.threads)
+    code.address(R2, R10, _IDS)
+    code.move(R3, R0)
+    code.move(R4, 0)
+    code.call(MAP_UPDATE)
+    code.map_address(R1, maps.threads)
+    code.address(R2, R10, -16)
+    code.call(MAP_DELETE)
+    code.label("same id")
+    lookup(code, maps.threads, _IDS)
+    code.jump_if(R0, "==", 0, "tell")
+    code.store(R0, THREAD["state"], 0)
+    code.store(R0, THREAD["absent_until"], 0)
+    code.label("tell")
+    _tell(code, maps.ring, EXECUTED, _WAKEUP, R9)
+    code.label("out")
+    code.leave(0)
+    return code.assembled()
+
+
+def exited(maps: FollowMaps) -> bytes:
+    """sched_process_exit(struct task_struct *, ...): forget the thread; tell the end of a process's first thread.
+
+    That is not always the end of the process: its other threads may go on. Whoever reads the record looks.
+    """
+    code = Assembler()
+    own_process(code, maps.processes, "out")
+    code.move(R9, R0)
+    code.map_address(R1, maps.threads)
+    code.address(R2, R10, _IDS)
+    code.call(MAP_DELETE)
+    code.load(R1, R10, _IDS, 4)
+    code.load(R2, R10, _IDS + 4, 4)
+    code.jump_if(R1, "!=", R2, "out")
+    _tell(code, maps.ring, EXITED, _WAKEUP, R9)
+    code.label("out")
+    code.leave(0)
+    return code.assembled()
+

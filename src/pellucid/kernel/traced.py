@@ -1,0 +1,165 @@
+"""What a tracer tells of system calls, whichever way it sees them: through BPF programs, perf events or ptrace.
+
+Times are nanoseconds of CLOCK_MONOTONIC. Pids are as this process sees them.
+"""
+
+from msgspec import Struct
+
+
+class Moved(Struct, frozen=True, gc=False):
+    """What went through a descriptor."""
+
+    reads: int = 0
+    read_bytes: int = 0
+    writes: int = 0
+    written_bytes: int = 0
+
+
+class Called(Struct, frozen=True, gc=False):
+    """A call that has ended.
+
+    `result` is negative for an error: -2 is ENOENT. `path`, `second` and `address` are what its arguments pointed to, None
+    where it has no such argument or it could not be read. `stack` names a `StackTold`, 0 for none. Failed calls with the same
+    `key` are equal and told once: `Tracer.failures` counts them; 0 stands for itself alone.
+    `moved` went through the descriptor that this call closed, or through an older one of the number that it returned.
+    """
+
+    pid: int
+    tid: int
+    number: int
+    arguments: tuple[int, ...]
+    result: int
+    ended_ns: int
+    duration_ns: int
+    path: bytes | None = None
+    second: bytes | None = None
+    address: bytes | None = None
+    stack: int = 0
+    key: int = 0
+    slow: bool = False
+    moved: Moved | None = None
+
+    @property
+    def failed(self) -> bool:
+        return -4096 < self.result < 0
+
+
+class Forked(Struct, frozen=True, gc=False):
+    """`pid` has made `child`: by fork, vfork or clone."""
+
+    pid: int
+    child: int
+    at_ns: int
+
+
+class Executed(Struct, frozen=True, gc=False):
+    """`pid` has become another program."""
+
+    pid: int
+    at_ns: int
+
+
+class Exited(Struct, frozen=True, gc=False):
+    """The first thread of `pid` has ended: the process too, unless other threads of it go on."""
+
+    pid: int
+    at_ns: int
+
+
+class RawFrame(Struct, frozen=True, gc=False):
+    """A Python frame as addresses; `identity` names a `CodeTold`."""
+
+    identity: int
+    code: int
+    instruction: int
+    owner: int
+
+
+class StackTold(Struct, frozen=True, gc=False):
+    """The stack that calls name by `stack`, innermost frame first; `cut` where it has more frames than are read."""
+
+    stack: int
+    pid: int
+    frames: tuple[RawFrame, ...]
+    cut: bool
+
+
+class CodeTold(Struct, frozen=True, gc=False):
+    """A code object as bytes: `head` is all before its instructions, then its file, name and qualified name (str objects) and
+    the content of its line table. `whole` where nothing of it was too long or unreadable.
+    """
+
+    identity: int
+    pid: int
+    address: int
+    head: bytes
+    file: bytes
+    name: bytes
+    qualname: bytes
+    table: bytes
+    whole: bool
+
+
+Told = Called | Forked | Executed | Exited | StackTold | CodeTold
+
+
+class Total(Struct, frozen=True, gc=False):
+    """All calls of one number by one process with one stack."""
+
+    pid: int
+    number: int
+    stack: int
+    calls: int
+    errors: int
+    total_ns: int
+    max_ns: int
+
+
+class Failure(Struct, frozen=True, gc=False):
+    """Equal failed calls."""
+
+    count: int
+    total_ns: int
+    max_ns: int
+    last_ns: int
+
+
+class Unfinished(Struct, frozen=True, gc=False):
+    """A call that had begun and not ended when the trace did."""
+
+    pid: int
+    tid: int
+    number: int
+    since_ns: int
+    path: bytes | None
+
+
+class Wanted(Struct, frozen=True, gc=False):
+    """What is to be read of a call, by the positions of its arguments; None for no such argument.
+
+    `path`, `second`: strings. `address`: a struct sockaddr. `reads`, `writes`: the descriptors that bytes come from and go to.
+    `closes`: the descriptor that is closed, by close or because dup2 takes its number. `tell`: a `Called` for every call.
+    """
+
+    path: int | None = None
+    second: int | None = None
+    address: int | None = None
+    reads: int | None = None
+    writes: int | None = None
+    closes: int | None = None
+    fd_first: bool = False
+    makes_fd: bool = False
+    tell: bool = False
+
+
+class Watch(Struct, frozen=True):
+    """What a tracer is asked for.
+
+    `wanted`: by call number. `slow_ns`: tell calls that took so long, None for none. `every_line`: attribute all calls to
+    stacks, not only those that are told. `descriptors`: count the bytes that go through each.
+    """
+
+    wanted: dict[int, Wanted]
+    slow_ns: int | None = None
+    every_line: bool = False
+    descriptors: bool = False
