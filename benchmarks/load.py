@@ -55,7 +55,10 @@ class Load(Struct, frozen=True):
 
 def client() -> str:
     """Which client makes the load here."""
-    return "wrk" if shutil.which("wrk") else "asyncio client"
+    if not shutil.which("wrk"):
+        return "load by an asyncio client"
+    told = harness.command(["wrk", "-v"]).output.split()  # `wrk debian/4.1.0-3+b2 [epoll] ...`
+    return f"load by {' '.join(told[:2])}"
 
 
 def apply(url: str, body: bytes, connections: int, seconds: float) -> Load:
