@@ -8,7 +8,7 @@ Timer = Literal["none", "retransmit", "keepalive", "time-wait", "probe"]
 """tcp_diag's idiag_timer 0..4 (net/ipv4/inet_diag.c): probe is the zero-window probe."""
 
 
-class Tcp(Struct, frozen=True):
+class Tcp(Struct, frozen=True, gc=False):
     """The part of struct tcp_info (include/uapi/linux/tcp.h) that verdicts rest on. Times in ms, sizes in bytes.
 
     In SYN_SENT the `last_*` times are time since boot, not of this connection: no verdict may use them there.
@@ -30,7 +30,7 @@ class Tcp(Struct, frozen=True):
     """Bytes that the other end still has room for (Linux 5.4 and newer)."""
 
 
-class Socket(Struct, frozen=True):
+class Socket(Struct, frozen=True, gc=False):
     """One end. `local` and `remote` are `127.0.0.1:8000`, `[::1]:8000` or a unix path (abstract ones begin with @).
 
     `fd` is None for a socket of another process or one that nobody accepted yet. For a LISTEN socket `rx_queue` is the number of
