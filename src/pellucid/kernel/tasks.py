@@ -2,8 +2,9 @@
 
 Everything is read from /proc, which neither stops nor wakes the target. The system calls of all threads are read first: they
 are what a stop by ptrace would destroy (a poll with a timeout becomes restart_syscall and its arguments are lost), and what
-changes soonest. Per thread four small files, opened relative to /proc/PID/task: syscall, wchan, stat, sched; schedstat and
-status only where there is no sched file (CONFIG_SCHED_DEBUG).
+changes soonest. Per thread three small files, opened relative to /proc/PID/task: syscall, stat, sched. More only where these
+do not tell: wchan, for which the kernel unwinds the thread's stack, for one that sleeps outside of a system call or where no
+signal wakes it; status and schedstat where there is no sched file (CONFIG_SCHED_DEBUG).
 """
 
 import os
@@ -78,8 +79,8 @@ class _Look:
 
     def all(self, tids: list[int]) -> tuple[tuple[Task, ...], tuple[Gap, ...]]:
         seen = tids[:MAX_TASKS]
-        calls = [(tid, self.call(tid), self._wchan(tid)) for tid in seen]
-        found = [task for tid, call, wchan in calls if (task := self._task(tid, call, wchan)) is not None]
+        calls = [self.call(tid) for tid in seen]
+        found = [task for tid, call in zip(seen, calls, strict=True) if (task := self._task(tid, call)) is not None]
         return tuple(found), tuple(self._gaps(len(tids), len(seen), len(found)))
 
     def _gaps(self, there: int, seen: int, read: int) -> list[Gap]:
@@ -104,15 +105,17 @@ class _Look:
                 raise
             return None
 
-    def _wchan(self, tid: int) -> str | None:
-        """The kernel function it sleeps in; "" where it does not sleep, or the kernel hides the name ("0")."""
+    def _wchan(self, tid: int, call: Call | None, letter: str) -> str | None:
+        """The kernel function it sleeps in; "" where its system call tells enough, or the kernel hides the name ("0")."""
+        if letter == "R" or (letter != "D" and call is not None and call.number is not None and call.number >= 0):
+            return ""
         try:
             name = read_small(f"{tid}/wchan", 128, self.directory)
         except OSError:  # no CONFIG_KALLSYMS, or it ended, which `stat` is about to tell
             return None
         return "" if name == b"0" else name.decode("ascii", "replace")
 
-    def _task(self, tid: int, call: Call | None, wchan: str | None) -> Task | None:
+    def _task(self, tid: int, call: Call | None) -> Task | None:
         """None when the thread has ended."""
         try:
             stat = procfs.parse_stat(read_small(f"{tid}/stat", 1024, self.directory))
@@ -128,7 +131,7 @@ class _Look:
             name=stat.name,
             state=stat.state,
             call=call,
-            wchan=wchan,
+            wchan=self._wchan(tid, call, stat.letter),
             cpu_s=cpu_s,
             switches=switches,
             asleep_s=self.clocks.asleep_s(stat.cpu, sched.exec_start_s) if asleep and sched else None,

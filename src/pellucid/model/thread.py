@@ -43,6 +43,7 @@ class Task(Struct, frozen=True):
     state: str
     call: Call | None
     wchan: str | None
+    """The kernel function it sleeps in; read where the call does not tell enough (a page fault, disk sleep), else ""."""
     cpu_s: float
     switches: int | None
     """Voluntary context switches: the same number at two looks means that it never woke between them."""
