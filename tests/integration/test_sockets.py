@@ -182,6 +182,26 @@ def test_the_descriptors_of_another_user_are_a_gap(target):
     as_nobody(look_at_it)
 
 
+INSIDE = """
+import os, socket, sys
+from pellucid.observe.sockets import sockets
+near = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+(one,), gaps = sockets(os.getpid(), inodes={os.fstat(near.fileno()).st_ino})
+print(one.listener is not None, one.peer_pids, *(gap.what + ": " + gap.why for gap in gaps), sep="|")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="making a pid namespace needs root")
+def test_a_holder_in_another_pid_namespace_is_a_gap(target):
+    _, port = target(PYTHON, "peer_server.py", "127.0.0.1", "unaccepted")
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", INSIDE, port]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+    listens, peers, gap = told.strip().split("|")
+    assert (listens, peers) == ("True", "()")
+    assert gap.startswith("who holds 1 socket")
+    assert "another pid namespace" in gap
+
+
 def test_many_sockets_are_read_whole():
     """More than fit into one part of the kernel's answer."""
     listening = sockets_of_python.create_server(("127.0.0.1", 0), backlog=600)

@@ -189,7 +189,7 @@ def _silence(socket: Socket, tcp: Tcp) -> Judgement:
         sentence = f"{socket.remote} is an address of this host, but no socket here is the other end: it is gone, or behind address translation."
         return judgement("peer-gone", socket, "it is gone", sentence)
     sent = _has_sent(socket, tcp, accepted)
-    quiet = _quiet(who, tcp)
+    quiet = _quiet(tcp)
     if socket.state in _FIN_SENT:
         sentence = f"This end has closed its sending side; {who} has taken all of it and not closed its own. {quiet}"
         return judgement("half-closed", socket, "it has not closed its side", sentence, _decides(socket))
@@ -262,10 +262,10 @@ def _has_sent(socket: Socket, tcp: Tcp, accepted: bool | None) -> bool:
     return tcp.bytes_acked > (not accepted) + (socket.state in _FIN_SENT)
 
 
-def _quiet(who: str, tcp: Tcp) -> str:
+def _quiet(tcp: Tcp) -> str:
     if not tcp.bytes_received:
-        return f"{who} has sent nothing at all."
-    return f"{who} has sent nothing for {duration(tcp.last_data_recv_ms / 1000)}."
+        return "Nothing at all has come from there."
+    return f"Nothing has come from there for {duration(tcp.last_data_recv_ms / 1000)}."
 
 
 def _decides(socket: Socket) -> str:

@@ -41,8 +41,8 @@ def sockets(
         holders, hidden = _holders(network, {}) if far else ({}, ())
         join = _Join(network, {}, holders)
         found = [join.inet(one) for one in network.inet] + [join.unix(one) for one in network.unix]
-        hidden = hidden if any(_without_holder(one, whole_host=True) for one in found) else ()
-        return tuple(sorted(found, key=_order)), (*network.gaps, *hidden)
+        unheld = _unheld(found, hidden, whole_host=True) if far else ()
+        return tuple(sorted(found, key=_order)), (*network.gaps, *unheld)
     held = networks.held(pid, inodes)
     network = networks.look(pid, held, far)
     elsewhere, unsearched = networks.elsewhere(pid, network) if far else ({}, ())
@@ -50,8 +50,8 @@ def sockets(
     join = _Join(network, elsewhere, holders)
     known = {one.inode: join.inet(one) for one in network.inet} | {one.inode: join.unix(one) for one in network.unix}
     found = [_of_descriptor(pid, one, known.get(one.inode)) for one in held]
-    hidden = hidden if any(_without_holder(one, whole_host=False) for one in found) else ()
-    return tuple(found), tuple(dict.fromkeys((*network.gaps, *unsearched, *hidden)))
+    unheld = _unheld(found, hidden, whole_host=False) if far else ()
+    return tuple(found), tuple(dict.fromkeys((*network.gaps, *unsearched, *unheld)))
 
 
 def _of_descriptor(pid: int, held: networks.Held, known: Socket | None) -> Socket:
@@ -77,8 +77,16 @@ def _holders(
     return {int(target[8:-1]): tuple(dict.fromkeys(pid for pid, _ in by)) for target, by in held.items() if by}, gaps
 
 
+def _unheld(found: Iterable[Socket], hidden: tuple[Gap, ...], whole_host: bool) -> tuple[Gap, ...]:
+    """Why some process that holds a socket, or its other end, is not known; nothing when all are."""
+    unknown = [one for one in found if _without_holder(one, whole_host)]
+    if not unknown or hidden:
+        return hidden if unknown else ()
+    what = f"who holds {len(unknown)} socket{'s' if len(unknown) > 1 else ''} or their other ends, among them {unknown[0].local}"
+    return (Gap(what, "no process that is seen from here: it is in another pid namespace, or has closed it meanwhile"),)
+
+
 def _without_holder(socket: Socket, whole_host: bool) -> bool:
-    """Some process holds this socket, or its other end, and is not among those whose descriptors could be listed."""
     other = socket.listener or socket.far
     return (other is not None and other.inode != 0 and not socket.peer_pids) or (
         whole_host and socket.inode != 0 and not socket.pids
