@@ -6,8 +6,6 @@ so the question is asked by a short-lived child of ours that enters it with setn
 """
 
 import os
-import select
-import signal
 import time
 from collections.abc import Callable
 from errno import EPERM, ESRCH
@@ -113,6 +111,8 @@ def in_network_of(pid: int, ask: Callable[[], bytes], limit_s: float = LIMIT_S) 
 
 def _inside(pid: int, network: int, writing: int, enter: Callable[[int], int], ask: Callable[[], bytes]) -> None:
     """The child: enters, asks, writes, and ends, by an alarm at the latest; it never returns."""
+    import signal
+
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(int(LIMIT_S * 5))
@@ -138,6 +138,8 @@ def _write(fd: int, answer: bytes) -> None:
 
 def _answer(child: int, reading: int, pid: int, limit_s: float) -> bytes | Gap:
     """The child is killed once it has answered or the time is over, and collected: until then its pid is its own."""
+    import signal
+
     what = f"the network namespace of pid {pid}"
     try:
         answer = _read(reading, time.monotonic() + limit_s)
@@ -156,6 +158,8 @@ def _answer(child: int, reading: int, pid: int, limit_s: float) -> bytes | Gap:
 
 def _read(reading: int, deadline: float) -> bytes | None:
     """All that the child writes until it closes; None after the deadline or beyond the bound."""
+    import select
+
     parts: list[bytes] = []
     size = 0
     waiting = select.poll()
