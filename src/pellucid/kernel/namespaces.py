@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from errno import EPERM, ESRCH
+from typing import NamedTuple
 
 from pellucid.kernel import procfs
 from pellucid.model import Gap
@@ -96,36 +97,50 @@ def in_network_of(pid: int, ask: Callable[[], bytes], limit_s: float = LIMIT_S) 
     except OSError as error:
         refused = procfs.failed(pid, f"open {what}", error, "sockets")
         return Gap(what, refused.said, refused.remedy)
+    opened = [network]
     try:
         reading, writing = os.pipe()
+        opened += (reading, writing)
         child = os.fork()
         if child == 0:
-            _inside(pid, network, writing, lambda fd: ctypes.get_errno() if enter(fd, 0) else 0, ask)
-        os.close(writing)
+            question = _Question(pid, network, writing, int(limit_s) + 2, ask)
+            _inside(question, lambda fd: ctypes.get_errno() if enter(fd, 0) else 0)
+        os.close(opened.pop())
         return _answer(child, reading, pid, limit_s)
     except OSError as error:  # EMFILE, EAGAIN: no pipe, no child
         return Gap(what, f"a child to enter it could not be made: {os_words(error)}")
     finally:
-        os.close(network)
+        for fd in opened:
+            os.close(fd)
 
 
-def _inside(pid: int, network: int, writing: int, enter: Callable[[int], int], ask: Callable[[], bytes]) -> None:
+class _Question(NamedTuple):
+    """What the child needs; it ends by itself after `alarm_s`, should the parent be gone."""
+
+    pid: int
+    network: int
+    writing: int
+    alarm_s: int
+    ask: Callable[[], bytes]
+
+
+def _inside(question: _Question, enter: Callable[[int], int]) -> None:
     """The child: enters, asks, writes, and ends, by an alarm at the latest; it never returns."""
-    import signal
-
     try:
+        import signal
+
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(LIMIT_S * 5))
-        number = enter(network)
+        signal.alarm(question.alarm_s)
+        number = enter(question.network)
         if number == EPERM:  # a namespace that belongs to a user namespace of ours, as rootless containers have
-            number = enter(os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)) or enter(network)
+            number = enter(os.open(f"/proc/{question.pid}/ns/user", os.O_RDONLY)) or enter(question.network)
         if number:
             raise OSError(number, os.strerror(number))  # noqa: TRY301  all failures take the one way below
-        _write(writing, _ANSWER + ask())
+        _write(question.writing, _ANSWER + question.ask())
     except OSError as error:
-        _write(writing, (_REFUSED if error.errno == EPERM else _FAILED) + os_words(error).encode())
+        _write(question.writing, (_REFUSED if error.errno == EPERM else _FAILED) + os_words(error).encode())
     except BaseException as error:  # noqa: BLE001  told to the parent; this child must not run the parent's code
-        _write(writing, _FAILED + repr(error).encode())
+        _write(question.writing, _FAILED + repr(error).encode())
     finally:
         os._exit(0)
 
@@ -144,7 +159,6 @@ def _answer(child: int, reading: int, pid: int, limit_s: float) -> bytes | Gap:
     try:
         answer = _read(reading, time.monotonic() + limit_s)
     finally:
-        os.close(reading)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     if answer is None:
