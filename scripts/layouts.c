@@ -225,6 +225,7 @@ static void frame_and_code(void) {
 #endif
     OFFSET("frame_object.f_frame", PyFrameObject, f_frame);
 
+    OFFSET("code_object.ob_size", PyCodeObject, ob_base.ob_size);
     OFFSET("code_object.flags", PyCodeObject, co_flags);
     OFFSET("code_object.argcount", PyCodeObject, co_argcount);
     OFFSET("code_object.names", PyCodeObject, co_names);

@@ -25,7 +25,7 @@ class Cycle(Struct, frozen=True):
 
     members: tuple[Node, ...]
     edges: tuple[Waker, ...]
-    """Why each member waits for the next one."""
+    """Why each member waits for the next one; empty where each could be woken by any of the others."""
     confidence: Confidence
     closed: bool
     victims: tuple[Node, ...] = ()
@@ -140,7 +140,11 @@ def _cycle(component: set[str], found: frozenset[str], nodes: dict[str, Node], *
     members, edges = _shortest(component, nodes)
     closed = all(node.mode == "and" for node in members)
     worst = max((CONFIDENCES.index(edge.confidence) for edge in edges), default=0)
-    if not closed or likely_only:
+    if any(edge.confidence == "possible" for edge in edges):
+        # Each could be woken by any of the others, and by nobody else that was seen: they are all one knot.
+        members = tuple(nodes[key] for key in sorted(component) if nodes[key].kind != "any")
+        edges, worst = (), CONFIDENCES.index("likely")
+    elif not closed or likely_only:
         worst = max(worst, CONFIDENCES.index("likely"))
     inside = {node.key for node in members}
     victims = tuple(nodes[key] for key in sorted(_reaching(inside, found, nodes) - inside))

@@ -80,7 +80,7 @@ class Look:
         self, kernel: tuple[Task, ...], stacks: Mapping[int, Stack], sockets: Mapping[int, Socket]
     ) -> tuple[Thread, ...]:
         """Every task of `kernel` with its stack and its wait, in the order of the tids."""
-        looker = Looker(self.pid, self.memory, sockets, self._in_gil)
+        looker = self.looker(sockets)
         joined = []
         for task in kernel:
             stack = stacks.get(task.tid)
@@ -102,6 +102,10 @@ class Look:
                 )
             )
         return tuple(joined)
+
+    def looker(self, sockets: Mapping[int, Socket]) -> Looker:
+        """What explains the waits of this process's threads."""
+        return Looker(self.pid, self.memory, sockets, self._in_gil)
 
     def _name(self, task: Task, stack: Stack | None) -> str:
         """The program's name for it. One that never imported `threading` has named none: its first thread is MainThread there too."""

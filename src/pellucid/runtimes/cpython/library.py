@@ -97,6 +97,8 @@ RULES: dict[tuple[str, str], Rule] = {
         )
     },
     ("asyncio/base_events.py", "BaseEventLoop._run_once"): Rule("loop", parks=True, kind="event loop"),
+    ("multiprocessing/resource_tracker.py", "main"): Rule("service", "", parks=True),
+    ("multiprocessing/forkserver.py", "main"): Rule("service", "", parks=True),
     ("socketserver.py", "BaseServer.serve_forever"): Rule("service", "", parks=True),
     (_IMPORT, "_ModuleLock.acquire"): Rule("import", kind="import lock"),
 }

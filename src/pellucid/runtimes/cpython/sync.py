@@ -15,6 +15,7 @@ from msgspec import Struct
 from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Blocked, Held, Sync
 from pellucid.model.thread import Stack
+from pellucid.runtimes.cpython.acquisitions import Acquisitions
 from pellucid.runtimes.cpython.holders import Hold, holds
 from pellucid.runtimes.cpython.library import Rule, library_path, own_frame, rule_of
 from pellucid.runtimes.cpython.process import CPython
@@ -81,6 +82,7 @@ class Sights:
         self.tid_of = {sight.ident: sight.tid for sight in self.threads.values()}
         self._holds: dict[int, list[Hold]] | None = None
         self._aliases: dict[int, list[int]] | None = None
+        self._acquired: dict[int, list[tuple[int, int | None, Slots]]] | None = None
 
     def holds(self) -> dict[int, list[Hold]]:
         """Address of a thing → who is inside of a `with` over it. Looked for once in all frames."""
@@ -312,7 +314,23 @@ class Sights:
                 found.setdefault(
                     hold.who, Held(hold.who, "certain" if certain else "likely", f"inside its `with` at {place}")
                 )
+        if not found:
+            for who, line, frame in self.acquired().get(thing, ()):
+                place = f"{frame.file.rpartition('/')[2]}:{line if line is not None else '?'}"
+                found.setdefault(who, Held(who, "likely", f"called acquire() at {place}, and no release() since"))
         return tuple(found.values())
+
+    def acquired(self) -> dict[int, list[tuple[int, int | None, Slots]]]:
+        """Lock → (tid, line, frame) of those whose code took it by `acquire()`. Looked for once in the program's own frames."""
+        if self._acquired is None:
+            self._acquired = {}
+            reader = Acquisitions(self.values, self.opener)
+            for sight in self.threads.values():
+                for frame in sight.frames:
+                    if library_path(frame.file) is None:
+                        for lock, line in reader.of(frame):
+                            self._acquired.setdefault(lock, []).append((sight.tid, line, frame))
+        return self._acquired
 
     def _is_condition(self, thing: int) -> bool:
         try:

@@ -113,6 +113,7 @@ OFFSETS: dict[str, int] = {
     "interpreter_frame.instr_ptr": 56,
     "interpreter_frame.stacktop": 64,
     "frame_object.f_frame": 24,
+    "code_object.ob_size": 16,
     "code_object.flags": 48,
     "code_object.argcount": 52,
     "code_object.names": 32,
