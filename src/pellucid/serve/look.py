@@ -1,12 +1,13 @@
-"""One look at a worker from outside: `python -m pellucid.serve.look PID TID MOMENT` prints a `LookAt` as JSON.
+"""One look at a worker from outside, made in a child of the supervisor that writes a `LookAt` as JSON into a pipe.
 
-A process of its own, so that whatever a look meets (a process that vanishes, memory that does not hold still, a kernel that refuses)
+It is a process of its own, so that whatever a look meets (a process that vanishes, memory that does not hold still, a kernel that refuses)
 can't take time or life from the supervisor, which kills it when it takes too long. Nothing is stopped, nothing is written to the worker.
 """
 
-import sys
+import os
 import time
-from typing import Literal, cast
+import traceback
+from typing import Literal
 
 import msgspec
 
@@ -25,10 +26,9 @@ def look(pid: int, tid: int, moment: Literal["half", "deadline"]) -> LookAt:
     began, at = time.perf_counter(), time.time()
     try:
         seen = snapshot(pid)
-        findings = diagnose(seen)
     except PellucidError as error:
-        why_not = f"{error.said}; {error.remedy}"
-        return LookAt(moment, at, time.perf_counter() - began, f"it could not be looked at: {why_not}", why_not=why_not)
+        return unseen(moment, time.perf_counter() - began, f"{error.said}; {error.remedy}")
+    findings = diagnose(seen)
     thread = next((thread for thread in seen.threads if thread.tid == tid), None)
     return LookAt(
         moment=moment,
@@ -75,11 +75,26 @@ def _place(thread: Thread | None) -> str:
     return words.place(thread.frames) if thread is not None else ""
 
 
-def main(arguments: list[str]) -> int:
-    pid, tid, moment = int(arguments[0]), int(arguments[1]), cast("Literal['half', 'deadline']", arguments[2])
-    sys.stdout.buffer.write(msgspec.json.encode(look(pid, tid, moment)))
-    return 0
+def prepare() -> None:
+    """Import what a look needs, so that the first one is as quick as the others."""
+    import pellucid.diagnose.rules
+    import pellucid.observe.snapshot  # noqa: F401
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def tell(pipe: int, pid: int, tid: int, moment: Literal["half", "deadline"]) -> None:
+    """Look, and write what was seen."""
+    began = time.perf_counter()
+    try:
+        seen = look(pid, tid, moment)
+    except Exception as error:  # noqa: BLE001  a mistake of ours must not lose the incident: it becomes a part of it
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        why_not = f"pellucid's own look failed: {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        seen = unseen(moment, time.perf_counter() - began, why_not)
+    rest = memoryview(msgspec.json.encode(seen))
+    while rest:
+        rest = rest[os.write(pipe, rest) :]
+
+
+def unseen(moment: Literal["half", "deadline"], took_s: float, why_not: str) -> LookAt:
+    """A look that saw nothing, and why."""
+    return LookAt(moment, time.time() - took_s, took_s, f"it could not be looked at: {why_not}", why_not=why_not)

@@ -5,11 +5,11 @@ the call: hence the comparison of getppid afterwards. It survives execve, and is
 A pidfd becomes readable when its process ends (pidfd_open(2)), so a poll loop learns of it without SIGCHLD.
 """
 
-import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -77,28 +77,34 @@ def name_thread(name: str) -> None:
     _libc.prctl(ctypes.c_int(_PR_SET_NAME), ctypes.c_char_p(name.encode()[:15]))
 
 
-def spawn(
-    arguments: Sequence[str], environment: Mapping[str, str], keep: Sequence[int], stdout: int | None = None
-) -> int:
-    """Start a program that dies with us and is in a process group of its own, so that Ctrl-C at the terminal reaches only us.
+def spawn(arguments: Sequence[str], environment: Mapping[str, str], keep: Sequence[int]) -> int:
+    """Start a program that dies with us; its stdout is our stderr. `keep` are the descriptors that it inherits beside 0, 1 and 2."""
 
-    `keep` are the descriptors that it inherits beside 0, 1 and 2. Returns its pid. The caller must have one thread only.
-    """
+    def become() -> None:
+        os.setpgid(0, 0)  # Ctrl-C at the terminal reaches only us
+        os.dup2(2, 1)
+        for fd in keep:
+            os.set_inheritable(fd, True)
+        os.execve(arguments[0], list(arguments), dict(environment))
+
+    return fork(become)
+
+
+def fork(do: Callable[[], None]) -> int:
+    """Do something in a child that dies with us, and return its pid. The caller must have one thread only."""
     parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
-    with contextlib.suppress(
-        BaseException
-    ):  # whatever goes wrong here: this is the child, and must not go on as the parent
+    status = 127
+    try:
         die_with(parent)
-        os.setpgid(0, 0)
-        if stdout is not None:
-            os.dup2(stdout, 1)
-        for fd in keep:
-            os.set_inheritable(fd, True)
-        os.execve(arguments[0], list(arguments), dict(environment))
-    os._exit(127)
+        do()
+        status = 0
+    except BaseException:  # noqa: BLE001  this is the child: whatever happens, it must not go on as the parent
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def ended(pid: int) -> Death | None:

@@ -190,6 +190,11 @@ class Slot:
         self.say("sentence", "")
         self._words[_WANTED_GENERATION] = generation
 
+    def vacate(self) -> None:
+        """The worker is dead: its counters stay, nothing else is true any more."""
+        self._words[_PID] = 0
+        self._words[_STATE] = EMPTY
+
     def say(self, name: str, text: str) -> None:
         """Write one of the texts (incident, sentence, error), cut to what fits."""
         begin, size = _TEXTS[name]

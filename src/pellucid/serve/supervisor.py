@@ -15,14 +15,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from pellucid.model.errors import UsageError
 from pellucid.model.incident import LookAt
-from pellucid.serve import control, events, oom, processes
+from pellucid.serve import control, events, look, oom, processes
 from pellucid.serve.events import Event, Instruction, Trouble
 from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Lines, Record, Screen
@@ -36,17 +35,19 @@ ONE_THREAD = dict.fromkeys(
 """A pool of threads in each worker would fight for the cores, and a template with threads can't be forked."""
 
 LAST_WORDS_S = 1.0
+LOOK_S = 5.0
+"""A look takes 0.1 s and what it reads; one that takes so long is killed."""
 _MOST_OUTPUT = 1 << 26
 
 
-class Look:
+class Looking:
     """A look that is going on."""
 
-    def __init__(self, asked: events.Look, pid: int, output: int, until: float) -> None:
+    def __init__(self, asked: events.Look, pid: int, output: int) -> None:
         self.asked = asked
         self.pid = pid
         self.output = output
-        self.until = until
+        self.began = time.monotonic()
         self.said = bytearray()
         self.late = False
 
@@ -71,7 +72,6 @@ class Supervisor:
             Limits(model=name, version=version, workers=options.workers, timeout_s=options.timeout_s), time.monotonic()
         )
         self.tick_s = max(0.02, min(0.25, options.timeout_s / 40))
-        self.look_s = min(10.0, max(1.0, options.timeout_s / 4))
         self._listener: socket.socket | None = listener
         self._log_out, self._log_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.options = replace(
@@ -85,7 +85,7 @@ class Supervisor:
         self._template = 0
         self._control: socket.socket | None = None
         self._trouble: Trouble | None = None
-        self._looks: dict[int, Look] = {}  # by pid
+        self._looks: dict[int, Looking] = {}  # by pid
         self._counters = oom.counters()
         self._kills = oom.read(self._counters)
         self._exit: events.Exit | None = None
@@ -119,9 +119,10 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        for look in [look for look in self._looks.values() if now > look.until and not look.late]:
-            look.late = True
-            self._kill(look.pid)
+        for looking in self._looks.values():
+            if now - looking.began > LOOK_S and not looking.late:
+                looking.late = True
+                self._kill(looking.pid)
         self._reap_strangers()
         self._mourn()
         self._learn(events.Tick(now, time.time(), tuple(slot.seen() for slot in self.board.slots)))
@@ -155,6 +156,7 @@ class Supervisor:
                     self._say(instruction)
                 case events.Ready(pids):
                     self.announce(pids)
+                    look.prepare()
                 case events.StopListening():
                     if self._listener is not None:
                         self._listener.close()
@@ -189,7 +191,7 @@ class Supervisor:
         keep = [theirs.fileno(), self.options.listener, self.options.slots, self.options.log]
         command = [sys.executable, "-P", "-m", "pellucid.serve.template", str(theirs.fileno())]
         self._trouble = None
-        self._template = processes.spawn(command, {**os.environ, **ONE_THREAD}, keep, stdout=2)
+        self._template = processes.spawn(command, {**os.environ, **ONE_THREAD}, keep)
         theirs.close()
         self._control = ours
         self._selector.register(ours, selectors.EVENT_READ, self._read_control)
@@ -267,7 +269,9 @@ class Supervisor:
             self._learn(events.WorkerEnded(time.monotonic(), time.time(), pid, death, "", seen))
 
     def _worker_ended(self, pid: int) -> None:
-        seen = self.board.slots[self._workers.pop(pid)].seen()
+        slot = self.board.slots[self._workers.pop(pid)]
+        seen = slot.seen()
+        slot.vacate()
         death = self._reap(pid)
         self._read_log()
         told = ""
@@ -306,41 +310,40 @@ class Supervisor:
     def _start_look(self, asked: events.Look) -> None:
         output, theirs = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(output, False)
-        command = [sys.executable, "-P", "-m", "pellucid.serve.look", str(asked.pid), str(asked.tid), asked.moment]
-        pid = processes.spawn(command, os.environ, [], stdout=theirs)
+        pid = processes.fork(lambda: look.tell(theirs, asked.pid, asked.tid, asked.moment))
         os.close(theirs)
-        look = Look(asked, pid, output, time.monotonic() + self.look_s)
-        self._looks[pid] = look
-        self._selector.register(output, selectors.EVENT_READ, lambda: self._read_look(look))
-        self._watch(pid, lambda: self._look_ended(look))
+        looking = Looking(asked, pid, output)
+        self._looks[pid] = looking
+        self._selector.register(output, selectors.EVENT_READ, lambda: self._read_look(looking))
+        self._watch(pid, lambda: self._look_ended(looking))
 
-    def _read_look(self, look: Look) -> None:
-        while look.output >= 0:
+    def _read_look(self, looking: Looking) -> None:
+        while looking.output >= 0:
             try:
-                chunk = os.read(look.output, 1 << 16)
+                chunk = os.read(looking.output, 1 << 16)
             except BlockingIOError:
                 return
-            look.said += chunk
-            if not chunk or len(look.said) > _MOST_OUTPUT:
-                self._close_output(look)
+            looking.said += chunk
+            if not chunk or len(looking.said) > _MOST_OUTPUT:
+                self._close_output(looking)
 
-    def _close_output(self, look: Look) -> None:
-        self._selector.unregister(look.output)
-        os.close(look.output)
-        look.output = -1
+    def _close_output(self, looking: Looking) -> None:
+        self._selector.unregister(looking.output)
+        os.close(looking.output)
+        looking.output = -1
 
-    def _look_ended(self, look: Look) -> None:
-        self._read_look(look)  # all that it wrote is in the pipe by now
-        if look.output >= 0:
-            self._close_output(look)
-        del self._looks[look.pid]
-        death = self._reap(look.pid)
-        why_not = f"the look took longer than {self.look_s:g} s" if look.late else f"the look itself {death}"
+    def _look_ended(self, looking: Looking) -> None:
+        self._read_look(looking)  # all that it wrote is in the pipe by now
+        if looking.output >= 0:
+            self._close_output(looking)
+        del self._looks[looking.pid]
+        death = self._reap(looking.pid)
+        why_not = f"the look took longer than {LOOK_S:g} s" if looking.late else f"the look itself {death}"
         try:
-            seen = msgspec.json.decode(look.said, type=LookAt)
+            seen = msgspec.json.decode(looking.said, type=LookAt)
         except msgspec.DecodeError:
-            seen = _unseen(look.asked.moment, why_not)
-        self._learn(events.Looked(time.monotonic(), look.asked.incident, seen))
+            seen = look.unseen(looking.asked.moment, time.monotonic() - looking.began, why_not)
+        self._learn(events.Looked(time.monotonic(), looking.asked.incident, seen))
 
     def _read_log(self) -> None:
         while True:
@@ -369,10 +372,6 @@ class Supervisor:
                 os.close(self._pidfds.pop(pid))
             time.sleep(0.005)
         self._read_log()
-
-
-def _unseen(moment: Literal["half", "deadline"], why_not: str) -> LookAt:
-    return LookAt(moment, time.time(), 0.0, f"it could not be looked at: {why_not}", why_not=why_not)
 
 
 def _readable(end: socket.socket) -> bool:

@@ -1,0 +1,230 @@
+"""Workers that hang, stop and die under real requests: what the client is told, what the log says, what the incident keeps."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests import serving
+from tests.serving import Asking, row
+
+TIMEOUT = 2.0
+
+
+@pytest.fixture(scope="module")
+def server(home):
+    with serving.serving(home, "faulty", "--workers", "2", "--timeout", str(TIMEOUT)) as server:
+        yield server
+        assert server.process.poll() is None, "".join(server.lines)
+
+
+@pytest.fixture
+def since(server):
+    """The number of log records so far, once both workers are ready again."""
+    server.wait_workers(2)
+    return len(server.log)
+
+
+def line_of(text):
+    for number, line in enumerate(serving.FAULTY.read_text().splitlines(), 1):
+        if line.strip() == text:
+            return number
+    raise AssertionError(text)
+
+
+def test_a_deadlocked_worker_explains_itself_and_is_replaced(server, since):
+    asking = Asking(server, row("lock"))
+    noticed = server.wait_log("stuck", 10, since)
+    assert time.monotonic() - asking.began < TIMEOUT / 2 + 2
+    place = f"faulty.py:{line_of('with NEVER:')}"
+    assert "waited" in noticed["sentence"]
+    assert "lock" in noticed["sentence"]
+    assert place in noticed["sentence"]
+    assert noticed["request"] in noticed["sentence"]
+    assert "(1 row)" in noticed["sentence"]
+
+    answer = asking.answer()
+    assert answer.status == 504
+    assert TIMEOUT <= asking.took_s < TIMEOUT + 1
+    assert answer.json["incident"] == noticed["incident"]
+    assert answer.json["request"] == noticed["request"]
+
+    replaced = server.wait_log("replaced", 10, since, incident=noticed["incident"])
+    incident = server.incident(noticed["incident"])
+    assert incident["kind"] == "stuck"
+    assert incident["outcome"] == "replaced"
+    assert "504" in incident["client"]
+    assert [look["moment"] for look in incident["looks"]] == ["half", "deadline"]
+    for look in incident["looks"]:
+        assert look["line"] == f"lock ({place})"
+        (thread,) = (one for one in look["snapshot"]["threads"] if one["name"] == "predict")
+        assert thread["task"]["call"]["name"] == "futex"
+        assert thread["wait"]["kind"] == "lock"
+    assert incident["request"]["rows"] == 1
+    assert incident["request"]["age_s"] >= TIMEOUT
+    assert place in incident["cause"]
+    assert replaced["incident"] == incident["id"]
+    assert incident["pid"] not in serving.alive([incident["pid"]])
+
+
+def test_all_workers_deadlocked_are_replaced_before_their_deadline(server, since):
+    asking = [Asking(server, row("lock")) for _ in range(4)]
+    server.wait_log("stuck", 10, since)
+    until = time.monotonic() + TIMEOUT
+    while (status := server.predict(row()).status) != 200 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert status == 200, "others were forked beside the stuck ones"
+    assert {one.answer().status for one in asking} <= {504, 503}
+    assert [one.answer().status for one in asking].count(504) >= 1
+    server.wait_workers(2)
+
+
+def test_requests_behind_a_stuck_one_are_told_to_ask_again(server, since):
+    """Those whose own deadline is later than the kill are answered before it, not cut off."""
+    stuck = [Asking(server, row("lock", number)) for number in range(8)]
+    time.sleep(TIMEOUT / 5)
+    behind = [Asking(server, row("nothing", number)) for number in range(4)]
+    assert {one.answer().status for one in stuck} <= {503, 504}
+    for one in behind:
+        answer = one.answer()
+        assert answer.status == 503
+        assert answer.headers["retry-after"] == "1"
+        assert server.incident(answer.json["incident"])["kind"] == "stuck"
+
+
+def test_a_worker_that_is_only_slow_answers_and_is_renewed(server, since):
+    asking = Asking(server, row(f"sleep {TIMEOUT * 0.75}"))
+    noticed = server.wait_log("stuck", 10, since)
+    assert "has slept" in noticed["sentence"]
+    assert asking.answer().status == 200
+    server.wait_log("recovered", 10, since, incident=noticed["incident"])
+    incident = server.incident(noticed["incident"])
+    assert incident["outcome"] == "recovered"
+    assert len(incident["looks"]) == 1
+    server.wait_log("worker_left", 10, since, pid=noticed["pid"])
+
+
+def test_a_loop_in_python_is_named_by_its_line(server, since):
+    asking = Asking(server, row("spin 60"))
+    noticed = server.wait_log("stuck", 10, since)
+    assert "faulty.py" in noticed["sentence"]
+    assert "CPU" in noticed["sentence"]
+    assert asking.answer().status == 504
+
+
+def test_c_code_that_keeps_the_gil_silences_the_loop_too(server, since):
+    """The event loop can't run, so nobody can answer the client: its connection closes, and the incident says so."""
+    asking = Asking(server, row("hold_gil"))
+    noticed = server.wait_log({"silent", "stuck"}, 10, since)
+    assert isinstance(asking.answer(), OSError)
+    server.wait_log("replaced", 10, since, incident=noticed["incident"])
+    incident = server.incident(noticed["incident"])
+    assert "closed without an answer" in incident["client"]
+    assert incident["request"]["id"] in incident["sentence"]
+    assert f"faulty.py:{line_of('sum(range(1 << 40))')}" in str(incident["looks"])
+
+
+def test_a_stopped_idle_worker_is_noticed_and_replaced(server, since):
+    pid = server.workers()[0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    noticed = server.wait_log("silent", 10, since)
+    assert noticed["pid"] == pid
+    assert "stopped" in noticed["sentence"]
+    for number in range(20):
+        assert server.predict(row(number=number)).status == 200
+    replaced = server.wait_log("replaced", 10, since)
+    assert replaced["pid"] == pid
+    assert pid not in serving.alive([pid])
+    incident = server.incident(noticed["incident"])
+    assert incident["kind"] == "silent"
+    assert incident["request"] is None
+    assert incident["looks"][0]["snapshot"]["process"]["state"] == "stopped"
+
+
+def test_a_worker_stopped_within_a_request_names_request_and_line(server, since):
+    asking = Asking(server, row("sleep 60"))
+    pid = _predicting(server)
+    os.kill(pid, signal.SIGSTOP)
+    noticed = server.wait_log({"silent", "stuck"}, 10, since)
+    assert noticed["pid"] == pid
+    assert "stopped" in noticed["sentence"]
+    assert isinstance(asking.answer(), OSError)
+    server.wait_log("replaced", 10, since, incident=noticed["incident"])
+    incident = server.incident(noticed["incident"])
+    assert incident["request"]["id"] in incident["sentence"]
+    assert f"faulty.py:{line_of('time.sleep(float(argument))')}" in incident["looks"][0]["line"]
+
+
+def _predicting(server):
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        for worker in server.workers():
+            if "has been in request" in worker["sentence"] and "sample" not in worker["sentence"]:
+                return worker["pid"]
+        time.sleep(0.02)
+    raise AssertionError(server.workers())
+
+
+def test_a_killed_worker_is_replaced_with_the_cause(server, since):
+    asking = Asking(server, *(row("sleep 30", number) for number in range(3)))
+    pid = _predicting(server)
+    os.kill(pid, signal.SIGKILL)
+    died = server.wait_log("died", 10, since)
+    assert isinstance(asking.answer(), OSError)
+    assert died["pid"] == pid
+    assert "died in request r-" in died["sentence"]
+    assert "3 rows" in died["sentence"]
+    assert "in predict" in died["sentence"]
+    assert "killed by SIGKILL; not by the OOM killer: its counter did not move" in died["sentence"]
+    incident = server.incident(died["incident"])
+    assert incident["kind"] == "died"
+    assert incident["request"]["rows"] == 3
+    assert pid not in {worker["pid"] for worker in server.wait_workers(2)}
+
+
+def test_a_crash_in_native_code_is_told_by_its_signal(server, since):
+    assert isinstance(Asking(server, row("die SIGSEGV")).answer(), OSError)
+    died = server.wait_log("died", 10, since)
+    assert "killed by SIGSEGV" in died["sentence"]
+    assert "OOM" not in died["sentence"]
+
+
+def test_an_exception_of_the_model_is_an_answer_and_harms_nobody(server, since):
+    answer = server.predict(row("fail"))
+    assert answer.status == 500
+    assert "ValueError: the transformer can't have this" in answer.json["detail"]
+    record = server.wait_log("model_failed", 5, since)
+    assert "faulty.py" in record["trace"]
+    assert record["request"] == answer.json["request"]
+    assert server.predict(row("leave")).status == 500, "SystemExit ends neither the thread nor the worker"
+    assert all(server.predict(row(number=number)).status == 200 for number in range(10))
+    assert server.ask("/incidents").json["incidents"][0]["at"] < record["at"], "no incident for an answered request"
+
+
+def test_a_worker_that_hides_from_looks_is_replaced_all_the_same(server, since):
+    """Not dumpable: nobody but root may look (ptrace(2)); as root the look works, so here only the way through is checked."""
+    asking = Asking(server, row("hide"), row("lock"))
+    assert asking.answer().status == 504
+    replaced = server.wait_log("replaced", 10, since)
+    assert server.incident(replaced["incident"])["looks"]
+
+
+def test_a_worker_told_to_leave_by_somebody_is_replaced_without_an_incident(server, since):
+    pid = server.workers()[0]["pid"]
+    os.kill(pid, signal.SIGTERM)
+    left = server.wait_log("worker_left", 10, since)
+    assert left["pid"] == pid
+    assert "SIGTERM" in left["sentence"]
+    server.wait_workers(2)
+
+
+def test_counters_never_fall_when_workers_are_replaced(server, since):
+    def total():
+        lines = server.ask("/metrics").body.decode().splitlines()
+        return sum(int(line.split()[-1]) for line in lines if line.startswith("pellucid_rows_total{"))
+
+    before = total()
+    os.kill(server.workers()[0]["pid"], signal.SIGKILL)
+    server.wait_workers(2)
+    assert total() >= before > 0
