@@ -1,15 +1,17 @@
 """The stack of a thread that goes on running, proved by copying it twice.
 
-    one process_vm_readv: [chunks, loose frames, thread state] [chunks, loose frames, thread state]
+    one process_vm_readv: older chunks and loose frames, top chunk, THREAD STATE, top chunk, loose frames and older chunks
 
 A thread that runs tears a single copy: the frame at an address is another call's by the time its caller is copied, and 3 to
-10 % of such stacks are impossible ones. So everything is copied twice in one call, and the walk from the second copy's current
-frame is believed only if each frame header on the way (code, caller, instruction) is the same in both. Only the innermost
-instruction may differ: it moves all the time and names no other frame. Comparing the current_frame pointer alone proves
-nothing, since sibling calls are given the same address.
+10 % of such stacks are impossible ones. So the thread state is copied once, and all its frames before and after it. The walk
+from its current frame is believed only if each frame header on the way (code, caller, instruction) is the same on both sides:
+then it was so at the moment in between. Only the innermost instruction may differ: it moves all the time and names no other
+frame. Comparing the current_frame pointer alone proves nothing, since sibling calls are given the same address; and a state
+copied after both sides may point at a frame that came last and whose header they have from an earlier call.
 
 Frames lie in chunks (Include/cpython/pystate.h, _PyStackChunk; Python/pystate.c, _PyThreadState_PushFrame), or loose: in
-generators and coroutines, and, for each entry from C, on the C stack (Python/ceval.c, entry_frame; 3.12 and later).
+generators and coroutines, and, for each entry from C, on the C stack (Python/ceval.c, entry_frame; 3.12 and later). The top
+chunk moves most, so it lies innermost in the copy: the less time between its two sides, the fewer copies have to be repeated.
 """
 
 from struct import Struct as Bytes
@@ -48,53 +50,119 @@ class Walked(Struct, frozen=True):
     cut: bool = False
 
 
+class Copies(Struct, frozen=True, gc=False):
+    """What came of one thread: its frames before its state, the state, and its frames after it, the top chunk first."""
+
+    before: bytes
+    state: bytes
+    after: bytes
+
+
 class Plan:
-    """What has to be copied of one thread, and where in the copy each part lies. `stale`: it has to be made anew."""
+    """What has to be copied of one thread, and where in the copy each part lies. `stale`: it has to be made anew.
+
+    `before` is: the outer pieces (older chunks, loose frames), then the top chunk; `after`: the top chunk, then the outer pieces.
+    """
 
     __slots__ = (
+        "_between",
+        "_last",
         "cframe",
-        "cframe_at",
         "chunk",
         "chunk_size",
-        "half",
         "loose",
         "older",
-        "pieces",
+        "outer",
+        "outer_size",
         "stale",
-        "state_at",
-        "vector",
+        "state",
+        "state_size",
     )
 
     def __init__(self, chunk: int, chunk_size: int, cframe: int) -> None:
         self.chunk = chunk
         self.chunk_size = chunk_size
         self.cframe = cframe
-        self.pieces: list[tuple[int, int]] = [(chunk, chunk_size)] if chunk_size else []
-        self.half = chunk_size
+        self.outer: list[tuple[int, int]] = []
+        self.outer_size = 0
         self.older: list[tuple[int, int, int]] = []
-        """(start, end, place in the copy) of each older chunk."""
+        """(start, end, place among the outer pieces) of each older chunk."""
         self.loose: dict[int, int] = {}
-        """Address of a loose frame → place of its header in the copy."""
-        self.state_at = self.cframe_at = 0
+        """Address of a loose frame → place of its header among the outer pieces."""
+        self.state: list[tuple[int, int]] = []
+        self.state_size = 0
         self.stale = False
-        self.vector: Vector | None = None
+        self._between: Vector | None = None
+        self._last: Vector | None = None
 
-    def add(self, address: int, size: int) -> int:
-        """Appends a range, and returns its place in the copy."""
-        place = self.half
-        self.pieces.append((address, size))
-        self.half += size
+    def add_outer(self, address: int, size: int) -> int:
+        """Adds a range, and returns its place among the outer pieces."""
+        place = self.outer_size
+        self.outer.append((address, size))
+        self.outer_size += size
         return place
 
-    def copy(self, pid: int) -> tuple[bytes, bytes] | None:
-        """Both halves, copied now by a call for this thread alone; None where a part of it could not be read."""
-        if self.vector is None:
-            self.vector = Vector(pid, self.pieces * 2)
-        if self.vector.copy() != self.vector.size:
-            self.stale = True
-            return None
-        whole = bytes(self.vector.buffer)
-        return whole[: self.half], whole[self.half :]
+    def add_state(self, address: int, size: int) -> None:
+        self.state.append((address, size))
+        self.state_size += size
+
+    @property
+    def side(self) -> int:
+        """The bytes of all frames, copied once."""
+        return self.outer_size + self.chunk_size
+
+    @property
+    def once(self) -> list[tuple[int, int]]:
+        """The ranges of a single copy: as `before` and `state`."""
+        return [*self.outer, *self._top, *self.state]
+
+    @property
+    def twice(self) -> list[tuple[int, int]]:
+        """The ranges of a double copy with the state between both sides."""
+        return [*self.outer, *self._top, *self.state, *self._top, *self.outer]
+
+    @property
+    def _top(self) -> list[tuple[int, int]]:
+        return [(self.chunk, self.chunk_size)] if self.chunk_size else []
+
+    @property
+    def size(self) -> int:
+        """The bytes of a double copy."""
+        return 2 * self.side + self.state_size
+
+    def cut(self, whole: bytes, start: int) -> Copies:
+        """The double copy of the ranges `twice` that begins at `start` of `whole`."""
+        state, after = start + self.side, start + self.side + self.state_size
+        return Copies(whole[start:state], whole[state:after], whole[after : after + self.side])
+
+    def copy(self, pid: int) -> Copies | None:
+        """A double copy, taken now by a call for this thread alone; None where a part of it could not be read."""
+        if self._between is None:
+            self._between = Vector(pid, self.twice)
+        whole = self._taken(self._between)
+        return None if whole is None else self.cut(whole, 0)
+
+    def copy_fast(self, pid: int) -> Copies | None:
+        """As `copy`, with the state last: half the time lies between both sides of the top chunk, and less is proved."""
+        if self._last is None:
+            self._last = Vector(pid, [*self.outer, *self._top, *self._top, *self.outer, *self.state])
+        whole = self._taken(self._last)
+        side = self.side
+        return None if whole is None else Copies(whole[:side], whole[2 * side :], whole[side : 2 * side])
+
+    def _taken(self, vector: Vector) -> bytes | None:
+        if vector.copy() == vector.size:
+            return bytes(vector.buffer)
+        self.stale = True
+        return None
+
+    def still(self, copies: Copies) -> bool:
+        """Whether both sides are the same, byte for byte."""
+        before, after = copies.before, copies.after
+        return (
+            before[self.outer_size :] == after[: self.chunk_size]
+            and before[: self.outer_size] == after[self.chunk_size :]
+        )
 
 
 class Frames:
@@ -149,12 +217,12 @@ class Frames:
             older = self._older(previous)
         plan = Plan(chunk, len(contents[0][1]) if contents else 0, cframe)
         for address, used in older:
-            plan.older.append((address, address + used, plan.add(address, used)))
+            plan.older.append((address, address + used, plan.add_outer(address, used)))
             contents.append((address, memory.read(address, used)))
         self._find_loose(plan, contents, frame)
-        plan.state_at = plan.add(thread + state.start, state.size)
+        plan.add_state(thread + state.start, state.size)
         if cframe:
-            plan.cframe_at = plan.add(cframe + self._cframe_offset, 8)
+            plan.add_state(cframe + self._cframe_offset, 8)
         return plan
 
     def _older(self, chunk: int) -> list[tuple[int, int]]:
@@ -180,29 +248,32 @@ class Frames:
                 if frame in plan.loose:
                     return  # a ring: torn
                 header = record.unpack(memory.read(frame + record.start, record.size))
-                plan.loose[frame] = plan.add(frame + record.start, record.size)
+                plan.loose[frame] = plan.add_outer(frame + record.start, record.size)
             frame = header[1]
 
-    def walk(self, plan: Plan, first: bytes, second: bytes) -> Walked | None:
-        """The stack, where both copies agree on it, else None; then `plan.stale` says whether the plan no longer fits."""
-        frame = self._current(plan, second)
+    def walk(self, plan: Plan, copies: Copies) -> Walked | None:
+        """The stack, where both sides agree on it, else None; then `plan.stale` says whether the plan no longer fits."""
+        frame = self._current(plan, copies.state)
         if frame is None:
             plan.stale = True
             return None
-        unpack = self._frame.unpack_from
-        chunk, last = plan.chunk, plan.chunk_size - self._frame.size - self._frame.start
-        shift = self._frame.start
+        before, after = copies.before, copies.after
+        unpack, start = self._frame.unpack_from, self._frame.start
+        chunk, last = plan.chunk, plan.chunk_size - start - self._frame.size
+        top_before, outer_after = plan.outer_size + start, plan.chunk_size
         found: list[tuple[int, int, int, int]] = []
         while frame:
-            place: int | None = frame - chunk
-            if place is not None and 0 <= place <= last:
-                place += shift
-            elif (place := self._outside(plan, frame)) is None:
-                plan.stale = True
-                return None
-            code, previous, instruction, owner = unpack(second, place)
-            before = unpack(first, place)
-            if before[0] != code or before[1] != previous or (found and before[2] != instruction) or before[3] != owner:
+            place = frame - chunk
+            if 0 <= place <= last:
+                header, other = unpack(after, start + place), unpack(before, top_before + place)
+            else:
+                outside = self._outside(plan, frame)
+                if outside is None:
+                    plan.stale = True
+                    return None
+                header, other = unpack(after, outer_after + outside), unpack(before, outside)
+            code, previous, instruction, owner = header
+            if header != other and (found or other != (code, previous, other[2], owner)):
                 return None
             if len(found) >= MAX_FRAMES:
                 return self._walked(found, cut=True)
@@ -210,46 +281,50 @@ class Frames:
             frame = previous
         return self._walked(found)
 
-    def outer(self, plan: Plan, first: bytes, second: bytes) -> Walked:
-        """The outer part on which the walks through both copies agree, for a thread that never held still."""
-        one, other = self._alone(plan, first), self._alone(plan, second)
+    def outer(self, plan: Plan, copies: Copies) -> Walked:
+        """The outer part on which the walks through both sides agree, for a thread that never held still."""
+        ours = self._alone(plan, copies.state, copies.before, plan.outer_size, 0)
+        theirs = self._alone(plan, copies.state, copies.after, 0, plan.chunk_size)
         common = 0
-        for ours, theirs in zip(reversed(one), reversed(other), strict=False):
-            if ours != theirs:
+        for one, other in zip(reversed(ours), reversed(theirs), strict=False):
+            if one != other:
                 break
             common += 1
-        return self._walked(other[len(other) - common :], moving=True)
+        return self._walked(theirs[len(theirs) - common :], moving=True)
 
-    def _alone(self, plan: Plan, half: bytes) -> list[tuple[int, int, int, int]]:
-        """The walk through one copy, unproved; empty where it does not reach the outermost frame."""
-        frame = self._current(plan, half)
+    def _alone(self, plan: Plan, state: bytes, side: bytes, top: int, outer: int) -> list[tuple[int, int, int, int]]:
+        """The walk through one side, whose parts begin at `top` and `outer`; empty where it does not reach its end."""
+        frame = self._current(plan, state)
         found: list[tuple[int, int, int, int]] = []
         while frame:
-            place: int | None = frame - plan.chunk
-            if place is not None and 0 <= place <= plan.chunk_size - self._frame.size - self._frame.start:
-                place += self._frame.start
-            elif (place := self._outside(plan, frame)) is None:
-                return []
-            code, previous, instruction, owner = self._frame.unpack_from(half, place)
+            place = frame - plan.chunk
+            if 0 <= place <= plan.chunk_size - self._frame.start - self._frame.size:
+                place += top + self._frame.start
+            else:
+                outside = self._outside(plan, frame)
+                if outside is None:
+                    return []
+                place = outer + outside
+            code, previous, instruction, owner = self._frame.unpack_from(side, place)
             if len(found) >= MAX_FRAMES:
                 return []
             found.append((frame, code, instruction, owner))
             frame = previous
         return found
 
-    def _current(self, plan: Plan, half: bytes) -> int | None:
-        """The innermost frame of this copy, 0 for none; None where the thread has left what was planned."""
-        _, _, frame, _, _, chunk, top = self.state.unpack_from(half, plan.state_at)
+    def _current(self, plan: Plan, state: bytes) -> int | None:
+        """The innermost frame, 0 for none; None where the thread has left what was planned."""
+        _, _, frame, _, _, chunk, top = self.state.unpack_from(state)
         if chunk != plan.chunk or (chunk and top - chunk > plan.chunk_size):
             return None
         if self._by_cframe:
             if frame != plan.cframe:
                 return None
-            frame = _U64.unpack_from(half, plan.cframe_at)[0] if frame else 0
+            frame = _U64.unpack_from(state, self.state.size)[0] if frame else 0
         return int(frame)
 
     def _outside(self, plan: Plan, frame: int) -> int | None:
-        """The place of a header that does not lie in the top chunk; None where it was not planned for."""
+        """The place among the outer pieces of a header that is not in the top chunk; None where it was not planned for."""
         loose = plan.loose.get(frame)
         if loose is not None:
             return loose
@@ -259,12 +334,16 @@ class Frames:
         return None
 
     def _walked(self, found: list[tuple[int, int, int, int]], *, moving: bool = False, cut: bool = False) -> Walked:
+        # A frame without code is one that returns just now: 3.14 clears f_executable before it pops the frame
+        # (Python/frame.c, _PyFrame_ClearExceptCode and its callers).
         untagged = self._untagged
         return Walked(
             tuple(
-                Activation(address, code & untagged, instruction, owner)
-                for address, code, instruction, owner in found
-                if owner < OWNED_BY_C
+                [
+                    Activation(address, code & untagged, instruction, owner)
+                    for address, code, instruction, owner in found
+                    if owner < OWNED_BY_C and code & untagged
+                ]
             ),
             moving,
             cut,

@@ -42,6 +42,8 @@ class CPython:
         self._tids = Tids(memory.pid)
         self._named: dict[tuple[int, int], str] = {}
         """(number of the interpreter, ident) → name, "" where the program gave none."""
+        self._comms: dict[int, str] = {}
+        """Thread id → the kernel's name, of threads that the program gave none."""
         self._made: dict[int, tuple[RawStack, Stack]] = {}
         """Address of the thread state → what the last reading made of it."""
         self._refreshed_at = 0.0
@@ -85,7 +87,7 @@ class CPython:
         stack = Stack(
             tid=tid,
             ident=raw.ident,
-            name=self._named.get((raw.interpreter, raw.ident)) or self._tids.comm(tid),
+            name=self._named.get((raw.interpreter, raw.ident)) or self._comm(tid),
             frames=self._frames(raw.walked.activations),
             interpreter=raw.interpreter,
             moving=raw.walked.moving,
@@ -95,6 +97,12 @@ class CPython:
         if unnamed == self._unnamed:
             self._made[raw.state] = (raw, stack)
         return stack
+
+    def _comm(self, tid: int) -> str:
+        name = self._comms.get(tid)
+        if name is None:
+            name = self._comms[tid] = self._tids.comm(tid)
+        return name
 
     def _frames(self, activations: tuple[Activation, ...]) -> tuple[Frame, ...]:
         frames: list[Frame] = []
@@ -117,6 +125,7 @@ class CPython:
         idents = {(raw.interpreter, raw.ident) for raw in self.raw}
         if due or not idents <= self._named.keys():
             self._made.clear()
+            self._comms.clear()
             self._named = dict.fromkeys(idents, "")
             for interpreter in self._threads.interpreters:
                 found = self._names.of(interpreter.address)
