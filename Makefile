@@ -28,8 +28,10 @@ run: .venv/.made-all
 	@echo
 	@echo 'The loan model will answer on http://127.0.0.1:$(PORT). Try, in another terminal:'
 	@echo '    $(BIN)/pellucid predict loan --example --url http://127.0.0.1:$(PORT)'
-	@echo '    curl http://127.0.0.1:$(PORT)/readyz'
-	@echo '    $(BIN)/pellucid why pellucid'
+	@echo '    $(BIN)/pellucid ps pellucid-w          its workers, and what each does now'
+	@echo '    $(BIN)/pellucid why pellucid-w0        what the first of them waits for'
+	@echo '    kill -STOP PID_OF_A_WORKER           answers go on; after half a minute ask:'
+	@echo '    $(BIN)/pellucid incidents              which worker was stuck, where, and what was done'
 	@echo 'Ctrl-C stops it.'
 	@echo
 	@exec $(BIN)/pellucid serve loan --port $(PORT) --workers $(WORKERS)
