@@ -30,7 +30,7 @@ run: .venv/.made-all
 	@echo '    $(BIN)/pellucid predict loan --example --url http://127.0.0.1:$(PORT)'
 	@echo '    $(BIN)/pellucid ps pellucid-w          its workers, and what each does now'
 	@echo '    $(BIN)/pellucid why pellucid-w0        what the first of them waits for'
-	@echo '    kill -STOP PID_OF_A_WORKER           answers go on; after half a minute ask:'
+	@echo '    kill -STOP PID_OF_A_WORKER                answers go on; after half a minute ask:'
 	@echo '    $(BIN)/pellucid incidents              which worker was stuck, where, and what was done'
 	@echo 'Ctrl-C stops it.'
 	@echo
