@@ -112,7 +112,7 @@ def test_ten_looks_at_a_recv_with_a_timeout_leave_it_as_it_was(target, python):
         ("sleep", "sleeps", ["MainThread", "in sleep", "wakes in"]),
         ("child", "child", ["MainThread", "sleeps", "nap"]),
         ("pipe", "pipe", ["it is empty", "in pipe"]),
-        ("gil", "gil", ["spinner", "holds it"]),
+        ("gil", "gil", ["spinner", "samples some thread did", "in hot"]),
         ("flock", "file-lock", ["pellucid-test-", "in flock"]),
     ],
 )

@@ -17,6 +17,14 @@ class Frame(Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.function} ({self.file.rpartition('/')[2]}:{self.line or '?'})"
 
+    @property
+    def own(self) -> bool:
+        """Code of the program (also what was given by `-c` or typed), neither of the standard library nor of a package."""
+        file = self.file
+        if file.startswith("<"):
+            return file in {"<string>", "<stdin>"}
+        return not ("/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file)
+
 
 class Call(Struct, frozen=True):
     """The system call that a task sits in, as in /proc/PID/task/TID/syscall (proc_pid_syscall(5)).
@@ -94,8 +102,11 @@ class Thread(Struct, frozen=True):
     cpu_share: float | None = None
     """CPU seconds per second between the two looks."""
     gil_waits: int = 0
-    """In how many of the samples it waited for the GIL."""
+    """In how many of the samples it waited for the GIL, and in how many it had it."""
+    gil_holds: int = 0
 
-    def between(self, *, cpu_share: float, seen: tuple[Seen, ...], samples: int, gil_waits: int) -> "Thread":
+    def between(
+        self, *, cpu_share: float, seen: tuple[Seen, ...], samples: int, gil_waits: int, gil_holds: int
+    ) -> "Thread":
         """The same thread with what happened to it between two looks."""
-        return replace(self, cpu_share=cpu_share, seen=seen, samples=samples, gil_waits=gil_waits)
+        return replace(self, cpu_share=cpu_share, seen=seen, samples=samples, gil_waits=gil_waits, gil_holds=gil_holds)

@@ -98,6 +98,7 @@ def _moved(thread: Thread, earlier: tuple[Task, ...], sampled: Sampled, span: fl
         seen=sampled.seen(thread.tid),
         samples=sampled.samples,
         gil_waits=sampled.gil_waits.get(thread.tid, 0),
+        gil_holds=sampled.gil_holds.get(thread.tid, 0),
     )
 
 

@@ -137,6 +137,7 @@ class Sampled:
     def __init__(self) -> None:
         self.times: dict[int, dict[Frame, int]] = {}
         self.gil_waits: dict[int, int] = {}
+        self.gil_holds: dict[int, int] = {}
         self.contended = 0
         self.samples = 0
 
@@ -145,6 +146,8 @@ class Sampled:
         stacks = look.stacks()
         self.samples += 1
         for stack in stacks.values():
+            if stack.holds_gil:
+                self.gil_holds[stack.tid] = self.gil_holds.get(stack.tid, 0) + 1
             if stack.frames and not stack.moving:
                 counts = self.times.setdefault(stack.tid, {})
                 counts[stack.frames[0]] = counts.get(stack.frames[0], 0) + 1

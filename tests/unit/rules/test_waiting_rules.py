@@ -116,6 +116,9 @@ def test_a_gil_that_was_seldom_waited_for_is_no_finding():
     assert not list(waits_for_the_gil(snapshot(one, samples=8, gil_contended=3)))
     (found,) = waits_for_the_gil(snapshot(one, samples=8, gil_contended=6))
     assert "6 of 8 samples" in found.sentence
+    usual = thread(tid=51, name="c", gil_holds=5)
+    (found,) = waits_for_the_gil(snapshot(one, usual, samples=8, gil_contended=6))
+    assert "c held it in 5 of 8 samples" in found.sentence
 
 
 def test_a_sleeper_says_where_and_for_how_long_yet():

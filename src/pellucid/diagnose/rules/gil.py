@@ -15,9 +15,9 @@ def waits_for_the_gil(seen: Snapshot) -> Iterator[Finding]:
     waiters = [thread for thread in seen.threads if thread.gil_waits or _waits(thread)]
     if not waiters or not _contended(seen):
         return
-    holder = next((thread for thread in seen.threads if thread.holds_gil), None)
+    holder = next((thread for thread in seen.threads if thread.holds_gil), None) or _usual_holder(seen)
     names = ", ".join(name(thread) for thread in waiters[:3]) + (", ..." if len(waiters) > 3 else "")
-    held = f" {name(holder)} holds it{at(holder)}." if holder is not None else ""
+    held = f" {name(holder)} {_holds(seen, holder)}{at(holder)}." if holder is not None else ""
     keeps = holder is not None and _keeps(seen, holder)
     if keeps and holder is not None:
         held += f" It does not run: it {words.does(holder)}, so C code keeps the GIL while it waits."
@@ -47,6 +47,16 @@ def _share(seen: Snapshot) -> str:
     if seen.gil_contended:
         return f": in {seen.gil_contended} of {seen.samples} samples some thread did"
     return " at both looks"
+
+
+def _usual_holder(seen: Snapshot) -> Thread | None:
+    """Who had the GIL in most of the samples: at the moment of the look itself it may be passing from hand to hand."""
+    most = max(seen.threads, key=lambda thread: thread.gil_holds)
+    return most if most.gil_holds else None
+
+
+def _holds(seen: Snapshot, holder: Thread) -> str:
+    return "holds it" if holder.holds_gil else f"held it in {holder.gil_holds} of {seen.samples} samples"
 
 
 def _keeps(seen: Snapshot, holder: Thread) -> bool:
