@@ -18,7 +18,8 @@ from struct import Struct as Bytes
 
 from msgspec import Struct
 
-from pellucid.kernel.memory import Memory, Vector
+from pellucid.kernel.memory import Memory
+from pellucid.runtimes.cpython.copies import Copies, Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.records import Record
 
@@ -48,121 +49,6 @@ class Walked(Struct, frozen=True):
     activations: tuple[Activation, ...]
     moving: bool = False
     cut: bool = False
-
-
-class Copies(Struct, frozen=True, gc=False):
-    """What came of one thread: its frames before its state, the state, and its frames after it, the top chunk first."""
-
-    before: bytes
-    state: bytes
-    after: bytes
-
-
-class Plan:
-    """What has to be copied of one thread, and where in the copy each part lies. `stale`: it has to be made anew.
-
-    `before` is: the outer pieces (older chunks, loose frames), then the top chunk; `after`: the top chunk, then the outer pieces.
-    """
-
-    __slots__ = (
-        "_between",
-        "_last",
-        "cframe",
-        "chunk",
-        "chunk_size",
-        "loose",
-        "older",
-        "outer",
-        "outer_size",
-        "stale",
-        "state",
-        "state_size",
-    )
-
-    def __init__(self, chunk: int, chunk_size: int, cframe: int) -> None:
-        self.chunk = chunk
-        self.chunk_size = chunk_size
-        self.cframe = cframe
-        self.outer: list[tuple[int, int]] = []
-        self.outer_size = 0
-        self.older: list[tuple[int, int, int]] = []
-        """(start, end, place among the outer pieces) of each older chunk."""
-        self.loose: dict[int, int] = {}
-        """Address of a loose frame → place of its header among the outer pieces."""
-        self.state: list[tuple[int, int]] = []
-        self.state_size = 0
-        self.stale = False
-        self._between: Vector | None = None
-        self._last: Vector | None = None
-
-    def add_outer(self, address: int, size: int) -> int:
-        """Adds a range, and returns its place among the outer pieces."""
-        place = self.outer_size
-        self.outer.append((address, size))
-        self.outer_size += size
-        return place
-
-    def add_state(self, address: int, size: int) -> None:
-        self.state.append((address, size))
-        self.state_size += size
-
-    @property
-    def side(self) -> int:
-        """The bytes of all frames, copied once."""
-        return self.outer_size + self.chunk_size
-
-    @property
-    def once(self) -> list[tuple[int, int]]:
-        """The ranges of a single copy: as `before` and `state`."""
-        return [*self.outer, *self._top, *self.state]
-
-    @property
-    def twice(self) -> list[tuple[int, int]]:
-        """The ranges of a double copy with the state between both sides."""
-        return [*self.outer, *self._top, *self.state, *self._top, *self.outer]
-
-    @property
-    def _top(self) -> list[tuple[int, int]]:
-        return [(self.chunk, self.chunk_size)] if self.chunk_size else []
-
-    @property
-    def size(self) -> int:
-        """The bytes of a double copy."""
-        return 2 * self.side + self.state_size
-
-    def cut(self, whole: bytes, start: int) -> Copies:
-        """The double copy of the ranges `twice` that begins at `start` of `whole`."""
-        state, after = start + self.side, start + self.side + self.state_size
-        return Copies(whole[start:state], whole[state:after], whole[after : after + self.side])
-
-    def copy(self, pid: int) -> Copies | None:
-        """A double copy, taken now by a call for this thread alone; None where a part of it could not be read."""
-        if self._between is None:
-            self._between = Vector(pid, self.twice)
-        whole = self._taken(self._between)
-        return None if whole is None else self.cut(whole, 0)
-
-    def copy_fast(self, pid: int) -> Copies | None:
-        """As `copy`, with the state last: half the time lies between both sides of the top chunk, and less is proved."""
-        if self._last is None:
-            self._last = Vector(pid, [*self.outer, *self._top, *self._top, *self.outer, *self.state])
-        whole = self._taken(self._last)
-        side = self.side
-        return None if whole is None else Copies(whole[:side], whole[2 * side :], whole[side : 2 * side])
-
-    def _taken(self, vector: Vector) -> bytes | None:
-        if vector.copy() == vector.size:
-            return bytes(vector.buffer)
-        self.stale = True
-        return None
-
-    def still(self, copies: Copies) -> bool:
-        """Whether both sides are the same, byte for byte."""
-        before, after = copies.before, copies.after
-        return (
-            before[self.outer_size :] == after[: self.chunk_size]
-            and before[: self.outer_size] == after[self.chunk_size :]
-        )
 
 
 class Frames:

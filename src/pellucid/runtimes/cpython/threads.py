@@ -11,8 +11,9 @@ from struct import Struct as Bytes
 from msgspec import Struct
 
 from pellucid.kernel.memory import Memory, Unreadable, Vector
+from pellucid.runtimes.cpython.copies import Copies, Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.frames import Copies, Frames, Plan, Walked
+from pellucid.runtimes.cpython.frames import Frames, Walked
 from pellucid.runtimes.cpython.interpreter import Census, Interpreter
 
 MAX_RETRIES = 10
