@@ -3,18 +3,20 @@
 Each pass over all processes (/proc/*/fd, /proc/*/maps) is made at most once a round, and only where some thread's wait needs it.
 """
 
+import os
 from collections.abc import Iterable
 
 from pellucid.kernel import fds, maps, procfs
 from pellucid.kernel.maps import Mapping
-from pellucid.model import Gap, OpenFile, Wait
-from pellucid.model.errors import LookError, os_words
+from pellucid.model import Gap, OpenFile
+from pellucid.model.errors import LookError
 from pellucid.observe.blocked import Seen
 
 Key = tuple[str, int, int]
 """A shared semaphore: device, inode, offset in the file."""
 
 _MAX_MAPS = 1 << 24
+_MAX_DEPTH = 256
 
 
 class Ends:
@@ -26,19 +28,16 @@ class Ends:
         self._wants: dict[tuple[int, int], str] = {}
         self._maps: dict[int, tuple[Mapping, ...]] = {}
         self._mappers: dict[tuple[str, int], tuple[int, ...]] = {}
-        self.unread: dict[tuple[str, int], bool] = {}
-        """Whether some process could not be asked whether it maps that file."""
-        self.hidden_pipes = False
+        self._unread_maps: set[int] = set()
+        self._unread_fds: set[int] = set()
+        self._parents: dict[int, int] = {}
 
     def ask(self, seen: Iterable[Seen]) -> None:
         """Finds the holders of every pipe, and the mappers of every semaphore, that these processes wait on."""
         family = list(seen)
         pipes = {target for each in family for target in _pipes(each)} - self._pipes.keys()
         if pipes:
-            found, gaps = fds.holders_and_gaps(pipes, "waits")
-            self._pipes |= found
-            self.gaps += gaps
-            self.hidden_pipes = self.hidden_pipes or bool(gaps)
+            self._pipes |= self._holders(pipes)
         files = {key[:2] for each in family for key in self.semaphores(each).values()} - self._mappers.keys()
         if files:
             self._scan(files)
@@ -46,7 +45,9 @@ class Ends:
     def opposite(self, each: Seen, fd: int, wants: str) -> tuple[int, ...] | None:
         """The pids that could write the pipe that is read, or read the one that is written; None where that is not known."""
         target = _target(each, fd)
-        if target is None or target not in self._pipes or self.hidden_pipes:
+        if target is None or target not in self._pipes:
+            return None
+        if self._relatives({pid for pid, _ in self._pipes[target]}, self._unread_fds):
             return None
         other = "read" if wants == "write" else "write"
         pids: dict[int, None] = {}
@@ -98,29 +99,82 @@ class Ends:
         """One pass over /proc/*/maps for the inodes of `files`."""
         needles = {file: f" {file[1]} ".encode() for file in files}
         found: dict[tuple[str, int], list[int]] = {file: [] for file in files}
-        refused: list[int] = []
-        why = ""
         for pid in procfs.pids():
             try:
                 text = procfs.read_file(f"/proc/{pid}/maps", _MAX_MAPS)
             except OSError as error:
                 if not procfs.gone(error):
-                    refused.append(pid)
-                    why = os_words(error)
+                    self._unread_maps.add(pid)
                 continue
             for file, needle in needles.items():
                 if needle in text:
                     found[file].append(pid)
         for file, pids in found.items():
             self._mappers[file] = tuple(pids)
-            self.unread[file] = bool(refused)
-        if refused:
-            who = f"pid {refused[0]}" if len(refused) == 1 else f"{len(refused)} processes, among them pid {refused[0]}"
-            self.gaps.append(Gap(f"whether {who} can release a shared semaphore", why, "sudo pellucid waits PID"))
+
+    def all_mappers_known(self, key: Key) -> bool:
+        """No process that could have inherited the semaphore has kept its mappings from us."""
+        hidden = self._relatives(set(self.mappers(key)), self._unread_maps)
+        if hidden:
+            what = f"whether {_pids(hidden)} can release a shared semaphore"
+            gap = Gap(what, "its mappings may not be read (/proc/PID/maps)", "sudo pellucid waits PID")
+            self.gaps += () if gap in self.gaps else (gap,)
+        return not hidden
+
+    def _holders(self, targets: set[str]) -> dict[str, tuple[tuple[int, int], ...]]:
+        """(pid, descriptor) of whoever holds each of `targets`: one pass over /proc/*/fd."""
+        found: dict[str, list[tuple[int, int]]] = {target: [] for target in targets}
+        for pid in procfs.pids():
+            try:
+                directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                if not procfs.gone(error):
+                    self._unread_fds.add(pid)
+                continue
+            try:
+                for name in os.listdir(directory):
+                    target = _link(name, directory)
+                    if target in found:
+                        found[target].append((pid, int(name)))
+            except OSError:
+                continue  # it ended meanwhile
+            finally:
+                os.close(directory)
+        return {target: tuple(held) for target, held in found.items()}
+
+    def _relatives(self, known: set[int], hidden: set[int]) -> list[int]:
+        """Those of `hidden` that may have what `known` have: a pipe without a name, or an unlinked semaphore, is inherited.
+
+        So it is a descendant of one who has it, an ancestor that hides what it has, or a descendant of such an ancestor. Pid 1 starts
+        services and keeps nothing of theirs.
+        """
+        roots = set(known)
+        for pid in known:
+            roots |= {ancestor for ancestor in self._ancestors(pid) if ancestor in hidden and ancestor > 1}
+        return sorted(pid for pid in hidden if pid > 1 and roots & {pid, *self._ancestors(pid)})
+
+    def _ancestors(self, pid: int) -> list[int]:
+        found: list[int] = []
+        while pid > 1 and len(found) < _MAX_DEPTH:
+            if pid not in self._parents:
+                try:
+                    self._parents[pid] = procfs.stat(pid).ppid
+                except LookError:
+                    self._parents[pid] = 0
+            pid = self._parents[pid]
+            found.append(pid)
+        return found
 
 
-def on_pipe(wait: Wait) -> bool:
-    return any(one.kind in {"pipe", "fifo"} for one in wait.watched)
+def _link(name: str, directory: int) -> str:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:  # closed meanwhile
+        return ""
+
+
+def _pids(pids: list[int]) -> str:
+    return f"pid {pids[0]}" if len(pids) == 1 else f"{len(pids)} processes, among them pid {pids[0]},"
 
 
 def _pipes(each: Seen) -> set[str]:

@@ -89,7 +89,7 @@ class SemaphoreHolders:
 
     def _all_counted(self, key: Key, entries: list[_Entry], mappers: tuple[int, ...]) -> bool:
         """Each process that maps the semaphore was read, and its own count of it found."""
-        return not self._ends.unread.get(key[:2], True) and set(mappers) <= {entry.pid for entry in entries}
+        return self._ends.all_mappers_known(key) and set(mappers) <= {entry.pid for entry in entries}
 
     def _still(self, key: Key, entries: list[_Entry]) -> bool:
         """Read once more: whoever was just taking it had not counted so yet."""

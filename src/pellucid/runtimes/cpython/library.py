@@ -20,6 +20,8 @@ class Rule(Struct, frozen=True):
     parks: bool = False
     kind: str = ""
     """How the object is called where its class does not tell."""
+    within: frozenset[str] | None = None
+    """Of a loop: the files that the frames above it may belong to for the loop itself to be what waits."""
 
 
 _THREADING, _QUEUE, _FUTURES = "threading.py", "queue.py", "concurrent/futures/_base.py"
@@ -48,8 +50,8 @@ RULES: dict[tuple[str, str], Rule] = {
     (_FUTURES, "Future.exception"): Rule("future"),
     (_FUTURES, "wait"): Rule("futures", ""),
     (_FUTURES, "as_completed"): Rule("futures", ""),
-    ("concurrent/futures/thread.py", "_worker"): Rule("worker", "work_queue", parks=True),
-    ("concurrent/futures/process.py", "_process_worker"): Rule("worker", "call_queue", parks=True),
+    ("concurrent/futures/thread.py", "_worker"): Rule("worker", "", parks=True, kind="work for its executor"),
+    ("concurrent/futures/process.py", "_process_worker"): Rule("worker", "", parks=True, kind="work for its executor"),
     ("concurrent/futures/process.py", "_ExecutorManagerThread.wait_result_broken_or_wakeup"): Rule(
         "service", parks=True
     ),
@@ -61,10 +63,10 @@ RULES: dict[tuple[str, str], Rule] = {
     (_POOL, "ApplyResult.wait"): Rule("pool", kind="Pool result"),
     (_POOL, "ApplyResult.get"): Rule("pool", kind="Pool result"),
     (_POOL, "IMapIterator.next"): Rule("pool", kind="Pool result"),
-    (_POOL, "worker"): Rule("worker", "inqueue", parks=True),
-    (_POOL, "Pool._handle_workers"): Rule("service", "", parks=True),
-    (_POOL, "Pool._handle_tasks"): Rule("service", "", parks=True),
-    (_POOL, "Pool._handle_results"): Rule("service", "", parks=True),
+    (_POOL, "worker"): Rule("worker", "", parks=True, kind="work for its pool"),
+    (_POOL, "Pool._handle_workers"): Rule("service", "", parks=True, kind="requests to serve"),
+    (_POOL, "Pool._handle_tasks"): Rule("service", "", parks=True, kind="requests to serve"),
+    (_POOL, "Pool._handle_results"): Rule("service", "", parks=True, kind="requests to serve"),
     (_MP_QUEUES, "Queue.get"): Rule("shared-get", parks=True, kind="multiprocessing.Queue"),
     (_MP_QUEUES, "Queue.put"): Rule("shared-put", kind="multiprocessing.Queue"),
     (_MP_QUEUES, "JoinableQueue.join"): Rule("shared-join", kind="multiprocessing.JoinableQueue"),
@@ -82,9 +84,11 @@ RULES: dict[tuple[str, str], Rule] = {
         "shared-condition", parks=True, kind="multiprocessing.Event"
     ),
     ("multiprocessing/managers.py", "BaseProxy._callmethod"): Rule("proxy", kind="Manager proxy"),
-    ("multiprocessing/managers.py", "Server.serve_client"): Rule("service", "", parks=True),
-    ("multiprocessing/managers.py", "Server.accepter"): Rule("service", "", parks=True),
-    ("multiprocessing/managers.py", "Server.serve_forever"): Rule("service", "", parks=True),
+    ("multiprocessing/managers.py", "Server.serve_client"): Rule(
+        "service", "", parks=True, kind="requests to serve", within=frozenset({_CONNECTION})
+    ),
+    ("multiprocessing/managers.py", "Server.accepter"): Rule("service", "", parks=True, kind="requests to serve"),
+    ("multiprocessing/managers.py", "Server.serve_forever"): Rule("service", "", parks=True, kind="requests to serve"),
     **{
         (_CONNECTION, f"{kind}.{name}"): Rule(role, kind="multiprocessing.Connection", parks=role == "receive")
         for kind in ("Connection", "_ConnectionBase")
@@ -97,9 +101,9 @@ RULES: dict[tuple[str, str], Rule] = {
         )
     },
     ("asyncio/base_events.py", "BaseEventLoop._run_once"): Rule("loop", parks=True, kind="event loop"),
-    ("multiprocessing/resource_tracker.py", "main"): Rule("service", "", parks=True),
-    ("multiprocessing/forkserver.py", "main"): Rule("service", "", parks=True),
-    ("socketserver.py", "BaseServer.serve_forever"): Rule("service", "", parks=True),
+    ("multiprocessing/resource_tracker.py", "main"): Rule("service", "", parks=True, kind="requests to serve"),
+    ("multiprocessing/forkserver.py", "main"): Rule("service", "", parks=True, kind="requests to serve"),
+    ("socketserver.py", "BaseServer.serve_forever"): Rule("service", "", parks=True, kind="requests to serve"),
     (_IMPORT, "_ModuleLock.acquire"): Rule("import", kind="import lock"),
 }
 
@@ -132,7 +136,7 @@ def _waits_itself(rule: Rule, inner: Sequence[Slots]) -> bool:
     paths = [library_path(frame.file) for frame in inner]
     if rule.role == "feeder" and _CONNECTION in paths:
         return False  # it writes to a full pipe
-    return all(path in _HELPERS for path in paths)
+    return all(path in (rule.within or _HELPERS) for path in paths)
 
 
 def own_frame(frames: Sequence[Slots]) -> Slots | None:

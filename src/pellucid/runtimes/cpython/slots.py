@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pellucid.kernel.memory import Unreadable
 from pellucid.runtimes.cpython.codes import Code, Codes
-from pellucid.runtimes.cpython.frames import Activation
+from pellucid.runtimes.cpython.frames import OWNED_BY_GENERATOR, Activation
 from pellucid.runtimes.cpython.values import Values
 
 MAX_SLOTS = 1 << 14
@@ -139,7 +139,10 @@ class Opener:
         self._tagged = layout.minor >= 14
 
     def open(self, activation: Activation) -> Slots | None:
-        """The frame with its slots, None where it has no code. Raises Unreadable."""
+        """The frame with its slots, None where CPython itself would not show it (`Codes.frame`). Raises Unreadable."""
+        loose = activation.owner == OWNED_BY_GENERATOR
+        if self._codes.frame(activation.code, activation.instruction, generator=loose) is None:
+            return None
         return self.at(activation.address, activation.code, activation.instruction)
 
     def at(self, address: int, code: int, instruction: int) -> Slots | None:

@@ -77,12 +77,17 @@ class Sights:
                 self.unread.append(stack.tid)
             known = named.get(raw.ident)
             self.threads[stack.tid] = Sight(
-                stack.tid, raw.ident, known.name if known else stack.name, tuple(frames), whole, known
+                stack.tid, raw.ident, self._thread_name(stack, known), tuple(frames), whole, known
             )
         self.tid_of = {sight.ident: sight.tid for sight in self.threads.values()}
         self._holds: dict[int, list[Hold]] | None = None
         self._aliases: dict[int, list[int]] | None = None
         self._acquired: dict[int, list[tuple[int, int | None, Slots]]] | None = None
+
+    def _thread_name(self, stack: Stack, known: Pythonic | None) -> str:
+        """A process that some service thread forked has a main thread that is called like it: the name is that of a thread of the parent."""
+        name = known.name if known else stack.name
+        return "MainThread" if stack.tid == self.python.memory.pid and name.startswith("Thread-") else name
 
     def holds(self) -> dict[int, list[Hold]]:
         """Address of a thing → who is inside of a `with` over it. Looked for once in all frames."""
@@ -251,7 +256,7 @@ class Sights:
 
     def _name(self, thing: int, sight: Sight, rule_frame: Slots | None) -> str | None:
         """As the program's own frames call it; the library's frames are asked where those have no name for it."""
-        own = [frame for frame in sight.frames if library_path(frame.file) is None]
+        own = [frame for frame in sight.frames if library_path(frame.file) is None and not frame.file.startswith("<")]
         found = self.spelling.of(thing, own, self.registry.module("__main__"))
         if found is None and rule_frame is None:
             found = self.spelling.of(
