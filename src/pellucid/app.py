@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": (f"{_CLI}.info:command", "Who a process is: command, user, limits, cgroup, namespaces, parents, children."),
     "env": (f"{_CLI}.env:command", "Its environment, at start and now; secrets are hidden."),
     "stacks": (f"{_CLI}.stacks:command", "The stacks of all threads, each with what it waits for."),
+    "waits": (f"{_CLI}.waits:command", "Who waits for whom and for what, who holds it, since when; deadlocks."),
     "files": (f"{_CLI}.files:command", "Its open descriptors, and what each is."),
     "sockets": (f"{_CLI}.sockets:command", "Its sockets, with queues and the process at the other end."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),

@@ -10,6 +10,7 @@ from pellucid.model.errors import LookError, PellucidError
 REPORTS: dict[str, type[report.Report]] = {
     "why": report.WhyReport,
     "stacks": report.StacksReport,
+    "waits": report.WaitsReport,
     "files": report.FilesReport,
     "sockets": report.SocketsReport,
     "info": report.InfoReport,

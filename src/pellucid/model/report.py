@@ -3,11 +3,13 @@
 from msgspec import Struct
 
 from pellucid.model.file import OpenFile
-from pellucid.model.finding import Finding
+from pellucid.model.finding import Confidence, Finding
 from pellucid.model.gap import Gap
+from pellucid.model.graph import Graph
 from pellucid.model.process import Identity, Process, Variable
 from pellucid.model.snapshot import Cost, Peer
 from pellucid.model.socket import Socket
+from pellucid.model.sync import Waiting
 from pellucid.model.thread import Thread
 
 SCHEMA = 1
@@ -25,6 +27,27 @@ class Report(Struct, frozen=True, kw_only=True):
 class StacksReport(Report, frozen=True, kw_only=True):
     threads: tuple[Thread, ...]
     cost: Cost
+
+
+class StuckReport(Struct, frozen=True):
+    """Threads that can never go on. `threads` are the names of `members`, which wait for each other, in the order of the waits."""
+
+    rule: str
+    confidence: Confidence
+    threads: tuple[str, ...]
+    members: tuple[Waiting, ...]
+    sentence: str
+
+
+class WaitsReport(Report, frozen=True, kw_only=True):
+    """`process` is the first that was asked for; `processes` all that were looked at, also those that the waits led to."""
+
+    processes: tuple[Process, ...]
+    waits: tuple[Waiting, ...]
+    cycles: tuple[StuckReport, ...]
+    findings: tuple[Finding, ...]
+    graph: Graph
+    reading_s: float
 
 
 class FilesReport(Report, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from pellucid.model.file import OpenFile
 from pellucid.model.gap import Gap
+from pellucid.model.graph import Graph
 from pellucid.model.process import Process
 from pellucid.model.socket import Socket
 from pellucid.model.thread import Thread
@@ -54,6 +55,9 @@ class Snapshot(Struct, frozen=True):
     gil_contended: int = 0
     partial: bool = False
     """A runtime is there that can't be read (a version without a table), so that the stacks are missing from the verdict."""
+
+    graph: Graph | None = None
+    """Who waits for whom, here and in the processes that the waits lead to; None where that was not asked."""
 
     def before(self, tid: int) -> Thread | None:
         """The same thread at the first look, None if it was not there or there was none."""

@@ -39,6 +39,8 @@ class Waiting(Struct, frozen=True):
     call: str = ""
     what: str = "thread"
     """thread, task or greenlet."""
+    role: str = ""
+    """As `Blocked.role`; `read` or `write` for a wait on descriptors."""
     detail: str = ""
     timed: bool = False
     left_s: float | None = None
@@ -47,6 +49,8 @@ class Waiting(Struct, frozen=True):
     """It did not wake between the two looks."""
     evidence: tuple[str, ...] = ()
     sync: Sync | None = None
+    process: str = ""
+    """The name that multiprocessing gives the process, `Process-1`."""
 
 
 class Held(Struct, frozen=True):

@@ -44,6 +44,7 @@ class Seen:
             if told is not None:
                 self.blocked[task.tid] = told
         self._locks: tuple[SharedLock, ...] | None = None
+        self._process_name: str | None = None
 
     def _told(self, task: Task, wait: Wait) -> Blocked | None:
         if self.sights is None or wait.kind in {"gil", "disk", "sleep"}:
@@ -55,8 +56,11 @@ class Seen:
     def process(self) -> Process:
         return self.look.process
 
-    def look_again(self) -> None:
+    def look_again(self, tasks: tuple[Task, ...] | None = None) -> None:
         """The second reading of the tasks. A process that ended meanwhile has none, and is then not steady in any thread."""
+        if tasks is not None:
+            self.again = {task.tid: task for task in tasks}
+            return
         try:
             self.again = {task.tid: task for task in self.look.tasks()}
         except LookError as error:
@@ -101,7 +105,13 @@ class Seen:
 
     @property
     def process_name(self) -> str:
-        """The name that multiprocessing gives the process, `Process-1`; "" where it does not."""
+        """The name that multiprocessing gives the process, `Process-1`; "" where it does not, and for the first process."""
+        if self._process_name is None:
+            found = self._current_process()
+            self._process_name = "" if found == "MainProcess" else found
+        return self._process_name
+
+    def _current_process(self) -> str:
         if self.sights is None:
             return ""
         try:

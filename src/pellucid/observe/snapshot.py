@@ -14,6 +14,7 @@ from pellucid.kernel import fds, procfs
 from pellucid.model import Gap, OpenFile, Peer, Snapshot, Socket, Stack, Task, Thread
 from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood
 from pellucid.observe.stacks import Look, Sampled, cost, watched_inodes
+from pellucid.observe.wait_graph import Beside, named
 
 SPAN_S = 0.1
 """Between the two looks; 50 to 100 ms tell a waiting thread from a passing one."""
@@ -35,17 +36,22 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
         before, gaps = look.first
         look.gaps += gaps
         read = look.stacks()
+        beside = Beside(look, before, read)
         sampled = Sampled()
         earlier_kernel, earlier_stacks = before, read
-        _sample(look, sampled, first_at, span_s)
-        kernel = look.tasks()
-        span = time.perf_counter() - first_at
+        try:
+            _sample(look, sampled, first_at, span_s)
+            kernel = look.tasks()
+            span = time.perf_counter() - first_at
+            graph = beside.graph(kernel)
+        finally:
+            beside.close()
         now = look.stacks()
         if not procfs.exists(pid, look.process.start_ticks):
             raise NoSuchProcess.ended(pid, f"look at pid {pid} twice")
         sockets = _sockets(look, kernel)
         by_inode = {socket.inode: socket for socket in sockets}
-        threads = look.threads(kernel, now, by_inode)
+        threads = named(look.threads(kernel, now, by_inode), graph)
         earlier = look.threads(earlier_kernel, earlier_stacks, by_inode)
         threads = tuple(_moved(thread, earlier_kernel, sampled, span) for thread in threads)
         if look.why_not is not None:
@@ -65,6 +71,7 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
             cpus=len(os.sched_getaffinity(0)),
             samples=sampled.samples,
             gil_contended=sampled.contended,
+            graph=graph,
             partial=isinstance(look.why_not, NotUnderstood) and bool(look.why_not.found),
         )
 

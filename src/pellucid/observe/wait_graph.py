@@ -8,17 +8,20 @@ read counts as alive: only what is left may be called stuck (`diagnose.graph`).
 
 import os
 import time
+from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.kernel import procfs
-from pellucid.model import Gap, Holder, Process, Wait
+from pellucid.model import Gap, Holder, Process, Stack, Task, Thread, Wait
 from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted
 from pellucid.model.graph import Graph, Node, Waker
 from pellucid.model.sync import Blocked, Held, Waiting
 from pellucid.observe.blocked import Seen, descendants, see
 from pellucid.observe.ends import Ends
 from pellucid.observe.semaphore_holders import Need, SemaphoreHolders
+from pellucid.observe.stacks import Look
 
 SPAN_S = 0.06
 """Between the two readings of the tasks."""
@@ -31,11 +34,14 @@ _LIVE: Need = ("live", (), "", "")
 
 
 class Family(Struct, frozen=True):
-    """What was looked at: the graph, the processes in the order of their pids, and how long the reading of memory took."""
+    """What was looked at: the graph, the processes (those asked for first), how long the reading took, and when (seconds
+    since the epoch).
+    """
 
     graph: Graph
     processes: tuple[Process, ...]
     reading_s: float
+    taken_at: float
 
 
 def family(pids: tuple[int, ...], *, children: bool = True, span_s: float = SPAN_S) -> Family:
@@ -52,20 +58,53 @@ def family(pids: tuple[int, ...], *, children: bool = True, span_s: float = SPAN
             for pid in pids:
                 for child in descendants(pid, MAX_PROCESSES):
                     world.add(child)
-        for _ in range(MAX_ROUNDS):
-            world.ends.ask(world.seen.values())
-            wanted = [pid for pid in world.wanted() if pid not in world.seen and pid not in world.missed]
-            if not wanted:
-                break
-            for pid in wanted:
-                world.add(pid)
+        world.follow()
         read = time.perf_counter()
         time.sleep(max(0.0, span_s - (read - world.last_at)))
-        for each in world.seen.values():
-            each.look_again()
-        return Family(world.graph(), tuple(world.seen[pid].process for pid in sorted(world.seen)), read - began)
+        return Family(
+            world.graph(),
+            tuple(world.seen[pid].process for pid in _asked_first(world.seen, pids)),
+            read - began,
+            time.time(),
+        )
     finally:
         world.close()
+
+
+def _asked_first(seen: Mapping[int, Seen], pids: tuple[int, ...]) -> tuple[int, ...]:
+    return (*pids, *sorted(seen.keys() - set(pids)))
+
+
+class Beside:
+    """The graph around one process that is being looked at anyway: begun at its first look, finished at the second."""
+
+    def __init__(self, look: Look, tasks: tuple[Task, ...], stacks: Mapping[int, Stack]) -> None:
+        self._world = _World()
+        self._world.seen[look.pid] = Seen(look, tasks, stacks)
+        self._own = self._world.seen[look.pid]
+        self._world.follow()
+
+    def graph(self, tasks: tuple[Task, ...]) -> Graph:
+        """`tasks` is the second reading of the process itself."""
+        return self._world.graph({self._own.pid: tasks})
+
+    def close(self) -> None:
+        """Lets go of the other processes."""
+        del self._world.seen[self._own.pid]
+        self._world.close()
+
+
+def named(threads: tuple[Thread, ...], graph: Graph) -> tuple[Thread, ...]:
+    """The same threads, their waits with the name of the thing and its holders, where they are still the waits that the graph saw."""
+    seen = {node.tid: node.waiting for node in graph.nodes if node.kind == "thread" and node.waiting is not None}
+    return tuple(_named(thread, seen.get(thread.tid)) for thread in threads)
+
+
+def _named(thread: Thread, waiting: Waiting | None) -> Thread:
+    wait = thread.wait
+    if wait is None or waiting is None or waiting.sync is None or not waiting.steady or waiting.pid == 0:
+        return thread
+    return replace(thread, wait=replace(wait, object=str(waiting.sync), holders=waiting.holders))
 
 
 class _World:
@@ -126,7 +165,20 @@ class _World:
                 found |= dict.fromkeys(self.ends.mappers(key))
         return [pid for pid in found if pid > 1]
 
-    def graph(self) -> Graph:
+    def follow(self) -> None:
+        """Looks at whoever the waits lead to, and then at whom theirs do."""
+        for _ in range(MAX_ROUNDS):
+            self.ends.ask(self.seen.values())
+            wanted = [pid for pid in self.wanted() if pid not in self.seen and pid not in self.missed]
+            if not wanted:
+                break
+            for pid in wanted:
+                self.add(pid)
+
+    def graph(self, again: Mapping[int, tuple[Task, ...]] | None = None) -> Graph:
+        """Every task read once more, but those that were (`again`), and every wait as a node."""
+        for each in self.seen.values():
+            each.look_again((again or {}).get(each.pid))
         self._semaphores = SemaphoreHolders(self.seen, self.ends)
         nodes: list[Node] = []
         for each in self.seen.values():
@@ -244,7 +296,11 @@ class _World:
         steady: bool,
     ) -> Waiting:
         sync = blocked.sync if blocked else None
-        holders = [self._holder(each, held) for held in blocked.holders] if blocked else []
+        holders = (
+            [self._holder(each, held) for held in blocked.holders if held.tid != tid or held.confidence == "certain"]
+            if blocked
+            else []
+        )
         holders += self._others(each, wakers, {(one.pid, one.tid) for one in holders})
         return Waiting(
             thread=each.name(tid),
@@ -262,7 +318,9 @@ class _World:
             daemon=each.daemon(tid),
             steady=steady,
             evidence=blocked.evidence if blocked else (),
+            role=blocked.role if blocked else wait.watched[0].wants if wait.watched else wait.kind,
             sync=sync,
+            process=each.process_name,
         )
 
     def _holder(self, each: Seen, held: Held) -> Holder:
@@ -346,7 +404,7 @@ def _process(each: Seen) -> Node:
 def _called(each: Seen) -> str:
     """`pid 43 Process-1`, `pid 43 (python worker.py)`."""
     name = each.process_name
-    if name and name != "MainProcess":
+    if name:
         return f"pid {each.pid} {name}"
     words = " ".join(word.rpartition("/")[2] if word.startswith("/") else word for word in each.process.command)
     return f"pid {each.pid} ({words[:60] or each.process.name})"

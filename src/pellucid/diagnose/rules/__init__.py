@@ -1,6 +1,7 @@
 """One rule a file. `ALL` is the list that the engine runs; a new rule is a file, a line here and a pair of fixtures."""
 
 from pellucid.diagnose.engine import Rule
+from pellucid.diagnose.rules.deadlock import waits_for_ever
 from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
 from pellucid.diagnose.rules.gil import waits_for_the_gil
 from pellucid.diagnose.rules.idle import is_idle
@@ -19,6 +20,7 @@ from pellucid.diagnose.rules.zombie import is_a_zombie
 ALL: tuple[Rule, ...] = (
     is_a_zombie,
     is_stopped,
+    waits_for_ever,
     waits_for_a_socket_peer,
     leaves_connections_unaccepted,
     waits_for_a_lock,

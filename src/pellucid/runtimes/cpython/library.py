@@ -31,6 +31,9 @@ _IMPORT = "<frozen importlib._bootstrap>"
 _LOOPS = frozenset({"worker", "service", "feeder", "loop"})
 _HELPERS = frozenset({_THREADING, _QUEUE, _MP_QUEUES, _CONNECTION, "multiprocessing/synchronize.py", "selectors.py"})
 
+_FEEDING = Rule("feeder-send", "", kind="room in the pipe of a multiprocessing.Queue")
+"""The feeder thread of a queue that writes, and has nowhere to write to."""
+
 RULES: dict[tuple[str, str], Rule] = {
     (_THREADING, "Condition.wait"): Rule("condition", parks=True),
     (_THREADING, "Condition.wait_for"): Rule("condition", parks=True),
@@ -126,6 +129,12 @@ def rule_of(frames: Sequence[Slots]) -> tuple[Rule, Slots, int] | None:
         if path is None:
             break
         rule = RULES.get((path, frame.qualname))
+        if (
+            rule is not None
+            and rule.role == "feeder"
+            and any(library_path(each.file) == _CONNECTION for each in frames[:place])
+        ):
+            rule = _FEEDING
         if rule is not None and (rule.role not in _LOOPS or _waits_itself(rule, frames[:place])):
             found = rule, frame, place
     return found
@@ -133,10 +142,7 @@ def rule_of(frames: Sequence[Slots]) -> tuple[Rule, Slots, int] | None:
 
 def _waits_itself(rule: Rule, inner: Sequence[Slots]) -> bool:
     """A loop that serves others is idle only where it waits itself: an executor's `_worker` may be far below a call of the program."""
-    paths = [library_path(frame.file) for frame in inner]
-    if rule.role == "feeder" and _CONNECTION in paths:
-        return False  # it writes to a full pipe
-    return all(path in (rule.within or _HELPERS) for path in paths)
+    return all(library_path(frame.file) in (rule.within or _HELPERS) for frame in inner)
 
 
 def own_frame(frames: Sequence[Slots]) -> Slots | None:

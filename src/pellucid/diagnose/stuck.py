@@ -1,0 +1,263 @@
+"""The words for those that can never go on: deadlocks, waits whose holder is gone, and knots that nothing seen can undo.
+
+    pay-1 has waited 41 s for Lock b._lock (Acct._lock) at bank.py:7, which pay-2 holds (inside its `with` at bank.py:5); ...
+
+Said only of threads that slept through the whole look. A knot in which everybody merely waits for work is a healthy, idle program.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from pellucid.diagnose.chain import listed, waited, what, who
+from pellucid.diagnose.graph import Cycle, judge
+from pellucid.model import Confidence, Finding, Ref, Severity
+from pellucid.model.graph import Graph, Node, Waker
+
+
+class Stuck(Struct, frozen=True):
+    """A finding with those that it is about: `members` are on the cycle, or have nobody left who could wake them."""
+
+    finding: Finding
+    members: tuple[Node, ...]
+    victims: tuple[Node, ...] = ()
+
+
+def stuck(graph: Graph) -> tuple[Stuck, ...]:
+    """Everything in the graph that can never go on, the most certain first."""
+    verdict = judge(graph)
+    found = [told for cycle in verdict.cycles if (told := _cycle(cycle)) is not None]
+    found += _dead(verdict.dead, graph, verdict.stuck)
+    return tuple(sorted(found, key=lambda one: _ORDER.index(one.finding.confidence)))
+
+
+_ORDER: tuple[Confidence, ...] = ("certain", "likely", "possible")
+
+
+def _cycle(cycle: Cycle) -> Stuck | None:
+    members = _speaking(cycle.members)
+    victims = _speaking(cycle.victims)
+    everybody = [*members, *victims]
+    if not members or not cycle.edges:
+        if not everybody or all(node.parks for node in everybody):
+            return None
+        return _knot(cycle, members, victims)
+    if not cycle.closed and all(node.parks for node in members):
+        return None
+    return _ring(cycle, members, victims)
+
+
+def _ring(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) -> Stuck:
+    """A cycle of holders: each has what the one before it needs."""
+    alone = len({node.pid for node in members}) == 1
+    names = [who(node, alone=alone) for node in members]
+    parts = []
+    for node, edge in zip(cycle.members, cycle.edges, strict=True):
+        if node.waiting is None:
+            continue
+        following = _next_speaking(cycle, node)
+        parts.append(f"{who(node, alone=alone)} {waited(node.waiting)}{_held(node, edge, following, alone=alone)}")
+    certain = cycle.confidence == "certain"
+    if len(members) == 1:
+        title = f"{'Deadlock' if certain else 'Looks like a deadlock'}: {names[0]} waits for what it holds itself"
+        end = "It can never go on."
+    else:
+        title = f"{'Deadlock' if certain else 'Looks like a deadlock'}: {listed(names)} wait for each other"
+        end = f"{'Neither' if len(members) == 2 else 'None of them'} can ever go on."
+    if not certain:
+        end += " This is likely and not certain: whoever else runs could release what they wait for."
+    if victims:
+        end += f" {listed([who(node, alone=alone) for node in victims])} {'wait' if len(victims) > 1 else 'waits'} for them."
+    return _stuck(
+        "deadlock", title, f"{'; '.join(parts)}. {end} {_remedy(members)}", cycle.confidence, members, victims
+    )
+
+
+def _next_speaking(cycle: Cycle, node: Node) -> Node | None:
+    place = cycle.members.index(node)
+    after = [*cycle.members[place + 1 :], *cycle.members[: place + 1]]
+    return next((other for other in after if other.kind not in {"any", "process"}), None)
+
+
+def _held(node: Node, edge: Waker, following: Node | None, *, alone: bool) -> str:
+    if (
+        following is None
+        or node.waiting is None
+        or node.waiting.kind in {"Thread", "Process", "child", "child process"}
+    ):
+        return ""
+    if node.waiting.kind == "end of all threads":
+        return f", among them {who(following, alone=alone)}"
+    itself = following.key == node.key
+    holds = "it holds itself" if itself else f"{who(following, alone=alone)} holds"
+    return f", which {holds}" + (f" ({edge.because})" if edge.because else "")
+
+
+def _remedy(members: tuple[Node, ...]) -> str:
+    kinds = {node.waiting.kind for node in members if node.waiting}
+    if len(members) == 1:
+        return "Remedy: an RLock may be taken again by the thread that has it."
+    if kinds & {"Thread", "Process", "end of all threads"}:
+        return "Remedy: release the lock before join()."
+    if kinds & {"import lock"}:
+        return "Remedy: import before the threads start, or inside of the functions."
+    return "Remedy: take the locks always in the same order."
+
+
+def _knot(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) -> Stuck:
+    """Everybody who could wake one of them is among them."""
+    everybody = tuple(sorted((*members, *victims), key=lambda node: (node.pid, node.tid or 0)))
+    alone = len({node.pid for node in everybody}) == 1
+    rule, title, remedy = _shape(everybody, alone=alone)
+    busy = [node for node in everybody if not node.parks] or list(everybody)
+    told = "; ".join(f"{who(node, alone=alone)} {waited(node.waiting)}" for node in busy[:4] if node.waiting)
+    more = f"; and {len(everybody) - len(busy[:4])} more wait" if len(everybody) > len(busy[:4]) else ""
+    end = "Nothing that can be seen will ever wake them (a signal, or code outside of Python, could)."
+    return _stuck(rule, title, f"{told}{more}. {end} {remedy}", cycle.confidence, everybody, ())
+
+
+def _shape(everybody: tuple[Node, ...], *, alone: bool) -> tuple[str, str, str]:
+    """(rule, title, remedy) by what they wait for."""
+    kinds = {node.waiting.kind for node in everybody if node.waiting}
+    at_work = [node for node in everybody if not node.parks and node.waiting]
+    feeders = [node for node in everybody if node.waiting and node.waiting.role == "feeder-send"]
+    puts = [node for node in at_work if node.waiting and node.waiting.role in {"put", "shared-put"}]
+    gets = [node for node in everybody if node.waiting and node.waiting.role in {"get", "shared-get", "receive"}]
+    writes = [node for node in at_work if node.waiting and node.waiting.role in {"write", "send", "feeder-send"}]
+    joins = [
+        node
+        for node in at_work
+        if node.waiting and node.waiting.kind in {"Thread", "Process", "end of all threads", "child"}
+    ]
+    if "Pool result" in kinds:
+        return (
+            "pool-lost-task",
+            "A result of a Pool will never come",
+            _LOST_TASK,
+        )
+    if feeders and {"Process", "child"} & kinds:
+        return (
+            "join-before-drain",
+            "A process is joined before its queue is empty",
+            _UNDRAINED,
+        )
+    if len(writes) > 1:
+        return (
+            "pipes-full",
+            f"{_names(writes, alone=alone)} write to each other, and nobody reads",
+            "Both directions are full. Remedy: let one side read while the other writes, or send less at a time.",
+        )
+    if writes and {"child process", "Process", "child"} & kinds:
+        return (
+            "pipe-unread",
+            "A child writes to a pipe that its parent does not read while it waits for the child",
+            "Remedy: communicate() instead of wait(), or read the pipe first.",
+        )
+    if puts:
+        return (
+            "queue-full",
+            f"{_names(puts, alone=alone)} {'put' if len(puts) > 1 else 'puts'} into a full queue that nobody empties",
+            "Remedy: a thread that takes items out, a larger maxsize, or put(timeout=...).",
+        )
+    if gets and joins:
+        return (
+            "queue-empty",
+            f"{_names(gets, alone=alone)} {'wait' if len(gets) > 1 else 'waits'} for an item that nobody will put",
+            "Whoever produced has ended. Remedy: a last item that says so (a sentinel), or get(timeout=...).",
+        )
+    waiters = at_work or list(everybody)
+    verb, them = ("wait", "them") if len(waiters) > 1 else ("waits", "it")
+    return "stuck", f"{_names(waiters, alone=alone)} {verb}, and nobody is left who could wake {them}", ""
+
+
+def _names(nodes: Sequence[Node], *, alone: bool) -> str:
+    return listed([who(node, alone=alone) for node in nodes])
+
+
+def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> Iterator[Stuck]:
+    """Those whose holder no longer exists, the ones with the same fate together."""
+    by_fate: dict[tuple[str, str, str | None], list[Node]] = {}
+    for node in dead:
+        waiting = node.waiting
+        key = (node.fate_rule, node.fate, waiting.object if waiting else None)
+        by_fate.setdefault(key, []).append(node)
+    for (rule, fate, _), nodes in by_fate.items():
+        members = tuple(nodes)
+        victims = _speaking(_waiting_for(members, graph, all_stuck))
+        alone = len({node.pid for node in (*members, *victims)}) == 1
+        first = max(members, key=lambda node: (node.waiting.since_s or 0) if node.waiting else 0)
+        assert first.waiting is not None
+        names = listed([who(node, alone=alone) for node in members])
+        title = f"{names} {'wait' if len(members) > 1 else 'waits'} for {what(first.waiting)}, which nobody can release"
+        sentence = f"{who(first, alone=alone)} {waited(first.waiting)}: {fate}."
+        if len(members) > 1:
+            sentence += f" So {'does' if len(members) == 2 else 'do'} {listed([who(node, alone=alone) for node in members if node is not first])}."
+        if victims:
+            sentence += f" {listed([who(node, alone=alone) for node in victims])} {'wait' if len(victims) > 1 else 'waits'} for them."
+        yield _stuck(
+            rule or "stuck", title, f"{sentence} {_FATES.get(rule, '')}".strip(), first.confidence, members, victims
+        )
+
+
+_LOST_TASK = (
+    "All its workers wait for work: a worker that was killed took its task with it. "
+    "Remedy: concurrent.futures.ProcessPoolExecutor, which raises BrokenProcessPool then."
+)
+_UNDRAINED = (
+    "The child can't end before its feeder thread has written everything into the pipe, and nobody reads it. "
+    "Remedy: get() everything first, then join()."
+)
+_FATES = {
+    "lock-copied-by-fork": "Remedy: the spawn or forkserver start method, or os.register_at_fork to make the lock anew in the child.",
+    "holder-is-gone": "Remedy: `with` instead of acquire(), so that an error or an end in between releases it.",
+}
+
+
+def _waiting_for(members: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> tuple[Node, ...]:
+    reached = {node.key for node in members}
+    while True:
+        more = {
+            node.key
+            for node in graph.nodes
+            if node.key in all_stuck and node.key not in reached and any(waker.key in reached for waker in node.wakers)
+        }
+        if not more:
+            break
+        reached |= more
+    own = {node.key for node in members}
+    return tuple(node for node in graph.nodes if node.key in reached - own)
+
+
+def _speaking(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    return tuple(node for node in nodes if node.kind not in {"any", "process"} and node.waiting is not None)
+
+
+def _stuck(
+    rule: str, title: str, sentence: str, confidence: Confidence, members: tuple[Node, ...], victims: tuple[Node, ...]
+) -> Stuck:
+    severity: Severity = "warning" if confidence == "possible" else "critical"
+    pids = dict.fromkeys(node.pid for node in members)
+    finding = Finding(
+        rule=rule,
+        severity=severity,
+        title=title,
+        sentence=sentence.strip(),
+        evidence=tuple(_evidence(members)),
+        next=tuple(f"pellucid waits {pid}" for pid in list(pids)[:1])
+        + tuple(f"pellucid stacks {pid}" for pid in list(pids)[:2]),
+        confidence=confidence,
+        tids=tuple(node.tid for node in (*members, *victims) if node.tid is not None),
+    )
+    return Stuck(finding, members, victims)
+
+
+def _evidence(members: tuple[Node, ...]) -> Iterator[Ref]:
+    for node in members[:8]:
+        waiting = node.waiting
+        assert waiting is not None
+        source = f"/proc/{node.pid}/task/{node.tid}/syscall" if node.kind == "thread" else f"memory of pid {node.pid}"
+        call = f"{waiting.call}, unchanged at both looks" if waiting.call else "suspended"
+        yield Ref(source=source, said=f"{node.name}: {call}; {what(waiting)}")
+        for waker in node.wakers[:2]:
+            if waker.because:
+                yield Ref(source=f"memory of pid {node.pid}", said=f"{what(waiting)}: {waker.because}")

@@ -1,0 +1,48 @@
+"""From the graph of waits to the report of `pellucid waits`: its rows, and what can be said of those that never go on."""
+
+from typing import Protocol
+
+from pellucid.diagnose.stuck import Stuck, stuck
+from pellucid.model import Process
+from pellucid.model.graph import Graph
+from pellucid.model.report import StuckReport, WaitsReport
+
+
+class Looked(Protocol):
+    """What was observed: see `observe.wait_graph.Family`."""
+
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def processes(self) -> tuple[Process, ...]: ...
+    @property
+    def reading_s(self) -> float: ...
+    @property
+    def taken_at(self) -> float: ...
+
+
+def report(looked: Looked) -> WaitsReport:
+    """The document of `pellucid waits --json`."""
+    graph = looked.graph
+    found = stuck(graph)
+    return WaitsReport(
+        process=looked.processes[0] if looked.processes else None,
+        taken_at=looked.taken_at,
+        gaps=graph.gaps,
+        processes=looked.processes,
+        waits=tuple(node.waiting for node in graph.nodes if node.waiting is not None),
+        cycles=tuple(_cycle(one) for one in found if one.finding.rule not in {"holder-is-gone", "lock-copied-by-fork"}),
+        findings=tuple(one.finding for one in found),
+        graph=graph,
+        reading_s=looked.reading_s,
+    )
+
+
+def _cycle(one: Stuck) -> StuckReport:
+    return StuckReport(
+        rule=one.finding.rule,
+        confidence=one.finding.confidence,
+        threads=tuple(node.name for node in one.members),
+        members=tuple(node.waiting for node in one.members if node.waiting is not None),
+        sentence=one.finding.sentence,
+    )
