@@ -17,7 +17,7 @@ PELLUCID = [sys.executable, "-m", "pellucid"]
 FAULTY = Path(__file__).parent / "targets" / "serving" / "faulty.py"
 
 
-def register_faulty(root, name="faulty"):
+def register_faulty(root, name="faulty", source=None):
     """Store the failing model in the store at `root`; returns its manifest."""
     from sklearn.pipeline import Pipeline
     from sklearn.tree import DecisionTreeClassifier
@@ -29,7 +29,7 @@ def register_faulty(root, name="faulty"):
     from pellucid.serve.signature import Column, Signature
     from pellucid.serve.store import Store
 
-    sources = {"faulty.py": FAULTY.read_text()}
+    sources = {"faulty.py": source or FAULTY.read_text()}
     module = import_module(stored_code.bring_to_life(sources, name) + ".faulty")
     signature = Signature((Column("x", "number", nullable=False), Column("do", "text", nullable=False)), "id", "y")
     sample = [{"id": f"n{number}", "x": float(number), "do": "nothing"} for number in range(10)]

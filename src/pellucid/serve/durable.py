@@ -34,6 +34,10 @@ def write(path: str, content: bytes) -> None:
 
 def _write(path: str, content: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _write_all(fd, content)
+
+
+def _write_all(fd: int, content: bytes) -> None:
     try:
         rest = memoryview(content)
         while rest:

@@ -1,0 +1,499 @@
+"""The supervisor's decisions, replayed: a story of events with the clock as an argument, and what it told its hands to do."""
+
+from pellucid.model.incident import LookAt
+from pellucid.serve import slots
+from pellucid.serve.events import (
+    Adopt,
+    Describe,
+    Exit,
+    Fork,
+    Forked,
+    ForkFailed,
+    Kill,
+    KillTemplate,
+    Look,
+    Looked,
+    Order,
+    Ready,
+    Save,
+    Say,
+    StartTemplate,
+    Stop,
+    StopListening,
+    TemplateEnded,
+    TemplateReady,
+    Tick,
+    Trouble,
+    WorkerEnded,
+)
+from pellucid.serve.processes import Death
+from pellucid.serve.slots import Seen
+from pellucid.serve.state import Limits, Supervision
+
+T = 10.0
+WALL = 1_800_000_000.0
+
+
+class Story:
+    """A server of two workers. `slots` is what the workers' memory says; time goes on by `until`."""
+
+    def __init__(self, workers=2):
+        self.now = 100.0
+        self.state = Supervision(Limits(model="loan", version=3, workers=workers, timeout_s=T), self.now)
+        self.slots = {number: Seen(number) for number in range(2 * workers)}
+        self.pid = 1000
+        self.done = list(self.state.start())
+
+    def tell(self, event):
+        said = self.state.handle(event)
+        self.done += said
+        return said
+
+    def until(self, now, every=0.25, beating=True):
+        """Ticks until `now`; the loops of all ready workers go on beating but for those in `silent`."""
+        said = []
+        while self.now < now:
+            self.now = min(now, self.now + every)
+            if beating:
+                for number, seen in self.slots.items():
+                    if seen.pid and number not in self.silent:
+                        self.change(number, loop_beat=self.now)
+            said += self.tick()
+        return said
+
+    silent: frozenset[int] = frozenset()
+
+    def tick(self):
+        seen = tuple(self.slots[number] for number in sorted(self.slots))
+        return list(self.tell(Tick(self.now, WALL + self.now, seen)))
+
+    def change(self, number, **fields):
+        import msgspec
+
+        self.slots[number] = msgspec.structs.replace(self.slots[number], **fields)
+
+    def forked(self, fork):
+        self.pid += 1
+        self.change(
+            fork.slot, pid=self.pid, generation=fork.generation, state=slots.STARTING, loop_beat=self.now, started=0.0
+        )
+        self.tell(Forked(self.now, fork.slot, fork.generation, self.pid))
+        return self.pid
+
+    def become_ready(self, number):
+        self.change(number, state=slots.READY, loop_beat=self.now, predict_tid=self.slots[number].pid + 500)
+
+    def died(self, number, death=None, oom="not by the OOM killer: its counter did not move"):
+        seen = self.slots[number]
+        self.change(number, pid=0, state=slots.EMPTY, started=0.0)
+        return self.tell(WorkerEnded(self.now, WALL + self.now, seen.pid, death or Death(signal=9), oom, seen))
+
+    def looked(self, look, sentence="predict waits for a lock at model.py:7"):
+        return self.tell(Looked(self.now, look.incident, LookAt(look.moment, WALL + self.now, 0.2, sentence)))
+
+    def serving(self):
+        """The template loads, two workers are forked and become ready."""
+        said = self.tell(TemplateReady(self.now, 900))
+        for fork in of(said, Fork):
+            self.forked(fork)
+            self.become_ready(fork.slot)
+        self.until(self.now + 30)
+        return self
+
+
+def of(said, kind):
+    return [one for one in said if isinstance(one, kind)]
+
+
+def only(said, kind):
+    (one,) = of(said, kind)
+    return one
+
+
+def test_nothing_is_forked_before_the_template_is_ready():
+    story = Story()
+    assert story.done == [StartTemplate()]
+    assert not story.until(130)
+    said = story.tell(TemplateReady(story.now, 900))
+    assert [fork.slot for fork in of(said, Fork)] == [0, 1]
+
+
+def test_ready_is_said_once_when_all_answer():
+    story = Story()
+    said = story.tell(TemplateReady(story.now, 900))
+    for fork in of(said, Fork):
+        story.forked(fork)
+    story.become_ready(0)
+    assert not of(story.tick(), Ready)
+    story.become_ready(1)
+    assert of(story.tick(), Ready) == [Ready((1001, 1002))]
+    assert not of(story.until(story.now + 60), Ready)
+
+
+def test_idle_workers_are_left_alone():
+    story = Story().serving()
+    assert not story.until(story.now + 1000)
+
+
+def test_a_stuck_prediction_step_by_step():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=91, rows=3, rss=5 << 20)
+    assert not story.until(began + T / 2 - 0.5), "not before half the deadline"
+
+    said = story.until(began + T / 2)
+    order, look = only(said, Order), only(said, Look)
+    assert (order.slot, order.command) == (0, slots.SUSPECT)
+    assert order.incident == look.incident
+    assert (look.pid, look.tid, look.moment) == (1001, 1501, "half")
+    assert only(said, Fork).slot == 2, "another one beside it, at once"
+    story.forked(only(said, Fork))
+    story.become_ready(2)
+
+    said = story.looked(look)
+    told = only(said, Say)
+    assert told.sentence == (
+        "worker 0 (pid 1001) has been in request r-0-91 (3 rows) for 5.0 s of its 10 s: predict waits for a lock at model.py:7"
+    )
+    assert only(said, Describe).sentence == told.sentence
+    assert only(said, Save).new
+
+    said = story.until(began + T - 0.25)
+    assert not of(said, Kill)
+    assert not of(said, Fork)
+    said = story.until(began + T)
+    last = only(said, Look)
+    assert last.moment == "deadline"
+    assert not of(said, Kill), "looked at before it is killed"
+    story.looked(last)
+    said = story.until(began + T + 1)
+    assert only(said, Kill).pid == 1001
+
+    said = story.died(0)
+    kept = only(said, Save).incident
+    assert not only(said, Save).new
+    assert (kept.outcome, kept.kind, kept.pid, kept.worker) == ("replaced", "stuck", 1001, 0)
+    assert kept.client == "504 with this incident's id, after 10 s"
+    assert [one.moment for one in kept.looks] == ["half", "deadline"]
+    assert kept.request.id == "r-0-91"
+    assert kept.cause == "predict waits for a lock at model.py:7"
+    assert not of(said, Fork), "its place is taken already"
+    assert not of(story.until(story.now + 100), Fork)
+
+
+def test_the_kill_waits_until_the_clients_were_told():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    story.looked(only(story.until(began + T / 2), Look))
+    story.looked(only(story.until(began + T), Look))
+    assert not of(story.until(began + T + 0.2, every=0.1), Kill)
+    assert of(story.until(began + T + 0.4, every=0.1), Kill)
+
+
+def test_a_slow_answer_is_no_kill_but_a_fresh_worker():
+    story = Story().serving()
+    story.change(0, started=story.now, request=5, rows=1)
+    said = story.until(story.now + T * 0.6)
+    story.forked(only(said, Fork))
+    story.looked(only(said, Look))
+    story.change(0, started=0.0)
+    said = story.tick()
+    assert only(said, Order) == Order(0, slots.LEAVE)
+    assert only(said, Save).incident.outcome == "recovered"
+    said = story.died(0, Death(status=0))
+    assert not of(said, Save)
+    assert not of(said, Fork)
+
+
+def test_the_next_request_of_a_suspect_counts_as_recovered():
+    story = Story().serving()
+    story.change(0, started=story.now, request=5, rows=1)
+    story.until(story.now + T * 0.6)
+    story.change(0, started=story.now, request=6)
+    assert only(story.tick(), Order) == Order(0, slots.LEAVE)
+
+
+def test_a_silent_loop_is_noticed_without_any_request():
+    story = Story().serving()
+    stopped = story.now
+    story.silent = frozenset({1})
+    said = story.until(stopped + T / 2)
+    look = only(said, Look)
+    assert (look.pid, look.tid) == (1002, 1002), "nothing is predicted: the main thread is in question"
+    told = only(story.looked(look, "it is stopped"), Say)
+    assert told.event == "silent"
+    assert "worker 1 (pid 1002) has not moved for 5.0 s of its 10 s: it is stopped" in told.sentence
+    story.looked(only(story.until(stopped + T), Look))
+    assert only(story.until(stopped + T + 1), Kill).pid == 1002
+    kept = only(story.died(1), Save).incident
+    assert kept.client == "no client waited for a prediction"
+
+
+def test_a_silent_worker_in_a_request_can_not_answer_its_client():
+    story = Story().serving()
+    began = story.now
+    story.silent = frozenset({0})
+    story.change(0, started=began, request=8, rows=2)
+    story.looked(only(story.until(began + T / 2), Look))
+    story.looked(only(story.until(began + T), Look))
+    story.until(began + T + 1)
+    kept = only(story.died(0), Save).incident
+    assert kept.kind == "silent"
+    assert "in request r-0-8 (2 rows)" in kept.sentence
+    assert "closed without an answer" in kept.client
+
+
+def test_a_worker_that_is_continued_in_time_is_renewed():
+    story = Story().serving()
+    story.silent = frozenset({0})
+    story.until(story.now + T * 0.7)
+    story.silent = frozenset()
+    said = story.until(story.now + 0.25)
+    assert only(said, Order) == Order(0, slots.LEAVE)
+    assert not of(story.until(story.now + 1), Kill)
+
+
+def test_when_the_supervisor_stood_still_nobody_else_is_blamed():
+    """A frozen container: all beats are as old as the pause. Each worker gets its whole time from the waking on."""
+    story = Story().serving()
+    story.change(0, started=story.now, request=1, rows=1)
+    story.now += 3600
+    assert not story.tick()
+    assert not story.until(story.now + T / 2 - 0.5)
+    assert of(story.until(story.now + 1), Look), "and no more than that"
+
+
+def test_a_look_that_never_saw_anything_still_leads_to_the_kill():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    look = only(story.until(began + T / 2), Look)
+    unseen = LookAt("half", WALL, 0.0, "it could not be looked at: EPERM", why_not="EPERM")
+    told = only(story.tell(Looked(story.now, look.incident, unseen)), Say)
+    assert "it could not be looked at: EPERM" in told.sentence
+    last = only(story.until(began + T), Look)
+    story.tell(Looked(story.now, last.incident, LookAt("deadline", WALL, 0.0, "x", why_not="EPERM")))
+    assert of(story.until(began + T + 1), Kill)
+    kept = only(story.died(0), Save).incident
+    assert kept.outcome == "replaced"
+    assert kept.cause == "it could not be looked at: EPERM"
+
+
+def test_a_death_names_request_signal_and_what_is_known_of_the_oom_killer():
+    story = Story().serving()
+    story.change(1, started=story.now - 3.2, request=91, rows=100)
+    said = story.died(1)
+    kept = only(said, Save)
+    assert kept.new
+    assert kept.incident.sentence == "worker 1 (pid 1002) died in request r-1-91, 100 rows, 3.2 s in predict"
+    assert kept.incident.cause == "killed by SIGKILL; not by the OOM killer: its counter did not move"
+    assert kept.incident.kind == "died"
+    assert only(said, Fork).slot == 1, "replaced in the same moment"
+
+
+def test_a_death_without_a_request_and_with_a_last_error():
+    story = Story().serving()
+    story.change(0, error="ValueError: no")
+    kept = only(story.died(0, Death(signal=11), ""), Save).incident
+    assert kept.sentence == "worker 0 (pid 1001) died while it predicted nothing"
+    assert kept.cause == "killed by SIGSEGV; the last error it told: ValueError: no"
+
+
+def test_somebody_else_may_kill_a_suspect():
+    story = Story().serving()
+    story.change(0, started=story.now, request=5, rows=1)
+    story.looked(only(story.until(story.now + T * 0.6), Look))
+    said = story.died(0)
+    kept = only(said, Save)
+    assert not kept.new
+    assert "killed by SIGKILL" in kept.incident.cause
+    assert len(kept.incident.looks) == 1
+
+
+def test_a_worker_that_leaves_by_itself_is_replaced_without_an_incident():
+    story = Story().serving()
+    said = story.died(0, Death(status=0), "")
+    assert "SIGTERM that its supervisor did not send" in only(said, Say).sentence
+    assert not of(said, Save)
+    assert of(said, Fork)
+
+
+def test_early_deaths_in_a_row_are_answered_ever_later():
+    story = Story(workers=1)
+    fork = only(story.tell(TemplateReady(story.now, 900)), Fork)
+    waits = []
+    for _ in range(9):
+        story.forked(fork)
+        story.become_ready(fork.slot)
+        story.until(story.now + 1)
+        died = story.now
+        said = story.died(fork.slot)
+        while not of(said, Fork):
+            said = story.until(story.now + 0.25)
+        fork = only(said, Fork)
+        waits.append(story.now - died)
+    assert waits[:3] == [0, 0.25, 0.5], "the first at once, each further one later"
+    assert waits == sorted(waits)
+    assert waits[-1] == 30, "and never later than that"
+
+
+def test_a_worker_that_lived_long_is_no_crash_loop():
+    story = Story(workers=1)
+    fork = only(story.tell(TemplateReady(story.now, 900)), Fork)
+    for _ in range(6):
+        story.forked(fork)
+        story.become_ready(fork.slot)
+        story.until(story.now + 20)
+        fork = only(story.died(fork.slot), Fork)
+
+
+def test_a_worker_that_never_becomes_ready_is_looked_at_and_killed():
+    story = Story(workers=1)
+    story.forked(only(story.tell(TemplateReady(story.now, 900)), Fork))
+    look = only(story.until(story.now + 30), Look)
+    story.looked(look, "MainThread waits for a file lock")
+    assert of(story.until(story.now + 0.25), Kill)
+    kept = only(story.died(0), Save)
+    assert kept.new
+    assert kept.incident.kind == "start"
+    assert "did not become ready" in kept.incident.sentence
+    assert kept.incident.cause == "MainThread waits for a file lock"
+
+
+def test_a_model_that_can_not_be_loaded_ends_the_command_with_its_error():
+    story = Story()
+    trouble = Trouble("load loan", "it is corrupted", "train anew")
+    assert only(story.tell(TemplateEnded(story.now, 900, "exited with status 2", trouble)), Exit) == Exit(2, trouble)
+    assert not story.tick(), "it is over"
+
+
+def test_a_template_that_crashes_while_loading():
+    story = Story()
+    ended = only(story.tell(TemplateEnded(story.now, 900, "was killed by SIGSEGV")), Exit)
+    assert "was killed by SIGSEGV" in ended.trouble.said
+
+
+def test_a_later_template_is_started_again_and_the_workers_go_on():
+    story = Story().serving()
+    said = story.tell(TemplateEnded(story.now, 900, "was killed by SIGKILL"))
+    assert of(said, StartTemplate)
+    assert not of(said, Kill)
+    assert not of(story.died(0), Fork), "nobody there to fork"
+    said = story.tell(TemplateReady(story.now, 901))
+    assert only(said, Fork).slot == 0
+
+
+def test_a_template_that_fails_again_and_again_is_started_ever_later():
+    story = Story().serving()
+    starts = []
+    for _ in range(5):
+        said = story.tell(TemplateEnded(story.now, 900, "exited with status 1"))
+        ended = story.now
+        while not of(said, StartTemplate):
+            said = story.until(story.now + 0.25)
+        starts.append(story.now - ended)
+    assert starts[0] == 0
+    assert starts[1:] == sorted(starts[1:])
+    assert starts[-1] >= 2
+
+
+def test_a_template_that_does_not_load_in_time_is_killed():
+    story = Story()
+    assert of(story.until(story.now + 121), KillTemplate)
+
+
+def test_a_template_that_does_not_fork_in_time_is_killed():
+    story = Story().serving()
+    story.died(0)
+    said = story.until(story.now + 6)
+    assert of(said, KillTemplate)
+    assert "did not fork within 5 s" in only(said, Say).sentence
+    assert not of(story.until(story.now + 10), KillTemplate), "once"
+
+
+def test_a_worker_of_whose_birth_the_template_could_not_tell_is_adopted():
+    story = Story().serving()
+    fork = only(story.died(0), Fork)
+    story.tell(TemplateEnded(story.now, 900, "was killed by SIGKILL"))
+    story.change(0, pid=7777, generation=fork.generation, state=slots.READY, loop_beat=story.now)
+    said = story.tick()
+    assert only(said, Adopt) == Adopt(0, 7777)
+    story.tick()
+    assert not of(story.until(story.now + 20), Fork)
+
+
+def test_a_birth_that_is_told_too_late_is_undone():
+    story = Story().serving()
+    fork = only(story.died(0), Fork)
+    story.until(story.now + 6)
+    assert only(story.tell(Forked(story.now, fork.slot, fork.generation, 5555)), Kill).pid == 5555
+
+
+def test_a_fork_that_fails_is_tried_again_in_a_second():
+    story = Story().serving()
+    fork = only(story.died(0), Fork)
+    said = story.tell(ForkFailed(story.now, fork.slot, fork.generation, "EAGAIN, Resource temporarily unavailable"))
+    assert "EAGAIN" in only(said, Say).sentence
+    assert not of(story.until(story.now + 0.75), Fork)
+    assert of(story.until(story.now + 0.5), Fork)
+
+
+def test_no_more_than_twice_as_many_processes_as_workers():
+    """Everything hangs, and the looks never come back: at most two suspects and two active ones."""
+    story = Story().serving()
+    for _ in range(40):
+        for number, seen in list(story.slots.items()):
+            if seen.pid and not seen.started:
+                story.change(number, started=story.now, request=1, rows=1)
+        for fork in of(story.until(story.now + 1), Fork):
+            story.forked(fork)
+            story.become_ready(fork.slot)
+        assert len(story.state.workers) <= 4
+
+
+def test_stopping_lets_the_workers_finish():
+    story = Story().serving()
+    story.change(0, started=story.now, request=1, rows=1)
+    said = story.tell(Stop(story.now))
+    assert of(said, StopListening)
+    assert of(said, KillTemplate)
+    assert {order.slot for order in of(said, Order)} == {0, 1}
+    assert not of(story.tell(TemplateEnded(story.now, 900, "was killed by SIGKILL")), StartTemplate)
+    assert not of(story.died(1, Death(status=0), ""), Exit)
+    assert only(story.died(0, Death(status=0), ""), Exit) == Exit(0)
+
+
+def test_stopping_gives_up_on_who_does_not_finish():
+    story = Story().serving()
+    story.change(0, started=story.now, request=1, rows=1)
+    story.tell(Stop(story.now))
+    story.tell(TemplateEnded(story.now, 900, "was killed by SIGKILL"))
+    story.died(1, Death(status=0), "")
+    said = story.until(story.now + T + 3)
+    assert "is still there" in only(said, Say).sentence
+    assert only(said, Kill).pid == 1001
+    assert only(story.died(0), Exit) == Exit(0)
+
+
+def test_a_second_signal_kills_at_once():
+    story = Story().serving()
+    story.tell(Stop(story.now))
+    said = story.tell(Stop(story.now))
+    assert {kill.pid for kill in of(said, Kill)} == {1001, 1002}
+    assert only(said, Exit) == Exit(130)
+
+
+def test_a_suspect_is_judged_to_its_end_while_stopping():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    story.looked(only(story.until(began + T / 2), Look))
+    story.tell(Stop(story.now))
+    assert of(story.until(began + T), Look)
+
+
+def test_a_death_while_stopping_is_still_an_incident():
+    story = Story().serving()
+    story.tell(Stop(story.now))
+    assert only(story.died(0, Death(signal=11), ""), Save).incident.kind == "died"
