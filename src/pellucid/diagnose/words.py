@@ -32,6 +32,7 @@ _IDLE_LOOPS: tuple[tuple[str, str, str], ...] = (
     ("gunicorn/arbiter.py", "sleep", "its workers"),
     ("gunicorn/workers/sync.py", "wait", "connections"),
     ("uvicorn/server.py", "main_loop", "events of its loop"),
+    ("pellucid/serve/predictor.py", "_take", "a request to predict"),
 )
 _JOINS: tuple[tuple[str, str], ...] = (
     ("threading.py", "_shutdown"),
