@@ -15,6 +15,7 @@ chunk moves most, so it lies innermost in the copy: the less time between its tw
 """
 
 from struct import Struct as Bytes
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -22,6 +23,9 @@ from pellucid.kernel.memory import Memory
 from pellucid.runtimes.cpython.copies import Copies, Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_FRAMES = 10_000  # of one stack; the recursion limit is 1000 unless a program raises it
 MAX_CHUNKS = 256
@@ -49,6 +53,10 @@ class Walked(Struct, frozen=True):
     activations: tuple[Activation, ...]
     moving: bool = False
     cut: bool = False
+
+
+Header = tuple[int, int, int, int, int]
+"""A frame's address, then what its header says: code, caller, instruction, owner."""
 
 
 class Frames:
@@ -147,7 +155,7 @@ class Frames:
         unpack, start = self._frame.unpack_from, self._frame.start
         chunk, last = plan.chunk, plan.chunk_size - start - self._frame.size
         top_before, outer_after = plan.outer_size + start, plan.chunk_size
-        found: list[tuple[int, int, int, int]] = []
+        found: list[Header] = []
         while frame:
             place = frame - chunk
             if 0 <= place <= last:
@@ -163,40 +171,44 @@ class Frames:
                 return None
             if len(found) >= MAX_FRAMES:
                 return self._walked(found, cut=True)
-            found.append((frame, code, instruction, owner))
+            found.append((frame, code, previous, instruction, owner))
             frame = previous
         return self._walked(found)
 
     def outer(self, plan: Plan, copies: Copies) -> Walked:
-        """The outer part on which the walks through both sides agree, for a thread that never held still."""
-        ours = self._alone(plan, copies.state, copies.before, plan.outer_size, 0)
-        theirs = self._alone(plan, copies.state, copies.after, 0, plan.chunk_size)
-        common = 0
-        for one, other in zip(reversed(ours), reversed(theirs), strict=False):
-            if one != other:
-                break
-            common += 1
-        return self._walked(theirs[len(theirs) - common :], moving=True)
+        """The outer part on which both sides agree, for a thread that never held still."""
+        walked = self._alone(plan, copies, copies.after, 0, plan.chunk_size)
+        other = self._alone(plan, copies, copies.before, plan.outer_size, 0)
+        if walked and other:
+            agreed = _common_end(walked, other)
+        else:  # the walk through one side was led astray: what the other found has to stand there, too
+            agreed = _common_end(walked, self._again(plan, walked, copies.before, plan.outer_size, 0))
+            agreed += _common_end(other, self._again(plan, other, copies.after, 0, plan.chunk_size))
+        return self._walked(agreed, moving=True)
 
-    def _alone(self, plan: Plan, state: bytes, side: bytes, top: int, outer: int) -> list[tuple[int, int, int, int]]:
+    def _alone(self, plan: Plan, copies: Copies, side: bytes, top: int, outer: int) -> list[Header]:
         """The walk through one side, whose parts begin at `top` and `outer`; empty where it does not reach its end."""
-        frame = self._current(plan, state)
-        found: list[tuple[int, int, int, int]] = []
+        frame = self._current(plan, copies.state)
+        found: list[Header] = []
         while frame:
-            place = frame - plan.chunk
-            if 0 <= place <= plan.chunk_size - self._frame.start - self._frame.size:
-                place += top + self._frame.start
-            else:
-                outside = self._outside(plan, frame)
-                if outside is None:
-                    return []
-                place = outer + outside
-            code, previous, instruction, owner = self._frame.unpack_from(side, place)
-            if len(found) >= MAX_FRAMES:
+            header = self._header(plan, frame, side, top, outer)
+            if header is None or len(found) >= MAX_FRAMES:
                 return []
-            found.append((frame, code, instruction, owner))
-            frame = previous
+            found.append(header)
+            frame = header[2]
         return found
+
+    def _again(self, plan: Plan, found: list[Header], side: bytes, top: int, outer: int) -> list[Header | None]:
+        """The same frames as they stand in the other side."""
+        return [self._header(plan, frame, side, top, outer) for frame, *_ in found]
+
+    def _header(self, plan: Plan, frame: int, side: bytes, top: int, outer: int) -> Header | None:
+        """(frame, code, caller, instruction, owner) from one side; None for a frame that was not planned for."""
+        place = frame - plan.chunk
+        if 0 <= place <= plan.chunk_size - self._frame.start - self._frame.size:
+            return (frame, *self._frame.unpack_from(side, place + top + self._frame.start))
+        outside = self._outside(plan, frame)
+        return None if outside is None else (frame, *self._frame.unpack_from(side, outer + outside))
 
     def _current(self, plan: Plan, state: bytes) -> int | None:
         """The innermost frame, 0 for none; None where the thread has left what was planned."""
@@ -219,7 +231,7 @@ class Frames:
                 return place + frame - start + self._frame.start
         return None
 
-    def _walked(self, found: list[tuple[int, int, int, int]], *, moving: bool = False, cut: bool = False) -> Walked:
+    def _walked(self, found: list[Header], *, moving: bool = False, cut: bool = False) -> Walked:
         # A frame without code is one that returns just now: 3.14 clears f_executable before it pops the frame
         # (Python/frame.c, _PyFrame_ClearExceptCode and its callers).
         untagged = self._untagged
@@ -227,10 +239,20 @@ class Frames:
             tuple(
                 [
                     Activation(address, code & untagged, instruction, owner)
-                    for address, code, instruction, owner in found
+                    for address, code, _, instruction, owner in found
                     if owner < OWNED_BY_C and code & untagged
                 ]
             ),
             moving,
             cut,
         )
+
+
+def _common_end(one: "Sequence[Header | None]", other: "Sequence[Header | None]") -> list[Header]:
+    """The outermost frames of `one` that are the same in `other`."""
+    count = 0
+    for ours, theirs in zip(reversed(one), reversed(other), strict=False):
+        if ours != theirs:
+            break
+        count += 1
+    return [header for header in one[len(one) - count :] if header is not None]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
+    from pellucid.runtimes.cpython.interpreter import Interpreter
+
 REVALIDATE_S = 1.0
 """Code objects and thread names that were kept for longer are looked at again."""
 
@@ -60,10 +62,15 @@ class CPython:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def interpreters(self) -> "tuple[Interpreter, ...]":
+        """As the last reading found them."""
+        return self._threads.interpreters
+
     def in_gil(self, address: int) -> bool:
         """Whether a futex at `address` is part of some interpreter's GIL (struct _gil_runtime_state, pycore_gil.h)."""
         size = self.layout["gil.size"]
-        return any(each.gil <= address < each.gil + size for each in self._threads.interpreters if each.gil)
+        return any(each.gil <= address < each.gil + size for each in self.interpreters if each.gil)
 
     def read(self) -> Reading:
         """Every stack now. Raises NoSuchProcess when the process has ended."""
@@ -74,9 +81,8 @@ class CPython:
         self.raw = readout.stacks
         self._refresh()
         self._unnamed = 0
-        return Reading(
-            _one_a_thread([self._stack(raw) for raw in readout.stacks]), readout.retries, tuple(self._gaps(readout))
-        )
+        started = [self._stack(raw) for raw in readout.stacks if raw.tid]  # 0: created, and not yet running
+        return Reading(_one_a_thread(started), readout.retries, tuple(self._gaps(readout)))
 
     def _stack(self, raw: RawStack) -> Stack:
         before = self._made.get(raw.state)
@@ -127,7 +133,7 @@ class CPython:
             self._made.clear()
             self._comms.clear()
             self._named = dict.fromkeys(idents, "")
-            for interpreter in self._threads.interpreters:
+            for interpreter in self.interpreters:
                 found = self._names.of(interpreter.address)
                 self._named |= {(interpreter.id, ident): name for ident, name in found.items()}
         if due:
@@ -152,7 +158,11 @@ class CPython:
 
 
 def _one_a_thread(stacks: list[Stack]) -> tuple[Stack, ...]:
-    """By thread id, one each. A thread that runs a subinterpreter has a stack in both: the younger interpreter's is inside."""
+    """By thread id, one each. A thread that runs a subinterpreter has a stack in both: the younger interpreter's is inside.
+
+    Before 3.13 a subinterpreter's state keeps the id of the thread that made it, also while another one runs it
+    (Modules/_xxsubinterpretersmodule.c, _run_script_in_interpreter): its frames then stand with the maker's.
+    """
     by_tid: dict[int, list[Stack]] = {}
     for stack in stacks:
         by_tid.setdefault(stack.tid, []).append(stack)

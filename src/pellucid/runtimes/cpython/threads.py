@@ -214,7 +214,7 @@ class Threads:
         self._threads = []
         self._twice = None
         for interpreter in self.interpreters:
-            for state, following in zip(interpreter.threads, [*interpreter.threads[1:], 0], strict=True):
+            for state, following in zip(interpreter.threads, (*interpreter.threads[1:], 0), strict=False):
                 thread = known.get(state) or _Thread(state, interpreter, following)
                 thread.interpreter, thread.following = interpreter, following
                 self._threads.append(thread)
@@ -271,6 +271,7 @@ class Threads:
                 return copies, tries
         if copies is None or thread.plan is None:
             return None, MAX_RETRIES
+        self._twice = None if thread.plan.stale else self._twice
         thread.walked, thread.last, thread.quiet = self._frames.outer(thread.plan, copies), b"", 0
         return copies, MAX_RETRIES
 

@@ -1,0 +1,90 @@
+"""Stacks of threads that never hold still: what is given as proved has no impossible pair of caller and callee."""
+
+import itertools
+import time
+
+import pytest
+
+from pellucid.runtimes import cpython
+from tests import interpreters
+from tests.conftest import TARGETS
+
+each_python = pytest.mark.parametrize("python", interpreters.each())
+
+STACKS = 5000
+MOST_IMPOSSIBLE = STACKS // 1000  # 0.1 %
+SOURCE = (TARGETS / "ladder.py").read_text().splitlines()
+
+
+def impossible(frames):
+    """The first caller whose line does not call its callee, None where all do."""
+    if not frames or frames[-1].function != "<module>":
+        return "no root"
+    for callee, caller in itertools.pairwise(frames):
+        line = SOURCE[caller.line - 1] if caller.line else ""
+        if f"{callee.function}(" not in line.removeprefix(f"def {caller.function}(): "):
+            return caller, callee
+    return None
+
+
+@each_python
+def test_a_thread_that_calls_without_pause_gives_no_impossible_stack(python, target):
+    process, _ = target(python, "ladder.py")
+    found, moving, retries = [], 0, 0
+    deadline = time.monotonic() + 60
+    with cpython.attach(process.pid) as runtime:
+        for _ in range(STACKS):
+            reading = runtime.read()
+            (stack,) = reading.stacks
+            retries += reading.retries
+            moving += stack.moving
+            found.append(stack.frames)
+            assert time.monotonic() < deadline
+            time.sleep(0.00005)  # else both would take turns on a machine whose cores are busy
+        assert runtime.raw
+    wrong = [pair for frames in found if (frames and (pair := impossible(frames)))]
+    print(f"\n{python.version}: {len(wrong)} of {STACKS} impossible, {moving} moving, {retries} retries")
+    assert len(wrong) <= MOST_IMPOSSIBLE, wrong[:3]
+    assert len(set(found)) > 50, "the target stood still, and nothing was shown"
+    assert moving < STACKS // 2
+
+
+@each_python
+def test_what_is_kept_of_a_moving_stack_is_its_outer_part(python, target, monkeypatch):
+    """With no retry many stacks stay unproved: what is left of each still ends at the root, and has no impossible pair."""
+    from pellucid.runtimes.cpython import threads
+
+    monkeypatch.setattr(threads, "MAX_RETRIES", 0)
+    process, _ = target(python, "ladder.py")
+    moving = []
+    with cpython.attach(process.pid) as runtime:
+        deadline = time.monotonic() + 20
+        while len(moving) < 100 and time.monotonic() < deadline:
+            (stack,) = runtime.read().stacks
+            if stack.moving:
+                moving.append(stack.frames)
+            time.sleep(0.00005)
+    assert moving
+    wrong = [frames for frames in moving if frames and impossible(frames)]
+    assert len(wrong) <= len(moving) // 50
+    assert sum(len(frames) for frames in moving) > 15 * len(moving), "the fourteen that stay are below those that move"
+
+
+@each_python
+def test_threads_that_come_and_go_are_no_error(python, target):
+    process, _ = target(python, "churn.py")
+    deadline = time.monotonic() + 30
+    names = set()
+    with cpython.attach(process.pid) as runtime:
+        for _ in range(600):
+            reading = runtime.read()
+            by_name = {stack.name: stack for stack in reading.stacks}
+            names |= by_name.keys()
+            assert by_name["stays"].frames[0].qualname == "long"
+            for stack in reading.stacks:
+                if stack.frames and not stack.moving:
+                    assert stack.frames[-1].qualname in {"<module>", "Thread._bootstrap"}
+            for gap in reading.gaps:
+                assert "ended" in gap.why or "faster" in gap.why
+            assert time.monotonic() < deadline
+    assert len(names) > 3, "no short thread was ever seen"
