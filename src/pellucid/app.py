@@ -16,6 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "waits": (f"{_CLI}.waits:command", "Who waits for whom and for what, who holds it, since when; deadlocks."),
     "files": (f"{_CLI}.files:command", "Its open descriptors, and what each is."),
     "sockets": (f"{_CLI}.sockets:command", "Its sockets, with queues and the process at the other end."),
+    "syscalls": (
+        f"{_CLI}.syscalls:command",
+        "What it asks of the kernel: failed, slow and counted calls, with their Python lines.",
+    ),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

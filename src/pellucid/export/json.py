@@ -6,6 +6,7 @@ import msgspec
 
 from pellucid.model import report
 from pellucid.model.errors import LookError, PellucidError
+from pellucid.model.syscalls import SyscallsReport
 
 REPORTS: dict[str, type[report.Report]] = {
     "why": report.WhyReport,
@@ -17,6 +18,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "env": report.EnvReport,
     "ps": report.PsReport,
     "check": report.CheckReport,
+    "syscalls": SyscallsReport,
 }
 
 

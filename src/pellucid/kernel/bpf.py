@@ -95,7 +95,7 @@ class Map(Handle):
         """Whether it was there."""
         self._key.raw = key
         try:
-            bpf(_DELETE, self._element())
+            bpf(_DELETE, _ELEMENT.pack(self.fd, _address(self._key), 0, 0))
         except FileNotFoundError:
             return False
         return True

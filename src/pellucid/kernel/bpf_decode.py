@@ -41,7 +41,7 @@ class Decoder:
     def record(self, raw: bytes) -> Iterator[Told]:
         """What one record tells: mostly one value; none for what is only for the decoder."""
         try:
-            kind, tgid, pid, tid, at = HEAD.packing.unpack_from(raw)
+            kind, tgid, pid, _, at = HEAD.packing.unpack_from(raw)
             if kind == CALLED:
                 yield _called(raw)
             elif kind == FORKED:

@@ -31,7 +31,7 @@ from pellucid.kernel.bpf_assembler import (
     Register,
 )
 from pellucid.kernel.bpf_follow import lookup
-from pellucid.kernel.bpf_python import SCRATCH, PythonMaps, MIXING, finish_mixing, mix, python_parts
+from pellucid.kernel.bpf_python import MIXING, SCRATCH, PythonMaps, finish_mixing, mix, python_parts
 from pellucid.kernel.bpf_records import (
     ADDRESS_ROOM,
     CALL,
@@ -39,7 +39,7 @@ from pellucid.kernel.bpf_records import (
     CALLED,
     CALLS,
     CLOSES_FD,
-    COMPAT,
+    EVERY,
     FAILURE,
     FD_FIRST,
     LOST,
@@ -58,6 +58,7 @@ from pellucid.kernel.bpf_records import (
     TOTAL,
     WANTED,
 )
+from pellucid.kernel.traced import COMPAT
 
 _IDS = -8
 _NOW = -24
@@ -413,6 +414,9 @@ def _failure(code: Assembler, maps: ExitMaps) -> None:
     _add_failure(code, "known")
     code.load(R1, R7, SCRATCH["interest"])
     code.bit_and(R1, _SLOW)
+    code.jump_if(R1, "!=", 0, "not counted as equal")
+    code.load(R1, R6, WANTED["flags"], 4)
+    code.bit_and(R1, EVERY)
     code.jump_if(R1, "==", 0, "out")
     code.jump("not counted as equal")
     code.label("a new failure")
@@ -493,4 +497,3 @@ def _tell(code: Assembler, maps: ExitMaps) -> None:
     code.call(MAP_DELETE)
     code.label("record lost")
     count_lost_here(code, maps.lost, "records", "out")
-

@@ -351,4 +351,3 @@ def exited(maps: FollowMaps) -> bytes:
     code.label("out")
     code.leave(0)
     return code.assembled()
-

@@ -58,7 +58,7 @@ from pellucid.kernel.bpf_records import (
 MAX_STATES = 128
 """Thread states (and interpreters) that are looked at to find a thread's own; a thread beyond has no Python lines."""
 _MAX_STEPS = MAX_FRAMES + 16  # frames and, between them, the entries from C
-_ABSENT_NS = 1_000_000  # a thread without a thread state is not looked for again within so long
+_ABSENT_NS = 1_000_000
 _OWNED_BY_C = 3  # Include/internal/pycore_frame.h, enum _frameowner: an entry from C, no call of its own
 _PAGE = 4096
 
@@ -112,7 +112,7 @@ class PythonMaps(Struct, frozen=True):
 
 
 def mix(code: Assembler, state: Register, word: Register, factor: Register) -> None:
-    """state = hash of (state, word), where `factor` holds MIXING: a polynomial, whose high bits are well mixed."""
+    """Make `state` the hash of (state, word), where `factor` holds MIXING: a polynomial, whose high bits are well mixed."""
     code.add(state, word)
     code.multiply(state, factor)
 
@@ -171,6 +171,7 @@ def _stack_of(code: Assembler, maps: PythonMaps) -> None:
     code.store(R6, SCRATCH["hash"], 0)
     code.move(R1, R2)
     code.move(R2, R8)
+    code.load(R3, R6, SCRATCH["interest"])
     code.call_part("find_state")
     code.jump_if(R0, "==", 0, "no stack")
     code.load(R3, R8, PROCESS["thread_frame"], 4)
@@ -290,10 +291,15 @@ def _walk(code: Assembler) -> None:
 
 
 def _find_state(code: Assembler) -> None:
-    """find_state(thread, process): the address of this thread's PyThreadState, 0 where it has none."""
+    """find_state(thread, process, interest): the address of this thread's PyThreadState, 0 where it has none.
+
+    A call without interest is not looked for again and again in a thread that had none a moment ago: it may run no Python, or be so
+    young that CPython has not entered it yet.
+    """
     code.label("find_state")
     code.move(R6, R1)
     code.move(R7, R2)
+    code.store(R10, -40, R3)
     code.load(R8, R6, THREAD["state"])
     code.jump_if(R8, "==", 0, "not known")
     code.load(R3, R7, PROCESS["native_id"], 4)
@@ -303,9 +309,12 @@ def _find_state(code: Assembler) -> None:
     code.jump_if(R1, "==", R3, "state found")
     code.label("not known")
     code.store(R6, THREAD["state"], 0)
+    code.load(R1, R10, -40)
+    code.jump_if(R1, "!=", 0, "search")
     code.call(KTIME_GET_NS)
     code.load(R1, R6, THREAD["absent_until"])
     code.jump_if(R0, "<", R1, "no state")
+    code.label("search")
     _own_id(code)
     code.store(R6, THREAD["native_id"], R9, 4)
     code.load(R3, R7, PROCESS["runtime"])

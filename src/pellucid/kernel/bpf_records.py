@@ -61,7 +61,9 @@ PROCESS = Fields(
 """The value of `processes`, by the kernel's own tgid."""
 COUNTS, WAITS = 1, 2
 
-THREAD = Fields(f"start:8 state:8 absent_until:8 number:4 in_call:4 native_id:4 path_length:4 tgid:4 spare:4 path:{PATH_ROOM}")
+THREAD = Fields(
+    f"start:8 state:8 absent_until:8 number:4 in_call:4 native_id:4 path_length:4 tgid:4 spare:4 path:{PATH_ROOM}"
+)
 """The value of `threads`, by the kernel's own tid: the call that it is in, and where its PyThreadState was found."""
 
 WANTED = Fields("flags:4 path:2 second:2 address:2 reads:2 writes:2 spare:2")
@@ -75,6 +77,7 @@ FD_FIRST = 2  # the first argument is a descriptor, which tells failures apart
 MAKES_FD = 4  # the result is a new descriptor: what was counted for an older one of that number is told now
 CLOSES_FD = 8  # the same for its first argument
 NEW_FD = 16  # the same for its second argument (dup2)
+EVERY = 32  # a record for every failed one too, also when it is equal to an earlier one
 
 TOTAL_KEY = Fields("tgid:4 number:4 stack:8")
 TOTAL = Fields("calls:8 errors:8 total_ns:8 max_ns:8")
@@ -96,9 +99,6 @@ ARGUMENTS = (112, 104, 96, 56, 72, 64)
 """Offsets in struct pt_regs of the six arguments: rdi, rsi, rdx, r10, r8, r9. They are ABI (arch/x86/include/uapi/asm/ptrace.h),
 and each still has its value when the call returns."""
 SEGMENT_32_BIT = 0x23  # __USER32_CS: a 32-bit program, whose numbers mean other calls
-COMPAT = 1 << 16
-"""Added to the number of a call of a 32-bit program."""
-
 CALLED, FORKED, EXECUTED, EXITED, SEEN, STACK, CODE = range(1, 8)
 """Kinds of records."""
 

@@ -16,11 +16,13 @@ from typing import Self
 from msgspec.structs import asdict
 
 from pellucid.kernel import bpf, bpf_decode, bpf_exit, bpf_follow, bpf_python, bpf_task
+from pellucid.kernel.bpf_python import StackLayout
 from pellucid.kernel.bpf_records import (
     ARGUMENTS,
     CALLS,
     CLOSES_FD,
     COUNTS,
+    EVERY,
     FAILURE,
     FD_FIRST,
     LOST,
@@ -36,7 +38,6 @@ from pellucid.kernel.bpf_records import (
     WAITS,
     WANTED,
 )
-from pellucid.kernel.bpf_python import StackLayout
 from pellucid.kernel.bpf_ring import Ring
 from pellucid.kernel.permission import INITIAL_PID_NS
 from pellucid.kernel.traced import Failure, Moved, Told, Total, Unfinished, Wanted, Watch
@@ -181,8 +182,7 @@ class BpfTracer:
 
     def _drain(self) -> Iterator[Told]:
         for raw in self._ring.records():
-            for told in self._decoder.record(raw):
-                yield told
+            yield from self._decoder.record(raw)
         self._tgids |= self._decoder.tgids
 
     def stop(self) -> Iterator[Told]:
@@ -238,6 +238,7 @@ class BpfTracer:
 def _packed(wanted: Wanted) -> bytes:
     flags = (
         TELL * wanted.tell
+        | EVERY * wanted.every
         | FD_FIRST * wanted.fd_first
         | MAKES_FD * wanted.makes_fd
         | CLOSES_FD * (wanted.closes == 0)

@@ -5,6 +5,9 @@ Times are nanoseconds of CLOCK_MONOTONIC. Pids are as this process sees them.
 
 from msgspec import Struct
 
+COMPAT = 1 << 16
+"""Added to the number of a call of a 32-bit program."""
+
 
 class Moved(Struct, frozen=True, gc=False):
     """What went through a descriptor."""
@@ -138,7 +141,7 @@ class Wanted(Struct, frozen=True, gc=False):
     """What is to be read of a call, by the positions of its arguments; None for no such argument.
 
     `path`, `second`: strings. `address`: a struct sockaddr. `reads`, `writes`: the descriptors that bytes come from and go to.
-    `closes`: the descriptor that is closed, by close or because dup2 takes its number. `tell`: a `Called` for every call.
+    `closes`: the descriptor that is closed, by close or because dup2 takes its number. `tell`: a `Called` for every call; `every`: also for each of equal failed ones.
     """
 
     path: int | None = None
@@ -150,6 +153,7 @@ class Wanted(Struct, frozen=True, gc=False):
     fd_first: bool = False
     makes_fd: bool = False
     tell: bool = False
+    every: bool = False
 
 
 class Watch(Struct, frozen=True):

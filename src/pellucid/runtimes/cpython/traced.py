@@ -1,22 +1,29 @@
-"""Python stacks of system calls: what the tracer has to know to walk them, and what frames its addresses are.
+"""Python stacks of system calls: what the tracer has to know to walk them, and which frames its addresses are.
 
 The walk is made while the thread is in its call (`kernel.bpf_python`); here its result gets names and lines. The process may
-have ended since, so everything comes from what was copied then; only what a code object had too much of is asked from the
-process itself, while it is there.
+have ended since, so everything comes from what was copied then; only of a code object that was not copied whole the rest is
+asked from the process itself, while it is there.
 """
 
 from struct import Struct as Bytes
 from struct import error
 
+from msgspec import Struct
+
+from pellucid.kernel import maps
 from pellucid.kernel.bpf_python import FRAME_BYTES, NAMES_BYTES, StackLayout
 from pellucid.kernel.bpf_records import CODE_ROOM
-from pellucid.kernel.memory import Unreadable
+from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.traced import CodeTold, RawFrame
 from pellucid.model import Frame
-from pellucid.runtimes.cpython.codes import Code
-from pellucid.runtimes.cpython.debug_offsets import Garbled, Layout
+from pellucid.model.errors import NotUnderstood
+from pellucid.runtimes.cpython import check, locate
+from pellucid.runtimes.cpython.codes import MAX_LINETABLE, Code
+from pellucid.runtimes.cpython.debug_offsets import MAX_SIZE, Garbled, Layout, layout, published
 from pellucid.runtimes.cpython.frames import OWNED_BY_GENERATOR
-from pellucid.runtimes.cpython.process import CPython
+from pellucid.runtimes.cpython.layouts import table
+from pellucid.runtimes.cpython.objects import Objects
+from pellucid.runtimes.cpython.recognise import spelt
 
 _U64 = Bytes("<Q")
 _U32 = Bytes("<I")
@@ -25,94 +32,146 @@ _CODECS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 _MAX_TEXT = 1 << 20
 
 
-def stack_layout(runtime: int, layout: Layout) -> StackLayout:
+class Build(Struct, frozen=True):
+    """A CPython in a process: its name (`CPython 3.13.0`), where its fields lie, and what the tracer needs of that."""
+
+    name: str
+    layout: Layout
+    stacks: StackLayout
+
+
+def build_of(memory: Memory, *, named: bool) -> Build | None:
+    """The CPython in this process, also while it starts and has no thread yet. None where there is none (yet).
+
+    `named`: look only where a mapped file has `python` in its name, which is quick: for the first moments of a program.
+    Raises NoSuchProcess, NotPermitted; NotUnderstood where there is a CPython that can't be read.
+    """
+    mappings = maps.read(memory.pid, "syscalls")
+    if named and not any("python" in mapping.path for mapping in mappings):
+        return None
+    for found in locate.runtimes(memory, mappings):
+        try:
+            head = memory.read_some(found.runtime, MAX_SIZE)
+        except Unreadable:
+            continue  # its pages are being mapped, or it has just ended
+        own = published(head)
+        version = own.version if own else found.version
+        name = f"CPython {spelt(version)}" if version else f"CPython {locate.told_by_name(mappings) or 'before 3.11'}"
+        known = table(version >> 16 & 255) if version and version >> 24 == 3 else None
+        if known is None or (own and own.free_threaded):
+            raise _unreadable(memory.pid, name, "it is a free-threaded build" if known else "there is no table for it")
+        try:
+            fitting = layout(known, head)
+            return Build(name, fitting, stack_layout(found.runtime, fitting))
+        except Garbled as wrong:
+            raise _unreadable(memory.pid, name, str(wrong)) from None
+    return None
+
+
+def fits(memory: Memory, build: Build) -> str:
+    """What does not add up between the process and the table of its build, "" when all does; Garbled while it starts too."""
+    try:
+        check.fits(memory, build.layout, build.stacks.runtime)
+    except (Garbled, Unreadable) as wrong:
+        return str(wrong)
+    return ""
+
+
+def _unreadable(pid: int, name: str, why: str) -> NotUnderstood:
+    return NotUnderstood(
+        pid,
+        tried=f"read the Python lines of pid {pid}",
+        said=f"it runs {name}: {why}",
+        remedy=f"pellucid info {pid}  (what it is)",
+        found=name,
+    )
+
+
+def stack_layout(runtime: int, found: Layout) -> StackLayout:
     """What the tracer needs of the build whose _PyRuntime is at `runtime`. Raises Garbled where it is not built as expected."""
-    names = layout["code_object.filename"]
-    order = [layout[f"code_object.{name}"] - names for name in ("filename", "name", "qualname", "linetable")]
+    names = found["code_object.filename"]
+    order = [found[f"code_object.{name}"] - names for name in ("filename", "name", "qualname", "linetable")]
     if order != list(range(0, NAMES_BYTES, 8)):
         raise Garbled(f"the names of a code object lie {order} bytes apart")
-    by_cframe = layout.minor < 13
-    found = StackLayout(
+    by_cframe = found.minor < 13
+    stacks = StackLayout(
         runtime=runtime,
-        interpreters_head=layout["runtime_state.interpreters_head"],
-        interpreter_next=layout["interpreter_state.next"],
-        threads_head=layout["interpreter_state.threads_head"],
-        thread_next=layout["thread_state.next"],
-        native_id=layout["thread_state.native_thread_id"],
-        thread_frame=layout["thread_state.cframe" if by_cframe else "thread_state.current_frame"],
+        interpreters_head=found["runtime_state.interpreters_head"],
+        interpreter_next=found["interpreter_state.next"],
+        threads_head=found["interpreter_state.threads_head"],
+        thread_next=found["thread_state.next"],
+        native_id=found["thread_state.native_thread_id"],
+        thread_frame=found["thread_state.cframe" if by_cframe else "thread_state.current_frame"],
         by_cframe=int(by_cframe),
-        cframe_frame=layout["cframe.current_frame"] if by_cframe else 0,
-        frame_code=layout["interpreter_frame.executable"],
-        frame_previous=layout["interpreter_frame.previous"],
-        frame_instruction=layout["interpreter_frame.instr_ptr"],
-        frame_owner=layout["interpreter_frame.owner"],
+        cframe_frame=found["cframe.current_frame"] if by_cframe else 0,
+        frame_code=found["interpreter_frame.executable"],
+        frame_previous=found["interpreter_frame.previous"],
+        frame_instruction=found["interpreter_frame.instr_ptr"],
+        frame_owner=found["interpreter_frame.owner"],
         code_names=names,
-        code_size=layout["code_object.co_code_adaptive"],
+        code_size=found["code_object.co_code_adaptive"],
     )
-    within_frame = max(found.frame_code, found.frame_previous, found.frame_instruction) + 8
-    if max(within_frame, found.frame_owner + 1) > FRAME_BYTES or found.code_size > CODE_ROOM:
-        raise Garbled("its frames or code objects are larger than any version's")
-    return found
+    within_frame = max(stacks.frame_code, stacks.frame_previous, stacks.frame_instruction) + 8
+    if max(within_frame, stacks.frame_owner + 1) > FRAME_BYTES or stacks.code_size > CODE_ROOM:
+        raise Garbled("its frames or code objects are larger than any known version's")
+    return stacks
 
 
 class Naming:
-    """The names and lines of one build's code objects. `cpython` is asked for what was not copied whole; None when it is gone."""
+    """The names and lines of code objects, by their identity; each is decoded once."""
 
-    def __init__(self, layout: Layout, cpython: CPython | None) -> None:
-        self._layout = layout
-        self._cpython = cpython
-        self._codes: dict[int, Code | None] = {}
+    def __init__(self) -> None:
+        self._codes: dict[int, tuple[Code, int] | None] = {}
 
-    def told(self, code: CodeTold) -> None:
-        """Keep a code object under its identity."""
+    def told(self, code: CodeTold, build: Build, memory: Memory | None) -> None:
+        """Keep a code object. `memory` of its process is asked for what was not copied whole; None when it has ended."""
         try:
-            self._codes[code.identity] = self._read(code)
+            found = _read(code, build.layout, Objects(memory, build.layout) if memory else None)
         except (error, UnicodeDecodeError, Unreadable):
-            self._codes[code.identity] = None
+            found = None
+        start = code.address + build.layout["code_object.co_code_adaptive"]
+        self._codes[code.identity] = (found, start) if found else None
 
     def frame(self, raw: RawFrame) -> Frame | None:
         """The frame, None where CPython itself would not show it. Raises KeyError where its code object was not told."""
-        code = self._codes[raw.identity]
-        if code is None:
+        known = self._codes[raw.identity]
+        if known is None:
             return None
-        unit = (raw.instruction - raw.code - self._layout["code_object.co_code_adaptive"]) >> 1
+        code, start = known
+        unit = (raw.instruction - start) >> 1
         if unit < code.first_traceable and raw.owner != OWNED_BY_GENERATOR:
             return None  # it has not begun: Include/internal/pycore_frame.h, _PyFrame_IsIncomplete
         return Frame(code.name, code.qualname, code.file, code.lines.at(unit))
 
-    def _read(self, told: CodeTold) -> Code | None:
-        layout = self._layout
-        if self._cpython is not None and not self._is_code(_U64.unpack_from(told.head, layout["pyobject.ob_type"])[0]):
-            return None
-        table = told.table
-        if not told.whole and self._cpython is not None:
-            again = self._cpython.codes.code(told.address)
-            if again is not None:
-                return again
-        first = _I32.unpack_from(told.head, layout["code_object.firstlineno"])[0]
-        traceable = _I32.unpack_from(told.head, layout["code_object.firsttraceable"])[0]
-        texts = (self._text(told.name), self._text(told.qualname), self._text(told.file))
-        return Code((told.address, first), texts, traceable, table)
 
-    def _is_code(self, kind: int) -> bool:
-        """Whether the type at `kind` is `code`; true also where it can no longer be asked."""
-        assert self._cpython is not None
+def _read(told: CodeTold, found: Layout, objects: Objects | None) -> Code | None:
+    """None where something else than a code object was copied. Raises Unreadable, struct.error."""
+    kind: int = _U64.unpack_from(told.head, found["pyobject.ob_type"])[0]
+    lines = told.table
+    if objects is not None:
         try:
-            return self._cpython.objects.type_name(kind) == "code"
+            if objects.type_name(kind) != "code":
+                return None
+            if not told.whole:
+                at: int = _U64.unpack_from(told.head, found["code_object.linetable"])[0]
+                lines = objects.data(at, MAX_LINETABLE)
         except Unreadable:
-            return True
+            pass  # it has ended meanwhile: the copy is what there is
+    first: int = _I32.unpack_from(told.head, found["code_object.firstlineno"])[0]
+    traceable: int = _I32.unpack_from(told.head, found["code_object.firsttraceable"])[0]
+    texts = (_text(told.name, found), _text(told.qualname, found), _text(told.file, found))
+    return Code((told.address, first), texts, traceable, lines)
 
-    def _text(self, raw: bytes) -> str:
-        """A str object as bytes; it ends with `…` where not all of it was copied."""
-        layout = self._layout
-        length: int = _U64.unpack_from(raw, layout["unicode_object.length"])[0]
-        state: int = _U32.unpack_from(raw, layout["unicode_object.state"])[0]
-        width = state >> layout["unicode_object.kind_bit"] & 7
-        if width not in _CODECS or length > _MAX_TEXT or not state >> layout["unicode_object.compact_bit"] & 1:
-            return "?"
-        ascii_only = state >> layout["unicode_object.ascii_bit"] & 1
-        start = layout["unicode_object.asciiobject_size" if ascii_only else "unicode_object.compactunicodeobject_size"]
-        content = raw[start : start + length * width]
-        content = content[: len(content) // width * width]
-        text = content.decode(_CODECS[width], "replace")
-        return text if len(text) >= length else text + "…"
+
+def _text(raw: bytes, found: Layout) -> str:
+    """A str object as bytes; the text ends with `…` where not all of it was copied."""
+    length: int = _U64.unpack_from(raw, found["unicode_object.length"])[0]
+    state: int = _U32.unpack_from(raw, found["unicode_object.state"])[0]
+    width = state >> found["unicode_object.kind_bit"] & 7
+    if width not in _CODECS or length > _MAX_TEXT or not state >> found["unicode_object.compact_bit"] & 1:
+        return "?"
+    is_ascii = state >> found["unicode_object.ascii_bit"] & 1
+    start = found["unicode_object.asciiobject_size" if is_ascii else "unicode_object.compactunicodeobject_size"]
+    content = raw[start : start + length * width]
+    text = content[: len(content) // width * width].decode(_CODECS[width], "replace")
+    return text if len(text) >= length else text + "…"

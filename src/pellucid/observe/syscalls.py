@@ -1,0 +1,267 @@
+"""The system calls of a process or of a launched command, and of all their children, with the Python lines that make them.
+
+A tracer (`kernel.bpf_trace`, or what is permitted instead) tells; `Processes` knows who and where, `Calls` and `Uses` keep what a
+report needs. The loop between them comes every 20 ms: a tracer that wakes its reader for each call would cost the target more
+than the call.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from msgspec import Struct
+
+from pellucid.kernel import decode, decode_calls, procfs
+from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, StackTold, Told, Watch
+from pellucid.model import Gap, Process
+from pellucid.model.errors import LookError
+from pellucid.model.syscalls import SyscallsReport
+from pellucid.observe.syscalls_backend import Backend, Tracer, choose
+from pellucid.observe.syscalls_calls import Calls
+from pellucid.observe.syscalls_launch import Launched
+from pellucid.observe.syscalls_processes import Processes, lives
+from pellucid.observe.syscalls_uses import Uses
+
+POLL_S = 0.02
+_GRACE_S = 2.0
+"""After an interruption, for so long a launched command is waited for: Ctrl-C in a terminal reaches it too."""
+_LEAST_PAUSE_S = 0.0005
+
+
+class Asked(Struct, frozen=True):
+    """What the report is to tell. `seconds`: None for until the end, or an interruption. `backend`: one of `BACKENDS`, or auto."""
+
+    seconds: float | None = None
+    slow_ms: float | None = None
+    files: bool = False
+    network: bool = False
+    backend: str = "auto"
+
+    def watch(self) -> Watch:
+        tell = decode_calls.ALWAYS
+        tell |= decode_calls.FILES if self.files else frozenset()
+        tell |= decode_calls.NETWORK if self.network else frozenset()
+        descriptors = self.files or self.network
+        return Watch(
+            wanted=decode_calls.wanted(tell, descriptors=descriptors),
+            slow_ns=None if self.slow_ms is None else round(self.slow_ms * 1e6),
+            every_line=True,
+            descriptors=descriptors,
+        )
+
+
+Stopped = Callable[[], bool]
+"""Whether the person who asked has had enough (Ctrl-C)."""
+
+
+def attached(pid: int, asked: Asked, stopped: Stopped = lambda: False) -> SyscallsReport:
+    """The calls of `pid` and of its children, those that it has and those that it makes, for some time.
+
+    Raises NoSuchProcess, and NotPermitted where nothing here may trace it.
+    """
+    process = procfs.process(pid)
+    with ExitStack() as open_:
+        backend = choose(asked.watch(), asked.backend, pid=pid)
+        tracer = open_.enter_context(backend.tracer)
+        look = _Look(tracer, backend, asked)
+        open_.callback(look.processes.close)
+        for each, parent in _family(pid):
+            look.begin(each, parent)
+        look.run(stopped, lambda: not lives(pid))
+        return look.report(process)
+
+
+def launched(
+    command: tuple[str, ...], asked: Asked, stopped: Stopped = lambda: False, stdout: int = 1
+) -> SyscallsReport:
+    """The calls of `command`, started here, and of its children, until it ends. Raises UsageError, NotPermitted."""
+    with ExitStack() as open_:
+        child = open_.enter_context(Launched(command, stdout))
+        backend = choose(asked.watch(), asked.backend, child=child)
+        tracer = open_.enter_context(backend.tracer)
+        look = _Look(tracer, backend, asked)
+        open_.callback(look.processes.close)
+        look.begin(child.pid, os.getpid(), command)
+        process = _process(child)
+        look.run(_with_grace(stopped, child), child.ended, child.release)
+        report = look.report(process)
+        if child.status is None:
+            said = "it was still running when the look ended, and goes on"
+            report = _with_gap(report, Gap(f"the rest of {command[0]} (pid {child.pid})", said))
+        return _with_status(report, child.status)
+
+
+def _with_gap(report: SyscallsReport, gap: Gap) -> SyscallsReport:
+    from msgspec.structs import replace
+
+    return replace(report, gaps=(*report.gaps, gap))
+
+
+def _with_status(report: SyscallsReport, status: int | None) -> SyscallsReport:
+    from msgspec.structs import replace
+
+    return replace(report, exit_status=status)
+
+
+def _with_grace(stopped: Stopped, child: Launched) -> Stopped:
+    """An interruption counts once the command has had the time to end by it."""
+    since: list[float] = []
+
+    def enough() -> bool:
+        if not stopped():
+            return False
+        since.append(time.monotonic())
+        return child.ended() or since[-1] - since[0] > _GRACE_S
+
+    return enough
+
+
+def _family(pid: int) -> Iterator[tuple[int, int]]:
+    """(pid, parent) of the process and of all that descend from it now."""
+    parents: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for each, seen in procfs.all_stats():
+        parents[each] = seen.ppid
+        children.setdefault(seen.ppid, []).append(each)
+    waiting, done = [pid], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if each not in done:
+            done.add(each)
+            yield each, parents.get(each, 0)
+            waiting += children.get(each, [])
+
+
+def _process(child: Launched) -> Process:
+    """Who the launched command is: the child that waits to become it, under the command's name."""
+    from msgspec.structs import replace
+
+    seen = procfs.process(child.pid)
+    return replace(
+        seen, name=child.program.rpartition("/")[2][:15], command=child.command, exe=child.program, threads=1
+    )
+
+
+class _Look:
+    """One look: from the first process to the report."""
+
+    def __init__(self, tracer: Tracer, backend: Backend, asked: Asked) -> None:
+        self.tracer = tracer
+        self.backend = backend
+        self.asked = asked
+        self.processes = Processes(tracer)
+        self.calls = Calls(self.processes)
+        self.uses = Uses(self.calls) if asked.files or asked.network else None
+        self.gaps: list[Gap] = list(backend.gaps)
+        self.began = self.ended = time.monotonic()
+        self.cpu = time.process_time()
+
+    def begin(self, pid: int, ppid: int, command: tuple[str, ...] | None = None) -> None:
+        try:
+            self.processes.begin(pid, ppid, command, waits=command is not None)
+        except LookError:
+            return  # a child that has ended meanwhile
+        if self.uses is not None:
+            self.uses.begin(pid)
+
+    def run(self, stopped: Stopped, over: Callable[[], bool], release: Callable[[], None] = lambda: None) -> None:
+        """Until it is over, or enough. `release` lets a launched command go, once calls are seen."""
+        self.processes.look()
+        self.tracer.start()
+        self.began = time.monotonic()
+        release()
+        deadline = None if self.asked.seconds is None else self.began + self.asked.seconds
+        while not over() and not stopped() and (deadline is None or time.monotonic() < deadline):
+            for told in self.tracer.poll(self._pause(deadline)):
+                self.take(told)
+            self.processes.look()
+        self.ended = time.monotonic()
+        for told in self.tracer.stop():
+            self.take(told)
+
+    def _pause(self, deadline: float | None) -> float:
+        pauses = [POLL_S]
+        due = self.processes.pause()
+        if due is not None:
+            pauses.append(max(due, _LEAST_PAUSE_S))
+        if deadline is not None:
+            pauses.append(max(deadline - time.monotonic(), 0.0))
+        return min(pauses)
+
+    def take(self, told: Told) -> None:
+        """One thing that was told, to all whom it concerns."""
+        if isinstance(told, Called):
+            if self.uses is not None:
+                self.uses.called(told)
+            self.calls.called(told)
+        elif isinstance(told, StackTold):
+            self.processes.stack(told)
+        elif isinstance(told, CodeTold):
+            self.processes.code(told)
+        elif isinstance(told, Forked):
+            self.processes.forked(told)
+            if self.uses is not None:
+                self.uses.forked(told)
+        elif isinstance(told, Executed):
+            self.processes.executed(told)
+        elif isinstance(told, Exited):
+            self.processes.exited(told)
+
+    def report(self, process: Process) -> SyscallsReport:
+        failures = self.tracer.failures()
+        lost = dict(self.tracer.lost())
+        if self.calls.dropped:
+            lost["kept"] = self.calls.dropped
+        untold = sum(failure.count for key, failure in failures.items() if not self.calls.has(key))
+        if untold:
+            lost["failed calls"] = untold
+        if self.uses is not None:
+            self.uses.rest(self.tracer.moved())
+        return SyscallsReport(
+            process=process,
+            taken_at=time.time(),
+            gaps=(*self.gaps, *self.processes.gaps(), *_lost(lost)),
+            summary=self.calls.summary(self.tracer.totals()),
+            events=self.calls.failed(failures),
+            slow=self.calls.slow(),
+            slow_ms=self.asked.slow_ms,
+            files=self.uses.files() if self.uses is not None and self.asked.files else (),
+            network=self.uses.network() if self.uses is not None and self.asked.network else (),
+            unfinished=self.calls.unfinished(self.tracer.unfinished()),
+            processes=self.processes.traced(),
+            lost=sum(lost.values()),
+            losses=lost,
+            backend=self.tracer.name,
+            unseen=self.backend.unseen,
+            seconds=self.ended - self.began,
+            own_cpu_s=time.process_time() - self.cpu,
+        )
+
+
+def _lost(lost: dict[str, int]) -> Iterator[Gap]:
+    for what, count in lost.items():
+        why, remedy = _LOSSES.get(what, ("they found no room", ""))
+        yield Gap(f"{count} {_LOST_WORDS.get(what, what)}", why, remedy)
+
+
+_LOST_WORDS = {
+    "records": "records of calls",
+    "threads": "first calls of threads",
+    "processes": "children",
+    "totals": "calls in the counts",
+    "failures": "failed calls in the counts",
+    "stacks": "Python stacks",
+    "codes": "Python code objects",
+    "descriptors": "reads and writes in the byte counts",
+    "skipped": "calls",
+    "kept": "failed and slow calls in detail",
+    "failed calls": "failed calls in detail",
+}
+_LOSSES = {
+    "records": ("the ring was full: calls came faster than they were read", "a shorter look, or a smaller question"),
+    "skipped": ("another call was being counted on the same CPU at that moment", ""),
+    "kept": ("so many are kept at most", "-d SECONDS"),
+}
+
+name_of = decode.name
