@@ -64,7 +64,7 @@ def get(version: str) -> Interpreter:
     for python in find():
         if python.version == version:
             return python
-    pytest.skip(_missing(version))
+    return pytest.skip(_missing(version))
 
 
 def _one(version: str) -> Interpreter | None:

@@ -55,12 +55,12 @@ def test_a_client_whose_server_sleeps(target, python):
     assert f"pid {server.pid}" in found["title"]
     assert re.search(r"fd \d+", found["sentence"])
     assert f"127.0.0.1:{port}" in found["sentence"]
-    assert "http_server.py:16 in" in found["sentence"]
+    assert "http_server.py:17 in" in found["sentence"]
     assert "think" in found["sentence"]
-    assert "http_client.py:11 in fetch" in found["sentence"]
+    assert "http_client.py:12 in fetch" in found["sentence"]
     assert found["confidence"] == "certain"
     sleeps = rules_when(server.pid, "sleeps")["sleeps"]
-    assert "http_server.py:16 in" in sleeps["sentence"]
+    assert "http_server.py:17 in" in sleeps["sentence"]
     left = float(re.search(r"wakes in (\d+(\.\d+)?) s", sleeps["sentence"])[1])
     assert 10 < left < 20
 
@@ -107,7 +107,7 @@ def test_ten_looks_at_a_recv_with_a_timeout_leave_it_as_it_was(target, python):
 @pytest.mark.parametrize(
     ("state", "rule", "words"),
     [
-        ("lock", "lock", ["payer", "states.py:21 in", "pay"]),
+        ("lock", "lock", ["payer", "states.py:22 in", "pay"]),
         ("spin", "on-cpu", ["MainThread", "hot"]),
         ("sleep", "sleeps", ["MainThread", "in sleep", "wakes in"]),
         ("child", "child", ["MainThread", "sleeps", "nap"]),

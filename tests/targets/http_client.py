@@ -1,4 +1,5 @@
 """Asks a server for / and waits for the answer. Usage: http_client.py PORT [TIMEOUT]; prints "asking"."""
+
 import http.client, sys
 
 port, timeout = int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else None

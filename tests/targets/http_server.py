@@ -1,4 +1,5 @@
 """A small HTTP server that sleeps before it answers. Usage: http_server.py SECONDS; prints its port."""
+
 import sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 

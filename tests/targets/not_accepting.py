@@ -1,4 +1,5 @@
 """Listens and never accepts; busy elsewhere. Prints its port."""
+
 import socket, time
 
 listener = socket.socket()

@@ -4,6 +4,7 @@ lock: a thread waits for a lock that MainThread holds and sleeps on · spin: run
 child: waits for a sleeping child · pipe: reads a pipe that nobody writes · idle: queue workers, an executor and an accept loop ·
 gil: two threads spin · flock: waits for a file lock · threads: 50 threads in event waits · loop: an idle asyncio server
 """
+
 import os, queue, socket, subprocess, sys, tempfile, threading, time
 
 
@@ -119,4 +120,6 @@ def ready(after=0.0):
     print("ready", flush=True)
 
 
-{function.__name__: function for function in (lock, spin, sleep, child, pipe, idle, gil, flock, threads, loop)}[sys.argv[1]]()
+{function.__name__: function for function in (lock, spin, sleep, child, pipe, idle, gil, flock, threads, loop)}[
+    sys.argv[1]
+]()
