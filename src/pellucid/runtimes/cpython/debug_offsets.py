@@ -63,7 +63,11 @@ def layout(table: Table, head: bytes) -> Layout:
     for name, value in found.items():
         if value > MAX_OFFSET:
             raise Garbled(f"{name} would be {value:#x}")
-    return Layout(table.minor, table.offsets | found | _beside(table.offsets, found))
+    derived = _beside(table.offsets, found)
+    for name, value in derived.items():
+        if not 0 <= value <= (table.offsets["gil.size"] - 8 if name.startswith("gil.") else MAX_OFFSET):
+            raise Garbled(f"{name} would be {value}")
+    return Layout(table.minor, table.offsets | found | derived)
 
 
 def _beside(known: dict[str, int], found: dict[str, int]) -> dict[str, int]:
