@@ -7,6 +7,7 @@ of this host, which the mount id and /proc/PID/mountinfo tell without asking any
 
 import os
 import stat
+from collections.abc import Sequence
 from errno import EACCES, EPERM
 
 from msgspec import Struct
@@ -153,6 +154,7 @@ def _of_file_system(file: OpenFile, link: str, mount: Mount | None, said: str) -
         deleted=deleted,
         size=seen.st_size if kind == "file" else None,
         detail=said,
+        allocated=seen.st_blocks * 512 if kind == "file" else None,
     )
 
 
@@ -210,7 +212,7 @@ def holders_and_gaps(
                 hidden.append((pid, error))
         finally:
             os.close(directory)
-    return {target: tuple(sorted(held)) for target, held in found.items()}, _hidden(hidden, command)
+    return {target: tuple(sorted(held)) for target, held in found.items()}, hidden_gap(hidden, command)
 
 
 def _collect(pid: int, directory: int, found: dict[str, list[tuple[int, int]]]) -> None:
@@ -223,7 +225,8 @@ def _collect(pid: int, directory: int, found: dict[str, list[tuple[int, int]]]) 
             found[target].append((pid, int(name)))
 
 
-def _hidden(hidden: list[tuple[int, OSError]], command: str) -> tuple[Gap, ...]:
+def hidden_gap(hidden: Sequence[tuple[int, OSError]], command: str) -> tuple[Gap, ...]:
+    """One gap for all processes whose descriptors the kernel did not show; none when there is none."""
     if not hidden:
         return ()
     pid, error = hidden[0]

@@ -1,6 +1,6 @@
 """The nouns. Frozen values that every room speaks in; nothing of ours is imported from here but its own files."""
 
-from pellucid.model.file import OpenFile
+from pellucid.model.file import FileLock, OpenFile
 from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
 from pellucid.model.gap import Gap
 from pellucid.model.process import Identity, Limit, Process, Variable
@@ -15,6 +15,7 @@ __all__ = [
     "Call",
     "Confidence",
     "Cost",
+    "FileLock",
     "Finding",
     "Frame",
     "Gap",

@@ -3,6 +3,20 @@
 from msgspec import Struct
 
 
+class FileLock(Struct, frozen=True):
+    """A lock on a file. `kind`: flock, posix (fcntl), ofd (fcntl, of the open file), lease. `mode`: read or write.
+
+    `start` and `end` are bytes, both included; `end` is None where the lock reaches to the end of the file. Both pids as we see them.
+    """
+
+    kind: str
+    mode: str
+    start: int
+    end: int | None
+    holders: tuple[int, ...]
+    waiters: tuple[int, ...] = ()
+
+
 class OpenFile(Struct, frozen=True):
     """One entry of /proc/PID/fd, or cwd, root, exe, a mapping (then `fd` is None and `kind` says which).
 
@@ -24,3 +38,13 @@ class OpenFile(Struct, frozen=True):
     """What an epoll set watches, where a timerfd stands, who is at the other end of a pipe."""
     holders: tuple[int, ...] = ()
     """Pids at the other end of a pipe or socket."""
+    pid: int | None = None
+    """Who has it open, where the rows are of several processes."""
+    command: str = ""
+    """What that process is, shortened."""
+    allocated: int | None = None
+    """Bytes that it takes on its file system: less than `size` where it has holes."""
+    locks: tuple[FileLock, ...] = ()
+    """The locks on the file: held through this descriptor, or by others where `holders` of the lock are others."""
+    address: str = ""
+    """`7f00-8f00`: where it is mapped, for kind mapped."""

@@ -54,6 +54,27 @@ class FilesReport(Report, frozen=True, kw_only=True):
     files: tuple[OpenFile, ...]
 
 
+class FileGroup(Struct, frozen=True):
+    """Equal descriptors of one process: `what` they are, how many, how many more than at the first look, and some of them."""
+
+    what: str
+    kind: str
+    count: int
+    grown: int = 0
+    examples: tuple[str, ...] = ()
+    fds: tuple[int, ...] = ()
+
+
+class LeaksReport(FilesReport, frozen=True, kw_only=True):
+    """`grown`: descriptors more than `span_s` seconds before. `limit` is None where there is none."""
+
+    groups: tuple[FileGroup, ...]
+    open_files: int
+    limit: int | None
+    grown: int
+    span_s: float
+
+
 class SocketsReport(Report, frozen=True, kw_only=True):
     sockets: tuple[Socket, ...]
 

@@ -17,10 +17,12 @@ from pellucid.kernel import fds, maps, procfs
 from pellucid.model import Gap, OpenFile, Socket
 from pellucid.model.errors import LookError, NoSuchProcess, os_words
 from pellucid.model.report import FilesReport
+from pellucid.observe.locks import with_locks
 
 MAX_MAPPED = 256
 _DELETED = " (deleted)"
-_NOT_FILES = ("/dev/zero", "/memfd:", "/SYSV", "/[aio]")  # what the kernel names so without there being a file
+NOT_FILES = ("/dev/zero", "/memfd:", "/SYSV", "/[aio]")
+"""What the kernel names so without there being a file."""
 
 _Holders = dict[str, tuple[tuple[int, int], ...]]
 
@@ -36,11 +38,12 @@ def files(pid: int) -> FilesReport:
     placed, unplaced = _places(pid)
     mapped, unmapped = _mapped(pid)
     opened, unpaired = _with_ends(pid, opened)
-    opened, unknown = _with_sockets(pid, opened)
+    opened, unknown = with_sockets(pid, opened)
+    opened, unlocked = with_locks(pid, opened)
     return FilesReport(
         process=process,
         taken_at=time.time(),
-        gaps=(*gaps, *unplaced, *unmapped, *unpaired, *unknown),
+        gaps=(*gaps, *unplaced, *unmapped, *unpaired, *unknown, *unlocked),
         files=(*placed, *mapped, *opened),
     )
 
@@ -56,11 +59,12 @@ def _places(pid: int) -> tuple[list[OpenFile], list[Gap]]:
                 raise procfs.failed(pid, f"read the {what} of pid {pid}", error, "files") from error
             gaps.append(Gap(f"the {what} of pid {pid}", "it has none: it is a thread of the kernel, or ends just now"))
             continue
-        found.append(_without_descriptor(kind, path))
+        found.append(without_descriptor(kind, path))
     return found, gaps
 
 
-def _without_descriptor(kind: str, path: str, inode: int | None = None, device: str | None = None) -> OpenFile:
+def without_descriptor(kind: str, path: str, inode: int | None = None, device: str | None = None) -> OpenFile:
+    """A file that is held otherwise than by a descriptor; `path` as the kernel links to it, ` (deleted)` included."""
     name = path.removesuffix(_DELETED)
     return OpenFile(
         fd=None, kind=kind, path=name, inode=inode, device=device, deleted=path != name, flags="", offset=None
@@ -71,9 +75,10 @@ def _mapped(pid: int) -> tuple[list[OpenFile], list[Gap]]:
     """Deleted files that are mapped, each once."""
     found: dict[tuple[str, int], OpenFile] = {}
     for one in maps.read(pid, "files"):
-        if one.deleted and one.of_file and not one.path.startswith(_NOT_FILES):
+        if one.deleted and one.of_file and not one.path.startswith(NOT_FILES):
             key = (one.device, one.inode)
-            found.setdefault(key, _without_descriptor("mapped", one.path + _DELETED, one.inode, one.device))
+            row = without_descriptor("mapped", one.path + _DELETED, one.inode, one.device)
+            found.setdefault(key, replace(row, address=f"{one.start:x}-{one.end:x}"))
     shown = list(found.values())[:MAX_MAPPED]
     left = len(found) - len(shown)
     gaps = (
@@ -110,7 +115,8 @@ def _with_end(pid: int, file: OpenFile, held: _Holders, ends: fds.Ends, complete
     return replace(file, detail=f"{file.detail}, {alone}" if file.detail else alone)
 
 
-def _with_sockets(pid: int, opened: tuple[OpenFile, ...]) -> tuple[tuple[OpenFile, ...], tuple[Gap, ...]]:
+def with_sockets(pid: int, opened: tuple[OpenFile, ...]) -> tuple[tuple[OpenFile, ...], tuple[Gap, ...]]:
+    """The same descriptors, each socket with its two ends and state in words."""
     if not any(file.kind == "socket" for file in opened):
         return opened, ()
     from pellucid.observe.sockets import sockets  # sock_diag is not needed for a process without sockets
@@ -130,10 +136,10 @@ def _with_sockets(pid: int, opened: tuple[OpenFile, ...]) -> tuple[tuple[OpenFil
 def _with_socket(file: OpenFile, socket: Socket | None) -> OpenFile:
     if socket is None or file.kind != "socket":
         return file
-    return replace(file, detail=_words(socket), holders=socket.peer_pids)
+    return replace(file, detail=socket_words(socket), holders=socket.peer_pids)
 
 
-def _words(socket: Socket) -> str:
+def socket_words(socket: Socket) -> str:
     """`tcp 127.0.0.1:40312 → 127.0.0.1:8000, ESTABLISHED`, `unix /run/app.sock, LISTEN`."""
     where = f"{socket.local} → {socket.remote}" if socket.remote else socket.local
     state = f", {socket.state}" if socket.state else ""

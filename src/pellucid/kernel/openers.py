@@ -1,0 +1,237 @@
+"""Who has one file open, whatever name it was opened by: descriptors, working and root directories, executables, mappings.
+
+The links /proc/PID/fd/N are read first, which asks nobody. What may be the file is then compared by the inode and the mount that
+/proc/PID/fdinfo/N tells, which asks nobody either. stat(2) through such a link can't be used for that: on its way to the file the
+kernel asks the server of an NFS mount whether the name is still good (fs/namei.c, complete_walk, d_weak_revalidate), and hangs with it.
+
+A file has one name unless its link count says otherwise, so a link may be it when the last part of its name is the same; or is
+that of a mount point (a file or directory may be mounted elsewhere under any name); or is marked as deleted, since the file may
+have been opened by a name that it no longer has.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from stat import S_ISDIR, S_ISREG
+
+from msgspec import Struct
+
+from pellucid.kernel import bounded, fds, procfs
+from pellucid.kernel.bounded import Answer
+from pellucid.kernel.procfs import gone
+
+DELETED = " (deleted)"
+_PLACES = ("cwd", "root", "exe")
+_MAX_MOUNTS = 1 << 24
+_MAX_MAPS = 1 << 26
+_SHARED_NUMBERS = ("btrfs", "bcachefs")
+"""Subvolumes of one device each have an inode 300: only stat(2) tells them apart."""
+
+
+class Opened(Struct, frozen=True):
+    """`place` is `fd/3`, `cwd`, `root`, `exe`, or `map_files/7f00-8f00`; `link` what it is a link to."""
+
+    pid: int
+    place: str
+    link: str
+
+    @property
+    def path(self) -> str:
+        return f"/proc/{self.pid}/{self.place}"
+
+    @property
+    def fd(self) -> int | None:
+        return int(self.place[3:]) if self.place.startswith("fd/") else None
+
+
+class Openers(Struct, frozen=True):
+    """`unsure`: it may be the file, and its file system does not answer. `hidden`: processes that may not be looked into."""
+
+    found: tuple[Opened, ...]
+    unsure: tuple[Opened, ...]
+    hidden: tuple[tuple[int, OSError], ...]
+
+
+def of(file: Answer) -> Openers:
+    """Everything that has the file open that `bounded.ask` has answered for. Mappings are searched for regular files only."""
+    hidden: list[tuple[int, OSError]] = []
+    tables = _Tables()
+    alike = _alike(file, tables)
+    found: list[Opened] = []
+    ask: list[Opened] = []
+    for opened in _links(alike, hidden):
+        if not file.name.startswith("/"):
+            found.append(opened)  # pipe:[41] is all its identity
+            continue
+        same = _by_fdinfo(opened, file, tables) if opened.fd is not None else None
+        if same is None:
+            ask.append(opened)
+        elif same:
+            found.append(opened)
+    answers = bounded.ask([one.path for one in ask])
+    unsure = [one for one in ask if one.path not in answers]
+    found += (one for one in ask if _is(answers.get(one.path), file))
+    if S_ISREG(file.mode):
+        running = {one.pid for one in found if one.place == "exe"}  # its executable is mapped, of course
+        found += (one for one in _mappings(file, tables, hidden) if one.pid not in running)
+    return Openers(tuple(sorted(found, key=_order)), tuple(unsure), tuple(dict(hidden).items()))
+
+
+def once_named(path: str) -> Openers:
+    """Those who have a deleted file open that had this (absolute) name: there is no file to compare them with."""
+    hidden: list[tuple[int, OSError]] = []
+    link = path + DELETED
+    found = list(_links(lambda target: target == link, hidden))
+    return Openers(tuple(sorted(found, key=_order)), (), tuple(hidden))
+
+
+def deleted(pids: tuple[int, ...]) -> Openers:
+    """Every link of these processes that ends in ` (deleted)`."""
+    hidden: list[tuple[int, OSError]] = []
+    found = list(_links(lambda target: target.endswith(DELETED), hidden, pids))
+    return Openers(tuple(found), (), tuple(hidden))
+
+
+def _order(one: Opened) -> tuple[int, bool, int, str]:
+    return one.pid, one.fd is not None, one.fd or 0, one.place
+
+
+def _is(answer: Answer | None, file: Answer) -> bool:
+    return answer is not None and not answer.errno and (answer.device, answer.inode) == (file.device, file.inode)
+
+
+def _links(
+    alike: Callable[[str], bool], hidden: list[tuple[int, OSError]], pids: tuple[int, ...] | None = None
+) -> Iterator[Opened]:
+    """Every link that may be the file, of all processes: one readlink for each descriptor, and three for each process."""
+    readlink = os.readlink
+    for pid in procfs.pids() if pids is None else pids:
+        try:
+            directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if not gone(error):
+                hidden.append((pid, error))
+            continue
+        try:
+            for name in os.listdir(directory):
+                try:
+                    target = readlink(name, dir_fd=directory)
+                except FileNotFoundError:  # closed meanwhile
+                    continue
+                if alike(target):
+                    yield Opened(pid, f"fd/{name}", target)
+            for place in _PLACES:
+                target = readlink(f"../{place}", dir_fd=directory)
+                if alike(target):
+                    yield Opened(pid, place, target)
+        except OSError as error:  # ENOENT also of a kernel thread, which has no executable
+            if not gone(error):
+                hidden.append((pid, error))
+        finally:
+            os.close(directory)
+
+
+def _alike(file: Answer, tables: "_Tables") -> Callable[[str], bool]:
+    """Whether a link may be the file, by its text alone."""
+    if not file.name.startswith("/"):
+        return file.name.__eq__
+    if not S_ISDIR(file.mode) and file.links != 1:  # other names lie on the same file system, anywhere
+        device = tables.ours[file.mount].device if file.mount in tables.ours else None
+        return lambda target: target.startswith("/") and tables.device_of(target) in (device, None)
+    names = {file.name.rpartition("/")[2], "", *(point.rpartition("/")[2] for point in tables.points)}
+    directory = S_ISDIR(file.mode)
+
+    def one_name(target: str) -> bool:
+        return target.rpartition("/")[2] in names or (not directory and target.endswith(DELETED))
+
+    return one_name
+
+
+class _Tables:
+    """Mounts: those that we see, and those that each other mount namespace sees, read when one is met."""
+
+    def __init__(self) -> None:
+        text = procfs.read_file("/proc/self/mountinfo", _MAX_MOUNTS)
+        self.ours = fds.mounts(text)
+        self.points = _points(text)
+        self._by_length = sorted(self.points, key=len, reverse=True)
+        self._folders: dict[str, str | None] = {}
+        self._theirs: dict[str, dict[int, fds.Mount]] = {}
+
+    def device_of(self, link: str) -> str | None:
+        """The device of the mount that a name lies on, as we see mounts; None where nothing of ours is above it."""
+        folder = link.rpartition("/")[0]
+        known = self._folders.get(folder, "")
+        if known == "":
+            point = next((one for one in self._by_length if one == "/" or f"{folder}/".startswith(f"{one}/")), None)
+            known = self._folders[folder] = self.points[point] if point is not None else None
+        return known
+
+    def mount(self, pid: int, number: int) -> fds.Mount | None:
+        """None for one that is in no table: it was unmounted lazily, or belongs to a namespace that is left."""
+        if number in self.ours:
+            return self.ours[number]
+        try:
+            namespace = os.readlink(f"/proc/{pid}/ns/mnt")
+            if namespace not in self._theirs:
+                self._theirs[namespace] = fds.mounts(procfs.read_file(f"/proc/{pid}/mountinfo", _MAX_MOUNTS))
+        except OSError:  # it ended meanwhile
+            return None
+        return self._theirs[namespace].get(number)
+
+
+def _points(text: bytes) -> dict[str, str]:
+    r"""Mount points with their device; of two at one place the later one is on top. Spaces stand as \040 (proc_pid_mountinfo(5))."""
+    found: dict[str, str] = {}
+    for line in text.decode("utf-8", "replace").split("\n"):
+        fields = line.split(" ", 5)
+        if len(fields) > 5:
+            found[_unescaped(fields[4])] = fields[2]
+    return found
+
+
+def _unescaped(point: str) -> str:
+    for code, character in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        point = point.replace(code, character)
+    return point
+
+
+def _by_fdinfo(opened: Opened, file: Answer, tables: _Tables) -> bool | None:
+    """Whether a descriptor leads to the file; None where only stat(2) could tell."""
+    try:
+        told = procfs.parse_status(procfs.read_small(f"/proc/{opened.pid}/fdinfo/{opened.fd}", 4096))
+    except OSError:  # closed meanwhile
+        return False
+    if file.file_inode is None or "ino" not in told:
+        return None
+    if int(told["ino"]) != file.file_inode:
+        return False
+    theirs, ours = tables.mount(opened.pid, int(told["mnt_id"])), tables.ours.get(file.mount)
+    if int(told["mnt_id"]) == file.mount:
+        return None if ours is not None and ours.filesystem in _SHARED_NUMBERS else True
+    if theirs is None or ours is None or ours.filesystem in _SHARED_NUMBERS:
+        return None
+    return theirs.device == ours.device
+
+
+def _mappings(file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]]) -> Iterator[Opened]:
+    """Processes that map the file, each once: the lines of /proc/PID/maps that have its device and inode."""
+    mount = tables.ours.get(file.mount)
+    if mount is None or file.file_inode is None:
+        return
+    major, _, minor = mount.device.partition(":")
+    needle = f" {int(major):02x}:{int(minor):02x} {file.file_inode} ".encode()
+    refused = {pid for pid, _ in hidden}
+    for pid in procfs.pids():
+        if pid in refused:
+            continue
+        try:
+            text = procfs.read_file(f"/proc/{pid}/maps", _MAX_MAPS)
+        except OSError as error:
+            if not gone(error):
+                hidden.append((pid, error))
+            continue
+        at = text.find(needle)
+        if at >= 0:
+            line = text[text.rfind(b"\n", 0, at) + 1 : text.find(b"\n", at)].decode("utf-8", "replace")
+            span, _, rest = line.partition(" ")
+            yield Opened(pid, f"map_files/{span}", rest.split(None, 4)[4])
