@@ -145,10 +145,15 @@ class Look(Struct, frozen=True, tag=True):
 
 
 class Save(Struct, frozen=True, tag=True):
-    """Write the incident to disk; `new` counts it."""
+    """Write the incident to disk, or anew as more is known."""
 
     incident: Incident
-    new: bool = False
+
+
+class Count(Struct, frozen=True, tag=True):
+    """One more incident of this kind, for the metrics."""
+
+    kind: str
 
 
 class Say(Struct, frozen=True, tag=True):
@@ -184,6 +189,7 @@ Instruction = (
     StartTemplate
     | Fork
     | Adopt
+    | Count
     | Order
     | Describe
     | Kill

@@ -8,7 +8,7 @@ import time
 
 from msgspec import Struct
 
-from pellucid.serve import slots, words
+from pellucid.serve import chronicle, slots
 from pellucid.serve.slots import Board, Seen
 
 FRESH_S = 10.0
@@ -79,12 +79,12 @@ def _worker(slot: slots.Slot, seen: Seen, now: float, timeout_s: float) -> Worke
 
 
 def _sentence(slot: slots.Slot, seen: Seen, now: float) -> str:
-    who = f"worker {seen.slot} (pid {seen.pid})"
+    who = chronicle.named(seen)
     if seen.state == slots.STARTING:
         return f"{who} starts"
     if seen.state == slots.LEAVING or slot.command() == slots.LEAVE:
         return f"{who} finishes what it has and leaves"
-    request = words.served(seen, now)
+    request = chronicle.served(seen, now)
     if request is not None:
-        return f"{who} has been in request {request.id} ({words.rows(request)}) for {request.age_s:.2f} s"
+        return f"{who} has been in request {request.id} ({chronicle.rows(request)}) for {request.age_s:.2f} s"
     return f"{who} waits for requests; it last predicted rightly {now - seen.last_ok:.1f} s ago"

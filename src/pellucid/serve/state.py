@@ -11,16 +11,15 @@ neither, and one beat alone would miss the other case.
 When the supervisor itself stood still (a frozen container, a stopped process), all beats look old: ages count from its own waking.
 """
 
-import time
 from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from pellucid.model.incident import Incident, IncidentKind, LookAt
-from pellucid.serve import slots, words
+from pellucid.model.incident import Incident, IncidentKind
+from pellucid.serve import chronicle, slots
 from pellucid.serve.events import (
     Adopt,
+    Count,
     Describe,
     Event,
     Exit,
@@ -46,52 +45,9 @@ from pellucid.serve.events import (
     WorkerEnded,
 )
 from pellucid.serve.slots import Seen
-
-Phase = Literal["forking", "starting", "serving", "suspect", "leaving"]
+from pellucid.serve.supervised import Limits, Phase, Supervised
 
 _ACTIVE: frozenset[Phase] = frozenset({"forking", "starting", "serving"})
-
-
-class Limits(Struct, frozen=True):
-    """Seconds, but for `workers`. `timeout_s` is the deadline of a prediction and of the event loop's silence."""
-
-    model: str
-    version: int
-    workers: int
-    timeout_s: float
-    start_s: float = 30.0
-    template_start_s: float = 120.0
-    fork_s: float = 5.0
-    answer_s: float = 0.3
-    """From the deadline to the kill at the least: the worker's loop tells its clients in between."""
-    pause_s: float = 2.0
-    """Between two ticks: longer means that the supervisor itself stood still."""
-    quick_s: float = 5.0
-    """A worker that died younger than this counts towards a crash loop."""
-    longest_wait_s: float = 30.0
-
-
-class _Worker:
-    def __init__(self, slot: int, generation: int, now: float) -> None:
-        self.slot = slot
-        self.generation = generation
-        self.pid = 0
-        self.phase: Phase = "forking"
-        self.since = now
-        self.served_since: float | None = None
-        self.incident: Incident | None = None
-        self.request = 0
-        """The request that made it a suspect."""
-        self.last_look = False
-        """The look before the kill was asked for."""
-        self.kill_at: float | None = None
-        self.killed = False
-
-    def turn(self, phase: Phase, now: float) -> None:
-        self.phase, self.since = phase, now
-
-    def __str__(self) -> str:
-        return f"worker {self.slot} (pid {self.pid})"
 
 
 class Supervision:
@@ -99,7 +55,7 @@ class Supervision:
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
-        self.workers: dict[int, _Worker] = {}
+        self.workers: dict[int, Supervised] = {}
         self.stopping: float | None = None
         self._out: list[Instruction] = [StartTemplate()]
         self._template: int | None = None
@@ -116,6 +72,8 @@ class Supervision:
         self._resumed = 0.0
         self._generation = 0
         self._over = False
+        self._closed: dict[str, tuple[Incident, int]] = {}
+        """Incidents that are decided while looks of theirs, so many, are still going on."""
 
     def start(self) -> tuple[Instruction, ...]:
         """What to do before the first event."""
@@ -146,8 +104,9 @@ class Supervision:
         return self._said()
 
     def _said(self) -> tuple[Instruction, ...]:
-        said, self._out = tuple(self._out), []
-        return said
+        """Writing and telling come last: a disk that takes its time must not delay a fork or a kill."""
+        said, self._out = sorted(self._out, key=lambda one: isinstance(one, Save | Say)), []
+        return tuple(said)
 
     def _tick(self, event: Tick) -> None:
         if event.now - self._last_tick > self.limits.pause_s:
@@ -161,7 +120,7 @@ class Supervision:
             elif seen.pid == worker.pid:
                 self._judge(worker, seen, event)
 
-    def _judge(self, worker: _Worker, seen: Seen, event: Tick) -> None:
+    def _judge(self, worker: Supervised, seen: Seen, event: Tick) -> None:
         now = event.now
         if worker.kill_at is not None:
             if now >= worker.kill_at and not worker.killed:
@@ -174,7 +133,7 @@ class Supervision:
                 worker.served_since = now
                 self._out.append(Say("info", "worker_ready", f"{worker} answers", worker=worker.slot, pid=worker.pid))
             elif now - max(worker.since, self._resumed) >= self.limits.start_s and not worker.last_look:
-                self._open(worker, seen, event, "start")
+                self._out.append(Save(self._open(worker, seen, event, "start")))
                 self._ask_look(worker, seen, "deadline")
             return
         predicting, silent = self._ages(seen, now)
@@ -182,7 +141,7 @@ class Supervision:
         if worker.phase == "serving" and age >= self.limits.timeout_s / 2:
             self._suspect(worker, seen, event, "silent" if silent >= predicting else "stuck")
         elif worker.phase == "suspect":
-            self._judge_suspect(worker, seen, now, age)
+            self._judge_suspect(worker, seen, now, age, mute=silent >= self.limits.mute_s)
         elif worker.phase == "leaving" and now - max(worker.since, self._resumed) >= self.limits.timeout_s + 2:
             self._give_up(worker, seen, now)
 
@@ -191,59 +150,53 @@ class Supervision:
         predicting = now - max(seen.started, self._resumed) if seen.started else 0.0
         return predicting, now - max(seen.loop_beat, self._resumed)
 
-    def _suspect(self, worker: _Worker, seen: Seen, event: Tick, kind: IncidentKind) -> None:
+    def _suspect(self, worker: Supervised, seen: Seen, event: Tick, kind: IncidentKind) -> None:
         worker.turn("suspect", event.now)
         worker.request = seen.request if seen.started else 0
         incident = self._open(worker, seen, event, kind)
-        self._out.append(Order(worker.slot, slots.SUSPECT, incident.id))
+        self._out += (Order(worker.slot, slots.SUSPECT, incident.id), Save(incident))
         self._ask_look(worker, seen, "half")
 
-    def _open(self, worker: _Worker, seen: Seen, event: Tick | WorkerEnded, kind: IncidentKind) -> Incident:
-        served = words.served(seen, event.now)
-        worker.incident = Incident(
-            id=f"i-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(event.wall))}-{worker.pid}",
-            at=event.wall,
-            pid=worker.pid,
-            worker=worker.slot,
-            kind=kind,
-            sentence=words.what(
-                str(worker), kind, served, event.now - max(seen.loop_beat, self._resumed), self.limits.timeout_s
-            ),
-            cause="it is being looked at",
+    def _open(self, worker: Supervised, seen: Seen, event: Tick | WorkerEnded, kind: IncidentKind) -> Incident:
+        worker.incident = chronicle.opened(
+            kind,
+            seen,
+            now=event.now,
+            wall=event.wall,
+            silent_s=self._ages(seen, event.now)[1],
+            timeout_s=self.limits.timeout_s,
             model=self.limits.model,
             version=self.limits.version,
-            request=served,
-            rss_bytes=seen.rss or None,
-            last_error=seen.error,
         )
+        self._out.append(Count(kind))
         return worker.incident
 
-    def _ask_look(self, worker: _Worker, seen: Seen, moment: Literal["half", "deadline"]) -> None:
+    def _ask_look(self, worker: Supervised, seen: Seen, moment: Literal["half", "deadline"]) -> None:
         assert worker.incident is not None
         worker.last_look = moment == "deadline"
+        worker.looks += 1
         tid = seen.predict_tid if seen.started and seen.predict_tid else worker.pid
         self._out.append(Look(pid=worker.pid, tid=tid, incident=worker.incident.id, moment=moment))
 
-    def _judge_suspect(self, worker: _Worker, seen: Seen, now: float, age: float) -> None:
+    def _judge_suspect(self, worker: Supervised, seen: Seen, now: float, age: float, *, mute: bool) -> None:
         if worker.last_look:
             return
         assert worker.incident is not None
         if age >= self.limits.timeout_s:
-            worker.incident = replace(worker.incident, request=words.served(seen, now), rss_bytes=seen.rss or None)
+            worker.mute = mute
+            worker.incident = replace(worker.incident, request=chronicle.served(seen, now), rss_bytes=seen.rss or None)
             self._ask_look(worker, seen, "deadline")
         elif age < self.limits.timeout_s / 2 and not (seen.started and seen.request == worker.request):
             said = f"{worker} answered after all, {now - worker.since:.1f} s after half its deadline, and is replaced by a fresh one"
-            recovered = replace(worker.incident, outcome="recovered", client="the prediction, late")
             self._out += (
-                Save(recovered),
-                Say("info", "recovered", said, worker=worker.slot, pid=worker.pid, incident=recovered.id),
+                Say("info", "recovered", said, worker=worker.slot, pid=worker.pid, incident=worker.incident.id),
                 Order(worker.slot, slots.LEAVE),
             )
-            worker.incident = None
+            self._close(worker, chronicle.recovered(worker.incident))
             worker.turn("leaving", now)
 
-    def _give_up(self, worker: _Worker, seen: Seen, now: float) -> None:
-        served = words.served(seen, now)
+    def _give_up(self, worker: Supervised, seen: Seen, now: float) -> None:
+        served = chronicle.served(seen, now)
         within = f" in request {served.id}" if served else ""
         said = f"{worker} was asked to leave and is still there after {now - worker.since:.1f} s{within}: it is killed"
         self._out.append(Say("warning", "killed", said, worker=worker.slot, pid=worker.pid))
@@ -252,36 +205,39 @@ class Supervision:
         self._out.append(Kill(worker.pid))
 
     def _looked(self, event: Looked) -> None:
-        for worker in self.workers.values():
-            if worker.incident is not None and worker.incident.id == event.incident:
-                self._keep(worker, event.look, event.now)
-
-    def _keep(self, worker: _Worker, look: LookAt, now: float) -> None:
-        assert worker.incident is not None
-        incident = worker.incident
-        cause = look.sentence if not look.why_not or len(incident.looks) == 0 else incident.cause
-        worker.incident = replace(incident, looks=(*incident.looks, look), cause=cause)
+        look = event.look
+        if event.incident in self._closed:
+            incident, awaited = self._closed.pop(event.incident)
+            incident = chronicle.looked_at(incident, look)
+            if awaited > 1:
+                self._closed[incident.id] = incident, awaited - 1
+            self._out.append(Save(incident))
+            if look.moment == "half":
+                self._out.append(chronicle.noticed(incident, look))
+            return
+        worker = next(
+            (one for one in self.workers.values() if one.incident and one.incident.id == event.incident), None
+        )
+        if worker is None or worker.incident is None:
+            return
+        worker.incident = chronicle.looked_at(worker.incident, look)
         if look.moment == "half":
-            sentence = f"{incident.sentence}: {look.sentence}"
-            self._out += (
-                Save(worker.incident, new=True),
-                Describe(worker.slot, sentence),
-                Say(
-                    "warning",
-                    incident.kind,
-                    sentence,
-                    worker=worker.slot,
-                    pid=worker.pid,
-                    incident=incident.id,
-                    request=incident.request.id if incident.request else None,
-                ),
-            )
+            noticed = chronicle.noticed(worker.incident, look)
+            self._out += (Save(worker.incident), Describe(worker.slot, noticed.sentence), noticed)
+        elif worker.incident.kind == "start":
+            worker.kill_at = event.now
         else:
-            worker.kill_at = (
-                now if incident.kind == "start" else max(now, self._deadline(worker) + self.limits.answer_s)
-            )
+            worker.kill_at = max(event.now, self._deadline(worker) + self.limits.answer_s)
 
-    def _deadline(self, worker: _Worker) -> float:
+    def _close(self, worker: Supervised, incident: Incident) -> None:
+        """It is decided; a look that is still going on will be added to it."""
+        awaited = worker.looks - len(incident.looks)
+        if awaited:
+            self._closed[incident.id] = incident, awaited
+        self._out.append(Save(incident))
+        worker.incident = None
+
+    def _deadline(self, worker: Supervised) -> float:
         return worker.since + self.limits.timeout_s / 2
 
     def _worker_ended(self, event: WorkerEnded) -> None:
@@ -289,7 +245,6 @@ class Supervision:
         if worker is None:
             return
         del self.workers[worker.slot]
-        how = str(event.death)
         if worker.killed and worker.incident is not None:
             self._replaced(worker, worker.incident)
         elif worker.killed:
@@ -298,62 +253,27 @@ class Supervision:
             asked = "" if worker.phase == "leaving" else " after a SIGTERM that its supervisor did not send"
             said = f"{worker} finished what it had and left{asked}"
             if worker.incident is not None:
-                self._out.append(Save(replace(worker.incident, outcome="recovered", client="the prediction, late")))
+                self._close(worker, chronicle.recovered(worker.incident))
             self._out.append(Say("info", "worker_left", said, worker=worker.slot, pid=worker.pid))
         else:
-            self._died(worker, event, how)
+            self._died(worker, event)
 
-    def _replaced(self, worker: _Worker, incident: Incident) -> None:
-        timeout = f"{self.limits.timeout_s:g}"
-        silent = incident.kind == "silent"
-        if incident.request is None:
-            client = "no client waited for a prediction"
-        elif silent:
-            client = "its connection was closed without an answer, for the event loop that should answer did not run"
-        else:
-            client = f"504 with this incident's id, after {timeout} s"
-        done = replace(
-            incident,
-            outcome="replaced",
-            client=client,
-            sentence=words.what(
-                str(worker), incident.kind, incident.request, self.limits.timeout_s, self.limits.timeout_s
-            ),
-        )
-        if incident.kind == "start":
-            done = replace(done, client="none")
+    def _replaced(self, worker: Supervised, incident: Incident) -> None:
+        done = chronicle.killed(incident, mute=worker.mute, timeout_s=self.limits.timeout_s)
         said = f"{done.sentence}, and was replaced: {done.cause}"
-        self._out += (
-            Save(done, new=incident.kind == "start"),
-            Say("error", "replaced", said, worker=worker.slot, pid=worker.pid, incident=done.id),
-        )
+        self._close(worker, done)
+        self._out.append(Say("error", "replaced", said, worker=worker.slot, pid=worker.pid, incident=done.id))
 
-    def _died(self, worker: _Worker, event: WorkerEnded, how: str) -> None:
-        seen = event.seen
-        if worker.incident is None:
-            self._open(worker, seen, event, "start" if worker.phase == "starting" else "died")
-            new = True
-        else:
-            new = False
-        assert worker.incident is not None
-        served = words.served(seen, event.now)
-        error = f"; the last error it told: {seen.error}" if seen.error else ""
-        done = replace(
-            worker.incident,
-            outcome="replaced",
-            sentence=words.death(str(worker), served),
-            cause=f"{how}; {event.oom}{error}" if event.oom else f"{how}{error}",
-            client="its connection was closed without an answer" if served else "no client waited for a prediction",
-            request=served,
-        )
+    def _died(self, worker: Supervised, event: WorkerEnded) -> None:
+        kind: IncidentKind = "start" if worker.phase == "starting" else "died"
+        incident = worker.incident or self._open(worker, event.seen, event, kind)
+        done = chronicle.died(incident, event.seen, event.death, event.oom, event.now)
         said = f"{done.sentence}: {done.cause}"
-        self._out += (
-            Save(done, new=new),
-            Say("error", "died", said, worker=worker.slot, pid=worker.pid, incident=done.id),
-        )
+        self._close(worker, done)
+        self._out.append(Say("error", "died", said, worker=worker.slot, pid=worker.pid, incident=done.id))
         self._count_quick(worker, event.now)
 
-    def _count_quick(self, worker: _Worker, now: float) -> None:
+    def _count_quick(self, worker: Supervised, now: float) -> None:
         """A first early death is answered at once, each further one later, up to `longest_wait_s`."""
         lived = now - worker.served_since if worker.served_since is not None else 0.0
         if lived >= self.limits.quick_s:
@@ -404,7 +324,7 @@ class Supervision:
             self._out.append(KillTemplate())
             self._template_since = now
 
-    def _find_forked(self, worker: _Worker, seen: Seen, now: float) -> None:
+    def _find_forked(self, worker: Supervised, seen: Seen, now: float) -> None:
         if seen.pid and seen.generation == worker.generation:
             self._out.append(Adopt(worker.slot, seen.pid))
             self._forked(worker.slot, worker.generation, seen.pid, now)
@@ -471,7 +391,7 @@ class Supervision:
         if self._template is not None and now >= self._not_before:
             for slot in free[: self.limits.workers - len(active)]:
                 self._generation += 1
-                self.workers[slot] = _Worker(slot, self._generation, now)
+                self.workers[slot] = Supervised(slot, self._generation, now)
                 self._out.append(Fork(slot, self._generation))
         serving = [worker.pid for worker in self.workers.values() if worker.phase == "serving"]
         if not self._announced and len(serving) == self.limits.workers:

@@ -27,7 +27,8 @@ from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Lines, Record, Screen
 from pellucid.serve.options import Options
 from pellucid.serve.slots import Board
-from pellucid.serve.state import Limits, Supervision
+from pellucid.serve.state import Supervision
+from pellucid.serve.supervised import Limits
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -150,6 +151,8 @@ class Supervisor:
                         self._kill(self._template)
                 case events.Look():
                     self._start_look(instruction)
+                case events.Count(kind):
+                    self.board.incident(kind)
                 case events.Save():
                     self._save(instruction)
                 case events.Say():
@@ -178,8 +181,6 @@ class Supervisor:
         )
 
     def _save(self, save: events.Save) -> None:
-        if save.new:
-            self.board.incident(save.incident.kind)
         try:
             self.incidents.save(save.incident)
         except UsageError as error:

@@ -1,0 +1,59 @@
+"""What the supervisor keeps in mind of each worker, and the limits that it judges by."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from pellucid.model.incident import Incident
+
+Phase = Literal["forking", "starting", "serving", "suspect", "leaving"]
+
+
+class Limits(Struct, frozen=True):
+    """Seconds, but for `workers`. `timeout_s` is the deadline of a prediction and of the event loop's silence."""
+
+    model: str
+    version: int
+    workers: int
+    timeout_s: float
+    start_s: float = 30.0
+    template_start_s: float = 120.0
+    fork_s: float = 5.0
+    answer_s: float = 0.3
+    """From the deadline to the kill at the least: the worker's loop tells its clients in between."""
+    mute_s: float = 1.0
+    """A loop that has not turned for so long answers nobody."""
+    pause_s: float = 2.0
+    """Between two ticks: longer means that the supervisor itself stood still."""
+    quick_s: float = 5.0
+    """A worker that died younger than this counts towards a crash loop."""
+    longest_wait_s: float = 30.0
+
+
+class Supervised:
+    """One worker, from the order to fork it until its death."""
+
+    def __init__(self, slot: int, generation: int, now: float) -> None:
+        self.slot = slot
+        self.generation = generation
+        self.pid = 0
+        self.phase: Phase = "forking"
+        self.since = now
+        self.served_since: float | None = None
+        self.incident: Incident | None = None
+        self.request = 0
+        """The request that made it a suspect."""
+        self.last_look = False
+        """The look before the kill was asked for."""
+        self.mute = False
+        """At its deadline the event loop did not run: no client can have got an answer."""
+        self.looks = 0
+        """Looks that were asked for."""
+        self.kill_at: float | None = None
+        self.killed = False
+
+    def turn(self, phase: Phase, now: float) -> None:
+        self.phase, self.since = phase, now
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})"
