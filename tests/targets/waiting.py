@@ -1,127 +1,555 @@
-"""One thread in one system call. Usage: waiting.py CALL [SECONDS]; prints "ready FD..." just before it waits."""
-import ctypes, os, select, socket, sys, threading, time
+"""One program in one state of waiting, for `pellucid waits`. Usage: waiting.py STATE [START-METHOD]; prints "ready" when it is about to be in it.
 
-SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else None
-kept = []
-
-
-def ready(*numbers):
-    print("ready", *numbers, flush=True)
-
-
-def pair():
-    one, two = socket.socketpair()
-    kept.extend((one, two))
-    return one
+The first line of each function says what has to be found. Those that begin with `healthy_` must raise nothing.
+"""
+import contextlib, os, queue, signal, socket, subprocess, sys, threading, time
+import multiprocessing
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.managers import BaseManager
 
 
-def sleep():
-    ready()
-    time.sleep(SECONDS)
+def start(name, function, *arguments, daemon=True):
+    thread = threading.Thread(name=name, target=function, args=arguments, daemon=daemon)
+    thread.start()
+    return thread
 
 
-def recv():
-    one = pair()
-    one.settimeout(SECONDS)
-    ready(one.fileno())
-    one.recv(1)
+def ready(after=0.3):
+    def say():
+        time.sleep(after)
+        print("ready", flush=True)
+
+    threading.Thread(target=say, daemon=True).start()
 
 
-def send():
-    one = pair()
-    one.settimeout(0.1)
+class Account:
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.rlock = threading.RLock()
+
+
+def pay(one, other, both):
+    with one._lock:
+        both.wait()
+        with other._lock:
+            pass
+
+
+def pay_r(one, other, both):
+    with one.rlock:
+        both.wait()
+        with other.rlock:
+            pass
+
+
+def pay_a(one, other, both):
+    one._lock.acquire()
     try:
+        both.wait()
+        other._lock.acquire()
+    finally:
+        one._lock.release()
+
+
+def abba(function=pay):
+    """A certain cycle pay-1, pay-2."""
+    a, b, both = Account(), Account(), threading.Barrier(2)
+    threads = [start("pay-1", function, a, b, both), start("pay-2", function, b, a, both)]
+    ready()
+    for thread in threads:
+        thread.join()
+
+
+def abba_rlock():
+    """A certain cycle, by the owners."""
+    abba(pay_r)
+
+
+def abba_acquire():
+    """A likely cycle; the main thread lives."""
+    a, b, both = Account(), Account(), threading.Barrier(2)
+    start("pay-1", pay_a, a, b, both), start("pay-2", pay_a, b, a, both)
+    ready()
+    time.sleep(600)
+
+
+def four_in_a_ring():
+    """A certain cycle of four, over an array of locks."""
+    forks, seated = [threading.Lock() for _ in range(4)], threading.Barrier(4)
+
+    def dine(seat):
+        with forks[seat]:
+            seated.wait()
+            with forks[(seat + 1) % 4]:
+                pass
+
+    for seat in range(4):
+        start("philosopher-%d" % seat, dine, seat)
+    ready()
+    time.sleep(600)
+
+
+def join_while_holding():
+    """A certain cycle MainThread, flusher."""
+
+    class Service:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def run(self):
+            going.wait()
+            with self.lock:
+                pass
+
+        def stop(self, thread):
+            with self.lock:
+                going.set()
+                ready()
+                thread.join()
+
+    going, service = threading.Event(), Service()
+    service.stop(start("flusher", service.run))
+
+
+def taken_twice():
+    """A certain cycle of one."""
+    lock = threading.Lock()
+
+    def again():
+        with lock:
+            with lock:
+                pass
+
+    start("greedy", again)
+    ready()
+    time.sleep(600)
+
+
+def wrapped():
+    """A likely cycle through a lock of the program's own."""
+
+    class Guard:
+        def __init__(self):
+            self.inner = threading.Lock()
+
+        def __enter__(self):
+            self.inner.acquire()
+            return self
+
+        def __exit__(self, *error):
+            self.inner.release()
+
+    a, b, both = Guard(), Guard(), threading.Barrier(2)
+
+    def use(one, other):
+        with one:
+            both.wait()
+            with other:
+                pass
+
+    start("use-1", use, a, b), start("use-2", use, b, a)
+    ready()
+    time.sleep(600)
+
+
+def managed():
+    """A certain cycle through contextlib."""
+    a, b, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
+
+    @contextlib.contextmanager
+    def locked(lock):
+        with lock:
+            yield
+
+    def one():
+        with locked(a):
+            both.wait()
+            with locked(b):
+                pass
+
+    def two():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(b)
+            both.wait()
+            with a:
+                pass
+
+    start("gen", one), start("stack", two)
+    ready()
+    time.sleep(600)
+
+
+def owner_gone():
+    """Dead: the thread that took the RLock has ended."""
+    lock, taken = threading.RLock(), threading.Event()
+
+    def wait_for_it():
+        taken.wait()
+        with lock:
+            pass
+
+    start("patient", wait_for_it)  # first: a thread that starts later may be given the ident of the one that has ended
+    start("careless", lock.acquire).join()
+    taken.set()
+    time.sleep(0.3)
+    print("ready", flush=True)
+    time.sleep(600)
+
+
+def fork_locked():
+    """Dead: copied locked by fork."""
+
+    class Log:
+        lock = threading.Lock()
+
+        def emit(self):
+            with self.lock:
+                held.set()
+                time.sleep(600)
+
+    log, held = Log(), threading.Event()
+    start("logger", log.emit)
+    held.wait()
+    pid = os.fork()
+    if not pid:
+        log.emit()
+        os._exit(0)
+    ready()
+    os.waitpid(pid, 0)
+
+
+def queues_full():
+    """Both in put(), nobody takes."""
+    one, two = queue.Queue(2), queue.Queue(2)
+
+    def stage(source, target):
         while True:
-            one.send(b"x" * 65536)
-    except socket.timeout:
+            for number in range(3):
+                target.put(number)
+            source.get()
+
+    threads = [start("left", stage, one, two), start("right", stage, two, one)]
+    ready()
+    for thread in threads:
+        thread.join()
+
+
+def queue_empty():
+    """The consumer is joined, and nobody puts."""
+    work = queue.Queue()
+
+    def consume():
+        while True:
+            work.get()
+
+    thread = start("consumer", consume)
+    work.put(1)
+    ready()
+    thread.join()
+
+
+def future_forgotten():
+    """A result that nobody will set."""
+    future = Future()
+
+    def wait_for_it():
+        future.result()
+
+    thread = start("hopeful", wait_for_it)
+    ready()
+    thread.join()
+
+
+# What has to be described, and is not stuck.
+
+
+def describe():
+    """Condition, Semaphore, Event with timeout, Barrier, Timer, LifoQueue, PriorityQueue, SimpleQueue, Future, join, subprocess, recv."""
+    dish, door, event, gate = threading.Condition(), threading.Semaphore(3), threading.Event(), threading.Barrier(4)
+
+    class ThreadPool:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def work(self):
+            with self.lock:
+                time.sleep(600)
+
+    pool = ThreadPool()
+
+    def eat(cv):
+        with cv:
+            cv.wait()
+
+    def visit(s, pool):
+        with s:
+            pool.work()
+
+    def impatient(e, t):
+        while not e.is_set():
+            e.wait(t)
+
+    start("eater", eat, dish)
+    for number in range(6):
+        start("visitor_%d" % number, visit, door, pool)
+    start("blocking", event.wait)
+    start("non-blocking", impatient, event, 300)
+    for number in range(2):
+        start("runner-%d" % number, gate.wait)
+    timer = threading.Timer(500, print)
+    timer.name, timer.daemon = "alarm", True
+    timer.start()
+    lifo, most, simple = queue.LifoQueue(), queue.PriorityQueue(1), queue.SimpleQueue()
+    most.put(1)
+
+    def take_lifo():
+        lifo.get()
+
+    def put_most():
+        most.put(2)
+
+    def take_simple():
+        simple.get()
+
+    start("take-lifo", take_lifo), start("put-most", put_most), start("take-simple", take_simple)
+    executor = ThreadPoolExecutor(1, "exec")
+    answer = executor.submit(time.sleep, 500)
+
+    def ask():
+        answer.result()
+
+    asker = start("asker", ask)
+    start("joiner", asker.join)
+    start("shell", subprocess.run, ["sleep", "500"])
+    ours, theirs = socket.socketpair()
+    start("receiver", ours.recv, 10)
+    ready(0.5)
+    time.sleep(600)
+
+
+def healthy_workers():
+    """Idle workers, an idle executor, a lock that serves as a signal, and a main thread that only waits to be told to stop."""
+    work, signal_ = queue.Queue(), threading.Lock()
+
+    def worker():
+        while True:
+            work.get()
+
+    for number in range(3):
+        start("worker-%d" % number, worker)
+    executor = ThreadPoolExecutor(2)
+    list(executor.map(str, range(4)))
+    ready()
+    threading.Event().wait()
+
+
+def healthy_moving():
+    """Contended locks that move, spinners, a handed-over lock."""
+    a, b, baton = threading.Lock(), threading.RLock(), threading.Lock()
+
+    def busy():
+        while True:
+            with a:
+                with b:
+                    time.sleep(0.001)
+
+    def spin():
+        while True:
+            sum(range(1000))
+
+    def handoff():
+        baton.acquire()
+        baton.acquire()
+
+    for number in range(4):
+        start("busy-%d" % number, busy)
+    start("spin", spin), start("handoff", handoff)
+    ready()
+    time.sleep(600)
+
+
+# Several processes. The start method is the second argument.
+
+
+def hold_both(one, other, name_first, both):
+    with one:
+        both.wait()
+        with other:
+            pass
+
+
+def mp_abba():
+    """A certain cycle over two processes."""
+    a, b, both = mp.Lock(), mp.RLock(), mp.Barrier(2)
+    children = [
+        mp.Process(target=hold_both, args=(a, b, "a", both), name="P1"),
+        mp.Process(target=hold_both, args=(b, a, "b", both), name="P2"),
+    ]
+    for child in children:
+        child.start()
+    ready()
+    for child in children:
+        child.join()
+
+
+def hold_on(lock, held):
+    with lock:
+        held.set()
+        time.sleep(600)
+
+
+def die_with(lock, held):
+    lock.acquire()
+    held.set()
+    time.sleep(0.05)
+    os._exit(9)
+
+
+def want(lock):
+    with lock:
         pass
-    one.settimeout(SECONDS)
-    ready(one.fileno())
-    one.sendall(b"x" * (1 << 24))
 
 
-def accept():
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(5)
-    listener.settimeout(SECONDS)
-    ready(listener.fileno())
-    listener.accept()
-
-
-def selecting():
-    one, two = pair(), pair()
-    ready(one.fileno(), two.fileno())
-    select.select([one, two], [], [one], SECONDS)
-
-
-def polling():
-    one, two, waiting = pair(), pair(), select.poll()
-    waiting.register(one, select.POLLIN)
-    waiting.register(two, select.POLLIN | select.POLLPRI)
-    ready(one.fileno(), two.fileno())
-    waiting.poll(None if SECONDS is None else SECONDS * 1000)
-
-
-def epolling():
-    one, two, waiting = pair(), pair(), select.epoll()
-    kept.append(waiting)
-    waiting.register(one, select.EPOLLIN)
-    waiting.register(two, select.EPOLLIN | select.EPOLLET)
-    ready(one.fileno(), two.fileno())
-    waiting.poll(-1 if SECONDS is None else SECONDS)
-
-
-def ppolling():
-    class Timespec(ctypes.Structure):
-        _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
-
-    class Pollfd(ctypes.Structure):
-        _fields_ = [("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short)]
-
-    one = pair()
-    watched = (Pollfd * 2)((one.fileno(), 1, 0), (-1, 1, 0))
-    limit = ctypes.byref(Timespec(int(SECONDS), 0)) if SECONDS else None
-    ready(one.fileno())
-    ctypes.CDLL(None).ppoll(watched, 2, limit, None)
-
-
-def event():
+def mp_holder(function=hold_on):
+    """The holder by name; nothing is stuck."""
+    lock, held = mp.Lock(), mp.Event()
+    mp.Process(target=function, args=(lock, held), name="holder", daemon=True).start()
+    held.wait()
+    waiters = [mp.Process(target=want, args=(lock,), name="w%d" % number) for number in range(2)]
+    for waiter in waiters:
+        waiter.start()
     ready()
-    threading.Event().wait(SECONDS)
+    for waiter in waiters:
+        waiter.join()
 
 
-def pipe():
-    reader, writer = os.pipe()
-    ready(reader)
-    os.read(reader, 1)
+def mp_holder_died():
+    """Dead: no process has it."""
+    mp_holder(die_with)
 
 
-def signals():
-    import signal
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-    ready()
-    signal.sigtimedwait([signal.SIGUSR1], SECONDS)
+def produce_and_die(q):
+    q.put(1)
+    time.sleep(0.2)
+    os._exit(1)
 
 
-def many():
-    """SECONDS threads in time.sleep."""
-    for _ in range(int(SECONDS) - 1):
-        threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
-    ready()
-    time.sleep(100)
-
-
-def churn():
-    """Threads that live for a millisecond, for ever."""
-    ready()
+def consume(q):
     while True:
-        alive = [threading.Thread(target=time.sleep, args=(0.001,)) for _ in range(20)]
-        for thread in alive:
-            thread.start()
-        for thread in alive:
-            thread.join()
+        q.get()
 
 
-globals()[sys.argv[1]]()
+def mp_producer_died():
+    """The consumer waits for ever."""
+    q = mp.Queue()
+    producer = mp.Process(target=produce_and_die, args=(q,))
+    consumer = mp.Process(target=consume, args=(q,), name="consumer")
+    producer.start(), consumer.start()
+    producer.join()
+    ready()
+    consumer.join()
+
+
+def put_much(q):
+    q.put(b"z" * 2_000_000)
+
+
+def mp_join_before_drain():
+    """Parent, child and its feeder."""
+    q = mp.Queue()
+    child = mp.Process(target=put_much, args=(q,), name="producer")
+    child.start()
+    ready()
+    child.join()
+    q.get()
+
+
+def send_first(connection):
+    while True:
+        connection.send(b"x" * 300000)
+        connection.recv()
+
+
+def mp_pipe_full():
+    """Both send, nobody receives."""
+    ours, theirs = mp.Pipe()
+    child = mp.Process(target=send_first, args=(theirs,), name="echo")
+    child.start()
+    ready()
+    send_first(ours)
+
+
+def die_on_three(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def mp_pool_killed():
+    """A lost task: map() never returns."""
+    with mp.Pool(2) as pool:
+        ready()
+        pool.map(die_on_three, range(8), chunksize=1)
+
+
+def take_three(stack):
+    for _ in range(3):
+        stack.get()
+
+
+class Server(BaseManager):
+    pass
+
+
+Server.register("LifoQueue", queue.LifoQueue)
+
+
+def mp_manager():
+    """A proxy call that waits in the manager; nothing is stuck."""
+    server = Server(ctx=mp)
+    server.start()
+    stack = server.LifoQueue()
+    stack.put(1), stack.put(2)
+    child = mp.Process(target=take_three, args=(stack,), name="taker")
+    child.start()
+    ready()
+    child.join()
+
+
+def unread_child():
+    """A child that writes, a parent that waits for its end."""
+    child = subprocess.Popen([sys.executable, "-c", "print('x' * 1000000)"], stdout=subprocess.PIPE)
+    ready()
+    child.wait()
+
+
+def slow(number):
+    time.sleep(600)
+
+
+def healthy_pools():
+    """Idle pools and executors, queue workers, a semaphore at work; the main thread only waits to be told to stop."""
+    pool = mp.Pool(2)
+    pool.map(str, range(4))
+    q = mp.Queue()
+    workers = [mp.Process(target=consume, args=(q,), daemon=True) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    q.put(1)
+    ready()
+    threading.Event().wait()
+
+
+def healthy_executor():
+    """An idle ProcessPoolExecutor, one task at work in a Pool, apply_async with a timeout."""
+    executor = ProcessPoolExecutor(2, mp_context=mp)
+    list(executor.map(str, range(4)))
+    pool = mp.Pool(1)
+    result = pool.apply_async(slow, (1,))
+    ready()
+    result.get(timeout=500)
+
+
+if __name__ == "__main__":
+    mp = multiprocessing.get_context(sys.argv[2] if len(sys.argv) > 2 else "fork")
+    globals()[sys.argv[1]]()

@@ -14,6 +14,9 @@ from pellucid.diagnose.graph import Cycle, judge
 from pellucid.model import Confidence, Finding, Ref, Severity
 from pellucid.model.graph import Graph, Node, Waker
 
+SETTLED_S = 1.0
+"""A knot that is no cycle of holders is spoken of only after all of it has slept for so long."""
+
 
 class Stuck(Struct, frozen=True):
     """A finding with those that it is about: `members` are on the cycle, or have nobody left who could wake them."""
@@ -39,12 +42,18 @@ def _cycle(cycle: Cycle) -> Stuck | None:
     victims = _speaking(cycle.victims)
     everybody = [*members, *victims]
     if not members or not cycle.edges:
-        if not everybody or all(node.parks for node in everybody):
+        if not everybody or all(node.parks for node in everybody) or any(_just_now(node) for node in everybody):
             return None
         return _knot(cycle, members, victims)
     if not cycle.closed and all(node.parks for node in members):
         return None
     return _ring(cycle, members, victims)
+
+
+def _just_now(node: Node) -> bool:
+    """It has not slept for long: somebody who could wake it may still be on the way, as a process that is being started."""
+    since = node.waiting.since_s if node.waiting else None
+    return since is not None and since < SETTLED_S
 
 
 def _ring(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) -> Stuck:
@@ -188,7 +197,8 @@ def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> It
         first = max(members, key=lambda node: (node.waiting.since_s or 0) if node.waiting else 0)
         assert first.waiting is not None
         names = listed([who(node, alone=alone) for node in members])
-        title = f"{names} {'wait' if len(members) > 1 else 'waits'} for {what(first.waiting)}, which nobody can release"
+        end = "which will never come" if rule == "pool-lost-task" else "which nobody can release"
+        title = f"{names} {'wait' if len(members) > 1 else 'waits'} for {what(first.waiting)}, {end}"
         sentence = f"{who(first, alone=alone)} {waited(first.waiting)}: {fate}."
         if len(members) > 1:
             sentence += f" So {'does' if len(members) == 2 else 'do'} {listed([who(node, alone=alone) for node in members if node is not first])}."
@@ -209,6 +219,7 @@ _UNDRAINED = (
 )
 _FATES = {
     "lock-copied-by-fork": "Remedy: the spawn or forkserver start method, or os.register_at_fork to make the lock anew in the child.",
+    "pool-lost-task": "Remedy: concurrent.futures.ProcessPoolExecutor, which raises BrokenProcessPool when a worker dies.",
     "holder-is-gone": "Remedy: `with` instead of acquire(), so that an error or an end in between releases it.",
 }
 

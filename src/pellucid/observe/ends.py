@@ -10,13 +10,14 @@ from pellucid.kernel import fds, maps, procfs
 from pellucid.kernel.maps import Mapping
 from pellucid.model import Gap, OpenFile
 from pellucid.model.errors import LookError
-from pellucid.observe.blocked import Seen
+from pellucid.observe.blocked import Seen, descendants
 
 Key = tuple[str, int, int]
 """A shared semaphore: device, inode, offset in the file."""
 
 _MAX_MAPS = 1 << 24
 _MAX_DEPTH = 256
+_FIONREAD = 0x541B  # include/uapi/asm-generic/ioctls.h
 
 
 class Ends:
@@ -28,6 +29,7 @@ class Ends:
         self._wants: dict[tuple[int, int], str] = {}
         self._maps: dict[int, tuple[Mapping, ...]] = {}
         self._mappers: dict[tuple[str, int], tuple[int, ...]] = {}
+        self._named: set[tuple[str, int]] = set()
         self._unread_maps: set[int] = set()
         self._unread_fds: set[int] = set()
         self._parents: dict[int, int] = {}
@@ -70,6 +72,8 @@ class Ends:
             if mapping.start <= address < mapping.end:
                 if not mapping.of_file or "s" not in mapping.permissions:
                     return None
+                if not mapping.deleted:
+                    self._named.add((mapping.device, mapping.inode))
                 return mapping.device, mapping.inode, mapping.offset + address - mapping.start
         return None
 
@@ -94,6 +98,13 @@ class Ends:
     def mappers(self, key: Key) -> tuple[int, ...]:
         """The pids that map the file of a semaphore."""
         return self._mappers.get(key[:2], ())
+
+    def may_map(self, key: Key) -> tuple[int, ...]:
+        """Those, and while the file has a name their descendants too, which may be about to open it by that."""
+        pids = self.mappers(key)
+        if key[:2] not in self._named:
+            return pids
+        return tuple(dict.fromkeys((*pids, *(child for pid in pids for child in descendants(pid, _MAX_DEPTH)))))
 
     def _scan(self, files: set[tuple[str, int]]) -> None:
         """One pass over /proc/*/maps for the inodes of `files`."""
@@ -164,6 +175,25 @@ class Ends:
             pid = self._parents[pid]
             found.append(pid)
         return found
+
+
+def unread_bytes(pid: int, fd: int) -> int | None:
+    """How many bytes wait in the pipe whose reading end is `fd` of `pid`; None where that can't be asked.
+
+    The pipe is opened once more for reading, for microseconds (proc_pid_fd(5)), and FIONREAD takes nothing out of it (pipe(7)).
+    """
+    import fcntl
+
+    try:
+        opened = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return int.from_bytes(fcntl.ioctl(opened, _FIONREAD, bytes(4)), "little")
+    except OSError:
+        return None
+    finally:
+        os.close(opened)
 
 
 def _link(name: str, directory: int) -> str:

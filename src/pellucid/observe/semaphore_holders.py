@@ -56,7 +56,7 @@ class SemaphoreHolders:
         mappers = self._ends.mappers(key)
         anybody = tuple(
             Waker(f"{pid}/any", "possible", f"pid {pid} maps the same semaphore")
-            for pid in sorted({*mappers, each.pid})
+            for pid in sorted({*self._ends.may_map(key), each.pid})
         )
         if not self._is_lock(entries):
             held = tuple(

@@ -19,9 +19,10 @@ from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted
 from pellucid.model.graph import Graph, Node, Waker
 from pellucid.model.sync import Blocked, Held, Waiting
 from pellucid.observe.blocked import Seen, descendants, see
-from pellucid.observe.ends import Ends
+from pellucid.observe.ends import Ends, unread_bytes
 from pellucid.observe.semaphore_holders import Need, SemaphoreHolders
 from pellucid.observe.stacks import Look
+from pellucid.runtimes.cpython.pools import pool_of
 
 SPAN_S = 0.06
 """Between the two readings of the tasks."""
@@ -162,7 +163,7 @@ class _World:
                 if blocked is not None and blocked.role == "lock" and not blocked.holders and len(each.tasks) == 1:
                     found[each.process.ppid] = None
             for key in self.ends.semaphores(each).values():
-                found |= dict.fromkeys(self.ends.mappers(key))
+                found |= dict.fromkeys(self.ends.may_map(key))
         return [pid for pid in found if pid > 1]
 
     def follow(self) -> None:
@@ -238,6 +239,8 @@ class _World:
                     Waker(f"{each.pid}/{one.tid}", "likely", one.because) for one in blocked.holders if one.tid
                 )
                 return "or", (*held, anybody), "", ""
+            if role == "pool" and self._lost_task(each, blocked):
+                return "dead", (), _LOST, "pool-lost-task"
             if role in _WOKEN_BY_ANYBODY and wait.call == "futex":
                 if each.pid == tid and _handles_signals(each.pid):
                     return _LIVE
@@ -269,6 +272,25 @@ class _World:
                     return _LIVE
                 wakers[f"{pid}/any"] = Waker(f"{pid}/any", "possible", f"pid {pid} has the other end of fd {one.fd}")
         return ("or", tuple(wakers.values()), "", "") if wakers else _LIVE
+
+    def _lost_task(self, each: Seen, blocked: Blocked) -> bool:
+        """All workers and both handlers wait for work, both pipes are empty, and yet a result is missing."""
+        if each.sights is None or blocked.sync is None or not blocked.sync.address:
+            return False
+        pool = pool_of(blocked.sync.address, each.sights.values)
+        if pool is None or not pool.missing or not pool.pids:
+            return False
+        if not all(self._idle(pid, "worker") for pid in pool.pids) or not self._idle(each.pid, "service", least=2):
+            return False
+        return unread_bytes(each.pid, pool.task_fd) == 0 and unread_bytes(each.pid, pool.result_fd) == 0
+
+    def _idle(self, pid: int, role: str, least: int = 1) -> bool:
+        """At least so many threads of `pid` sleep in that role, and none in it woke."""
+        each = self.seen.get(pid)
+        if each is None:
+            return False
+        tids = [tid for tid, blocked in each.blocked.items() if blocked.role == role]
+        return len(tids) >= least and all(each.steady(tid) for tid in tids)
 
     def _copied(self, each: Seen, blocked: Blocked) -> bool:
         """The parent has a lock of the same kind at the very address: this one is a copy that fork made."""
@@ -346,6 +368,10 @@ class _World:
         return list(found.values())
 
 
+_LOST = (
+    "all its workers wait for work, both of its pipes are empty, and results are still missing: "
+    "the worker that had the task has ended, and the task with it"
+)
 _WOKEN_BY_ANYBODY = frozenset(
     {
         "condition",

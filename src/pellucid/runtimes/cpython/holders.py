@@ -96,11 +96,9 @@ def _inner(who: int, thing: int, outer: Slots, last: int, values: Values, opener
         callbacks = values.named(thing, "_exit_callbacks")
         for item in values.deque_items(callbacks, 256) if callbacks else ():
             parts = values.tuple_items(item, 2)
-            layout, pages = values.layout, values.pages
-            if len(parts) == 2 and values.kind(parts[1]).name == "method":
-                inner = pages.u64(parts[1] + layout["method.im_self"])
-                if _name(pages.u64(parts[1] + layout["method.im_func"]), values) in EXITS:
-                    yield Hold(who, inner, outer.file, outer.line_that_pushed(last), outer)
+            inner = _exited(parts[1], 0, parts[1:], values)[0] if len(parts) == 2 else 0
+            if inner:
+                yield Hold(who, inner, outer.file, outer.line_that_pushed(last), outer)
 
 
 def generator_frame(generator: int, values: Values, opener: Opener) -> Slots | None:

@@ -15,7 +15,7 @@ MAX_BASES = 64
 
 _F64 = Struct("<d")
 _HEAP_TYPE = 1 << 9  # Include/object.h, Py_TPFLAGS_HEAPTYPE
-_STR = 1 << 28  # Py_TPFLAGS_UNICODE_SUBCLASS
+_STR, _DICT = 1 << 28, 1 << 29  # Py_TPFLAGS_UNICODE_SUBCLASS, Py_TPFLAGS_DICT_SUBCLASS
 _DEQUE_BLOCK = 64  # Modules/_collectionsmodule.c, BLOCKLEN
 _SET_ENTRY = 16  # Include/cpython/setobject.h, setentry: key, hash
 
@@ -169,6 +169,8 @@ class Values(Objects):
             "dict": "dict_object.ma_used",
             "set": "set_object.used",
         }.get(name)
+        if field is None and self.kind(address).flags & _DICT:
+            field = "dict_object.ma_used"
         if field is None:
             raise Unreadable(address, 8, EINVAL)
         return self.pages.u64(address + self.layout[field])

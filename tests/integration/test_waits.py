@@ -1,0 +1,165 @@
+"""Who waits for whom, on real processes under every interpreter: deadlocks named, other stuck states, and healthy programs left alone."""
+
+import pytest
+
+from tests.waiting import look, look_until, rows, started
+
+
+def only(found):
+    assert len(found.findings) == 1, [finding.title for finding in found.findings]
+    return found.findings[0]
+
+
+CYCLES = [
+    ("abba", "certain", {"pay-1", "pay-2"}, ["Lock other._lock (Account._lock)", "inside its `with` at waiting.py"]),
+    ("abba_rlock", "certain", {"pay-1", "pay-2"}, ["RLock other.rlock (Account.rlock)", "RLock owner"]),
+    ("abba_acquire", "likely", {"pay-1", "pay-2"}, ["called acquire() at waiting.py", "likely and not certain"]),
+    ("four_in_a_ring", "certain", {f"philosopher-{seat}" for seat in range(4)}, ["Lock forks["]),
+    (
+        "join_while_holding",
+        "certain",
+        {"MainThread", "flusher"},
+        ["the end of thread flusher", "self.lock (Service.lock)"],
+    ),
+    ("taken_twice", "certain", {"greedy"}, ["which it holds itself", "RLock"]),
+    ("wrapped", "likely", {"use-1", "use-2"}, ["inner"]),
+    ("managed", "certain", {"gen", "stack"}, ["inside its `with`"]),
+]
+
+
+@pytest.mark.parametrize(("state", "confidence", "threads", "words"), CYCLES, ids=[row[0] for row in CYCLES])
+def test_a_deadlock_is_named(state, confidence, threads, words):
+    with started(state) as pids:
+        for version, pid in pids.items():
+            found = look_until(pid, lambda found: found.findings)
+            finding = only(found)
+            assert finding.rule == "deadlock", (version, finding)
+            assert finding.confidence == confidence, (version, finding)
+            assert finding.severity == "critical"
+            (cycle,) = found.cycles
+            assert set(cycle.threads) == threads, (version, cycle)
+            assert all(word in finding.sentence for word in words), (version, finding.sentence)
+            assert finding.evidence
+
+
+STUCK = [
+    ("owner_gone", "holder-is-gone", "certain", ["patient", "no thread of the process"]),
+    ("fork_locked", "lock-copied-by-fork", "certain", ["copied locked by fork", "self.lock (Log.lock)"]),
+    ("queues_full", "queue-full", "likely", ["left", "right", "2 of max 2", "Nothing that can be seen"]),
+    ("queue_empty", "queue-empty", "likely", ["consumer", "sentinel"]),
+    ("future_forgotten", "stuck", "likely", ["hopeful", "Future"]),
+    ("unread_child", "pipe-unread", "likely", ["communicate()"]),
+]
+
+
+@pytest.mark.parametrize(("state", "rule", "confidence", "words"), STUCK, ids=[row[0] for row in STUCK])
+def test_what_is_no_cycle_and_yet_stuck(state, rule, confidence, words):
+    with started(state) as pids:
+        for version, pid in pids.items():
+            finding = only(look_until(pid, lambda found: found.findings))
+            assert (finding.rule, finding.confidence) == (rule, confidence), (version, finding)
+            text = finding.title + finding.sentence
+            assert all(word in text for word in words), (version, text)
+
+
+PROCESSES = [
+    ("mp_abba", "deadlock", "certain", ["P1", "P2", "multiprocessing.Lock", "multiprocessing.RLock"]),
+    ("mp_holder_died", "holder-is-gone", "certain", ["w0", "w1", "ended without giving it back"]),
+    ("mp_producer_died", "queue-empty", "likely", ["consumer"]),
+    ("mp_join_before_drain", "join-before-drain", "likely", ["QueueFeederThread", "get() everything first"]),
+    ("mp_pipe_full", "pipes-full", "likely", ["echo", "Both directions"]),
+    (
+        "mp_pool_killed",
+        "pool-lost-task",
+        "certain",
+        ["Pool result", "both of its pipes are empty", "ProcessPoolExecutor"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "rule", "confidence", "words"), PROCESSES, ids=[row[0] for row in PROCESSES])
+def test_stuck_across_processes(state, rule, confidence, words):
+    with started(state) as pids:
+        for version, pid in pids.items():
+            finding = only(look_until(pid, lambda found: found.findings))
+            assert (finding.rule, finding.confidence) == (rule, confidence), (version, finding)
+            text = finding.title + finding.sentence
+            assert all(word in text for word in words), (version, text)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("state", ["mp_abba", "mp_holder_died", "mp_pool_killed"])
+def test_stuck_across_processes_that_were_not_forked(state, method):
+    rule, confidence = next((row[1], row[2]) for row in PROCESSES if row[0] == state)
+    with started(state, method, versions=("3.11", "3.15")) as pids:
+        for version, pid in pids.items():
+            finding = only(look_until(pid, lambda found: found.findings))
+            assert (finding.rule, finding.confidence) == (rule, confidence), (version, finding)
+
+
+def test_a_living_holder_in_another_process_is_named_and_nothing_is_stuck():
+    with started("mp_holder") as pids:
+        for version, pid in pids.items():
+            found = look_until(pid, lambda found: "w1" in rows(found))
+            assert not found.findings, version
+            assert all(rows(found)[name].holders[0].pid == rows(found)["holder"].pid for name in ("w0", "w1")), version
+
+
+def test_a_call_through_a_manager_leads_to_the_thread_that_serves_it():
+    with started("mp_manager") as pids:
+        for version, pid in pids.items():
+            found = look_until(
+                pid, lambda found: "taker" in rows(found) and any(w.kind == "LifoQueue" for w in found.waits)
+            )
+            assert not found.findings, version
+            assert rows(found)["taker"].kind == "Manager proxy"
+            assert rows(found)["taker"].object == "stack"
+            assert any(one.kind == "LifoQueue" and one.detail == "empty" for one in found.waits), version
+
+
+def test_every_object_by_its_name():
+    expected = {
+        "eater": ("Condition", "cv", "1 waiter"),
+        "visitor_5": ("Semaphore", "s", "value 0, 3 waiters"),
+        "blocking": ("Event", None, "2 waiters"),
+        "non-blocking": ("Event", "e", "2 waiters"),
+        "runner-0": ("Barrier", None, "2 of 4 arrived"),
+        "alarm": ("Timer", None, "interval 500 s"),
+        "take-lifo": ("LifoQueue", "lifo", "empty"),
+        "put-most": ("PriorityQueue", "most", "1 of max 1"),
+        "take-simple": ("SimpleQueue", "simple", "empty"),
+        "asker": ("Future", "answer", "running"),
+        "joiner": ("Thread", "asker", "daemon"),
+        "shell": ("child process", None, None),
+        "receiver": ("socket", None, ""),
+    }
+    with started("describe") as pids:
+        for version, pid in pids.items():
+            found = look(pid)
+            assert not found.findings, (version, found.findings)
+            waits = rows(found)
+            for name, (kind, called, detail) in expected.items():
+                assert waits[name].kind == kind, (version, name, waits[name])
+                assert called is None or waits[name].object == called, (version, name, waits[name])
+                assert detail is None or waits[name].detail == detail, (version, name, waits[name])
+            assert 250 < waits["non-blocking"].left_s < 300
+            assert 450 < waits["alarm"].left_s < 500
+            locked = [wait for name, wait in waits.items() if wait.kind == "Lock"]
+            assert {wait.object for wait in locked} == {"self.lock (ThreadPool.lock)"}, version
+            (holder,) = locked[0].holders
+            assert holder.confidence == "certain"
+            assert holder.name.startswith("visitor_")
+            inside = {holder.name for holder in waits["visitor_5"].holders}
+            assert len(inside) == 3, version
+            assert all("waiting.py:" in waits[name].at for name in ("eater", "visitor_5", "asker"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("healthy_workers",), ("healthy_moving",), ("healthy_pools", "fork"), ("healthy_executor", "fork")]
+)
+def test_healthy_programs_raise_nothing(arguments):
+    with started(*arguments) as pids:
+        for _ in range(3):
+            for version, pid in pids.items():
+                found = look(pid)
+                assert not found.findings, (version, [finding.sentence for finding in found.findings])

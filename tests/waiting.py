@@ -1,0 +1,57 @@
+"""Targets that wait: one state under every interpreter at once, each in a process group of its own that is ended when the test is over."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from pellucid.diagnose.waits import report
+from pellucid.observe.wait_graph import family
+from tests import interpreters
+from tests.conftest import TARGETS
+
+
+@contextlib.contextmanager
+def started(*arguments, program="waiting.py", versions=interpreters.EXPECTED):
+    """{version: pid} of `program ARGUMENTS` under each of `versions` that is here, once each has printed "ready"."""
+    processes = {}
+    try:
+        for python in interpreters.find():
+            if python.version in versions:
+                processes[python.version] = subprocess.Popen(
+                    [python.path, str(TARGETS / program), *arguments],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                    start_new_session=True,
+                )
+        for version, process in processes.items():
+            assert process.stdout.readline().strip() == "ready", f"{arguments} under {version} has ended"
+        yield {version: process.pid for version, process in processes.items()}
+    finally:
+        for process in processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.stdout.close()
+            process.wait()
+
+
+def look(pid):
+    return report(family((pid,)))
+
+
+def look_until(pid, good, tries=25):
+    """The first look of which `good` holds; else the last one."""
+    found = look(pid)
+    for _ in range(tries):
+        if good(found):
+            break
+        time.sleep(0.2)
+        found = look(pid)
+    return found
+
+
+def rows(found):
+    """Waits by the name of the thread, those of the main threads of children by `PID`."""
+    return {one.thread if one.thread != "MainThread" else one.process or "MainThread": one for one in found.waits}
