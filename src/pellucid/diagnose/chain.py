@@ -47,6 +47,8 @@ def what(waiting: Waiting) -> str:
             return "the end of all its threads (the interpreter is about to exit)"
         case "pipe" | "socket" | "poll" | "file":
             return f"{waiting.call} on {name}" if name else waiting.call
+        case "sleep":
+            return waiting.call
         case _:
             return (f"{waiting.kind} {name}" if name else waiting.kind) + detail
 
@@ -55,6 +57,9 @@ def waited(waiting: Waiting) -> str:
     """`has waited 41 s for Lock x at bank.py:7 in transfer`."""
     for_s = f" {words.duration(waiting.since_s)}" if waiting.since_s is not None else ""
     at = f" at {waiting.at}" if waiting.at else ""
+    if waiting.kind == "sleep":
+        left = f", {words.duration(waiting.left_s)} to go" if waiting.left_s is not None else ""
+        return f"has slept{for_s}{at}{left}"
     if waiting.kind in {"pipe", "socket", "poll", "file"}:
         return f"has waited{for_s} in {what(waiting)}{at}"
     return f"has waited{for_s} for {what(waiting)}{at}"

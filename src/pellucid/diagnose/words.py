@@ -116,7 +116,7 @@ def waits(wait: Wait) -> str:
         case "sleep":
             return f"sleeps ({wait.call})"
         case "lock":
-            return f"waits for {wait.object or 'a lock'}"
+            return f"waits for {wait.object or 'a lock'}" + held_by(wait)
         case "gil":
             return "waits for the GIL"
         case "child":
@@ -131,6 +131,14 @@ def waits(wait: Wait) -> str:
             return f"waits for a file lock on {_things(wait)} ({wait.call})"
         case _:
             return f"waits in {wait.call} on {_things(wait)}"
+
+
+def held_by(wait: Wait) -> str:
+    """`, held by pay-2`; "" where no holder is known."""
+    if not wait.holders:
+        return ""
+    names = [one.name + ("" if one.confidence == "certain" else f" ({one.confidence})") for one in wait.holders[:3]]
+    return f", held by {', '.join(names)}" + (", ..." if len(wait.holders) > 3 else "")
 
 
 def since(wait: Wait) -> str:

@@ -172,6 +172,9 @@ def stacks(pid: int) -> StacksReport:
         read = look.stacks()
         look.gaps += gaps
         threads = look.threads(kernel, read, _plain_sockets(look, kernel))
+        from pellucid.observe.naming import named  # it needs this module
+
+        threads = named(look, threads, read)
         return StacksReport(
             process=look.process,
             taken_at=time.time(),

@@ -1,20 +1,26 @@
-"""A thread waits for a lock of the program: it sleeps in futex(2) on an address that is not the GIL's."""
+"""A thread waits for a lock of the program, or for what is made of one: it sleeps in futex(2) on an address that is not the GIL's.
+
+Who holds it is followed to the end of the chain: `held by visitor_1, which waits in recv from 10.0.0.5:5432`. What can never go on is said
+by the rule `deadlock`, and not here once more.
+"""
 
 from collections.abc import Iterator
 
 from pellucid.diagnose import words
+from pellucid.diagnose.chain import chain, waited, who
 from pellucid.diagnose.groups import at, evidence, harm, waiting
+from pellucid.diagnose.stuck import stuck
 from pellucid.model import Finding, Snapshot, Thread
 
 
 def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
-    for group in waiting(seen, _for_a_lock):
+    told = {tid for one in stuck(seen.graph) for tid in one.finding.tids} if seen.graph else frozenset()
+    for group in waiting(seen, lambda thread: _for_a_lock(thread) and thread.tid not in told):
         thread = group.longest
         wait = thread.wait
         assert wait is not None
         asleep = f" for {words.duration(wait.since_s)}" if wait.since_s is not None else ""
         what = wait.object or "a lock"
-        holders = ", ".join(f"{holder.name} ({holder.confidence})" for holder in wait.holders)
         ends = (
             f" It gives up in {words.duration(wait.left_s)}."
             if wait.left_s is not None
@@ -27,7 +33,7 @@ def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
             severity=harm(wait.since_s, timed=wait.timed),
             title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} for {what}",
             sentence=f"{group.who} {group.has} waited{asleep} for {what}{at(thread)}."
-            + (f" Held by {holders}." if holders else "")
+            + _held(seen, thread)
             + (f" The call is {thread.frames[0]}." if thread.frames and not words.own(thread.frames[0]) else "")
             + ends,
             evidence=evidence(seen, thread),
@@ -35,6 +41,24 @@ def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
             confidence="certain",
             tids=group.tids,
         )
+
+
+def _held(seen: Snapshot, thread: Thread) -> str:
+    """Who holds it and what that one waits for in its turn, to the end."""
+    wait = thread.wait
+    if wait is None or not wait.holders:
+        return ""
+    links = chain(seen.graph, f"{seen.process.pid}/{thread.tid}") if seen.graph else ()
+    told = words.held_by(wait).removeprefix(", held by ")
+    said = f" Held by {told}"
+    for link in links:
+        if link.kind == "process":
+            continue
+        if link.waiting is None:
+            said += f"; {link.name} runs" if link.pid == seen.process.pid else ""
+            break
+        said += f"; {who(link, alone=link.pid == seen.process.pid)} {waited(link.waiting)}"
+    return said + "."
 
 
 def _for_a_lock(thread: Thread) -> bool:
