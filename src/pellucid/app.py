@@ -14,7 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "env": (f"{_CLI}.env:command", "Its environment, at start and now; secrets are hidden."),
     "stacks": (f"{_CLI}.stacks:command", "The stacks of all threads, each with what it waits for."),
     "waits": (f"{_CLI}.waits:command", "Who waits for whom and for what, who holds it, since when; deadlocks."),
-    "files": (f"{_CLI}.files:command", "Its open descriptors, and what each is."),
+    "files": (f"{_CLI}.files:command", "Its open descriptors, and what each is; or who holds a file or port."),
+    "recover": (f"{_CLI}.recover:command", "Deleted files that it still holds, and a copy of one."),
     "sockets": (f"{_CLI}.sockets:command", "Its sockets, with queues and the process at the other end."),
     "syscalls": (
         f"{_CLI}.syscalls:command",

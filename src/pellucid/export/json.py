@@ -13,6 +13,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "stacks": report.StacksReport,
     "waits": report.WaitsReport,
     "files": report.FilesReport,
+    "recover": report.RecoverReport,
     "sockets": report.SocketsReport,
     "info": report.InfoReport,
     "env": report.EnvReport,

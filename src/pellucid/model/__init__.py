@@ -4,6 +4,7 @@ from pellucid.model.file import FileLock, OpenFile
 from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
 from pellucid.model.gap import Gap
 from pellucid.model.process import Identity, Limit, Process, Variable
+from pellucid.model.recovery import Recovered
 from pellucid.model.snapshot import Cost, Peer, Snapshot
 from pellucid.model.socket import Socket, Tcp, Timer
 from pellucid.model.thread import Call, Frame, Seen, Stack, Task, Thread
@@ -25,6 +26,7 @@ __all__ = [
     "OpenFile",
     "Peer",
     "Process",
+    "Recovered",
     "Ref",
     "Seen",
     "Severity",

@@ -7,6 +7,7 @@ from pellucid.model.finding import Confidence, Finding
 from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
 from pellucid.model.process import Identity, Process, Variable
+from pellucid.model.recovery import Recovered
 from pellucid.model.snapshot import Cost, Peer
 from pellucid.model.socket import Socket
 from pellucid.model.sync import Waiting
@@ -73,6 +74,12 @@ class LeaksReport(FilesReport, frozen=True, kw_only=True):
     limit: int | None
     grown: int
     span_s: float
+
+
+class RecoverReport(Report, frozen=True, kw_only=True):
+    """What can be copied back; after a copy, that one file."""
+
+    files: tuple[Recovered, ...]
 
 
 class SocketsReport(Report, frozen=True, kw_only=True):
