@@ -9,6 +9,10 @@ import sys
 
 import pytest
 
+from pellucid.app import COMMANDS
+
+LOOKS = [name for name, (module, _) in COMMANDS.items() if module.startswith("pellucid.present.")]
+SERVER = [name for name, (module, _) in COMMANDS.items() if module.startswith("pellucid.serve.")]
 HEAVY = {
     "asyncio",
     "ctypes",
@@ -61,11 +65,22 @@ def test_the_list_of_commands_imports_no_command():
     assert not seen & (HEAVY | {"msgspec"})
 
 
-@pytest.mark.parametrize("command", ["stacks", "why", "files", "sockets", "info", "env", "ps"])
+@pytest.mark.parametrize("command", LOOKS)
 def test_the_help_of_a_command_looks_at_nothing(command):
     seen = imports(command, "--help")
     assert rooms(seen) <= {"app", "present", "model", "__main__"}
     assert not seen & HEAVY
+
+
+@pytest.mark.parametrize("command", SERVER)
+def test_the_help_of_a_command_of_the_model_server_loads_no_model(command):
+    seen = imports(command, "--help")
+    assert rooms(seen) <= {"app", "present", "model", "serve", "__main__"}
+    assert not seen & (HEAVY | {"pandas", "sklearn", "skops", "starlette", "uvicorn"})
+
+
+def test_every_command_is_one_of_these():
+    assert sorted(LOOKS + SERVER) == sorted(COMMANDS)
 
 
 def test_one_look_at_the_stacks_imports_only_what_it_needs(target):
