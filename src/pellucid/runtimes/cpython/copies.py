@@ -1,8 +1,10 @@
 """What has to be copied of one thread to prove its stack (`frames`), and the double copy itself: one process_vm_readv."""
 
+from bisect import bisect_right
+
 from msgspec import Struct
 
-from pellucid.kernel.memory import Vector
+from pellucid.kernel.memory import TOP, Vector
 
 
 class Copies(Struct, frozen=True, gc=False):
@@ -41,7 +43,7 @@ class Plan:
         self.outer: list[tuple[int, int]] = []
         self.outer_size = 0
         self.older: list[tuple[int, int, int]] = []
-        """(start, end, place among the outer pieces) of each older chunk."""
+        """(start, end, place among the outer pieces) of each older chunk, lowest address first."""
         self.loose: dict[int, int] = {}
         """Address of a loose frame → place of its header among the outer pieces."""
         self.state: list[tuple[int, int]] = []
@@ -56,6 +58,17 @@ class Plan:
         self.outer.append((address, size))
         self.outer_size += size
         return place
+
+    def add_older(self, chunks: list[tuple[int, int]]) -> None:
+        """Adds the older chunks: (address, bytes in use) of each."""
+        self.older = sorted((address, address + used, self.add_outer(address, used)) for address, used in chunks)
+
+    def older_with(self, address: int) -> tuple[int, int, int] | None:
+        """The older chunk that `address` lies in."""
+        number = bisect_right(self.older, (address, TOP)) - 1
+        if number >= 0 and address < self.older[number][1]:
+            return self.older[number]
+        return None
 
     def add_state(self, address: int, size: int) -> None:
         self.state.append((address, size))

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_FRAMES = 10_000  # of one stack; the recursion limit is 1000 unless a program raises it
-MAX_CHUNKS = 256
-MAX_CHUNK = 1 << 24  # bytes; the first has 16 KiB, and each is as large as its largest frame needs
+MAX_CHUNKS = 1024
+MAX_CHUNK = 1 << 22  # bytes of one; the first has 16 KiB, and each is as large as its largest frame needs
+MAX_OLDER = 1 << 24  # bytes of all but the top one: frames below are read one by one
 _SPARE = 320  # bytes above the top that are copied too: a few short calls more need no new plan
 _LEAST = 1024
 _U64 = Bytes("<Q")
@@ -102,17 +103,16 @@ class Frames:
         if cframe:
             frame = memory.u64(cframe + self._cframe_offset)
         older: list[tuple[int, int]] = []
-        contents: list[tuple[int, bytes]] = []
+        content = b""
         if chunk:
             wanted = min(max((top - chunk + _SPARE) & -64, _LEAST), MAX_CHUNK)
             content = memory.read_some(chunk, wanted)
             previous, whole, _ = self._chunk.unpack_from(content, self._chunk.start)
-            contents.append((chunk, content[: max(whole, self._chunk_data)]))
+            content = content[: max(whole, self._chunk_data)]
             older = self._older(previous)
-        plan = Plan(chunk, len(contents[0][1]) if contents else 0, cframe)
-        for address, used in older:
-            plan.older.append((address, address + used, plan.add_outer(address, used)))
-            contents.append((address, memory.read(address, used)))
+        plan = Plan(chunk, len(content), cframe)
+        plan.add_older(older)
+        contents = {chunk: content} | {address: memory.read(address, used) for address, used in older}
         self._find_loose(plan, contents, frame)
         plan.add_state(thread + state.start, state.size)
         if cframe:
@@ -122,26 +122,30 @@ class Frames:
     def _older(self, chunk: int) -> list[tuple[int, int]]:
         """(address, bytes in use) of each chunk below the top one. `top` counts words here (_PyThreadState_PushFrame)."""
         found: list[tuple[int, int]] = []
-        while chunk and len(found) < MAX_CHUNKS:
+        total = 0
+        while chunk and len(found) < MAX_CHUNKS and total < MAX_OLDER:
             previous, size, top = self._chunk.unpack(self._memory.read(chunk + self._chunk.start, self._chunk.size))
-            found.append((chunk, max(min(self._chunk_data + 8 * top, size, MAX_CHUNK), self._chunk_data)))
+            used = max(min(self._chunk_data + 8 * top, size, MAX_CHUNK), self._chunk_data)
+            found.append((chunk, used))
+            total += used
             chunk = previous
         return found
 
-    def _find_loose(self, plan: Plan, chunks: list[tuple[int, bytes]], frame: int) -> None:
-        """Walks once, unproved, and adds each frame outside the chunks to the plan."""
-        memory, record = self._memory, self._frame
+    def _find_loose(self, plan: Plan, contents: dict[int, bytes], frame: int) -> None:
+        """Walks once, unproved, and adds each frame outside the chunks to the plan; `contents` has the chunks."""
+        record = self._frame
         for _ in range(MAX_FRAMES):
-            if not frame:
-                return
-            for start, content in chunks:
-                if 0 <= frame - start <= len(content) - record.start - record.size:
-                    header = record.unpack_from(content, frame - start + record.start)
-                    break
+            if not frame or frame in plan.loose:
+                return  # the end, or a ring: torn
+            start = plan.chunk
+            if not start <= frame < start + plan.chunk_size:
+                older = plan.older_with(frame)
+                start = older[0] if older else 0
+            content = contents[start] if start else b""
+            if frame - start + record.start + record.size <= len(content):
+                header = record.unpack_from(content, frame - start + record.start)
             else:
-                if frame in plan.loose:
-                    return  # a ring: torn
-                header = record.unpack(memory.read(frame + record.start, record.size))
+                header = record.unpack(self._memory.read(frame + record.start, record.size))
                 plan.loose[frame] = plan.add_outer(frame + record.start, record.size)
             frame = header[1]
 
@@ -226,10 +230,10 @@ class Frames:
         loose = plan.loose.get(frame)
         if loose is not None:
             return loose
-        for start, end, place in plan.older:
-            if start <= frame <= end - self._frame.start - self._frame.size:
-                return place + frame - start + self._frame.start
-        return None
+        older = plan.older_with(frame)
+        if older is None or frame + self._frame.start + self._frame.size > older[1]:
+            return None
+        return older[2] + frame - older[0] + self._frame.start
 
     def _walked(self, found: list[Header], *, moving: bool = False, cut: bool = False) -> Walked:
         # A frame without code is one that returns just now: 3.14 clears f_executable before it pops the frame

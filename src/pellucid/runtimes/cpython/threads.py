@@ -10,7 +10,7 @@ from struct import Struct as Bytes
 
 from msgspec import Struct
 
-from pellucid.kernel.memory import Memory, Unreadable, Vector
+from pellucid.kernel.memory import MAX_BYTES, Memory, Unreadable, Vector
 from pellucid.runtimes.cpython.copies import Copies, Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.frames import Frames, Walked
@@ -56,7 +56,19 @@ class Readout(Struct, frozen=True):
 class _Thread:
     """What is kept of a thread between two readings. `start` is its place in the copy of the resting or moving threads."""
 
-    __slots__ = ("following", "interpreter", "last", "plan", "quiet", "raw", "resting", "start", "state", "walked")
+    __slots__ = (
+        "batched",
+        "following",
+        "interpreter",
+        "last",
+        "plan",
+        "quiet",
+        "raw",
+        "resting",
+        "start",
+        "state",
+        "walked",
+    )
 
     def __init__(self, state: int, interpreter: Interpreter, following: int) -> None:
         self.state = state
@@ -65,6 +77,7 @@ class _Thread:
         """The address of the next thread state in the list."""
         self.plan: Plan | None = None
         self.start = 0
+        self.batched = False
         self.resting = False
         self.quiet = 0
         """For so many readings its bytes have been the same."""
@@ -170,10 +183,10 @@ class Threads:
         found: list[tuple[_Thread, Copies | None]] = []
         for thread in moving:
             plan = thread.plan
-            if plan is None or plan.size > MAX_BATCHED:
-                found.append((thread, plan.copy(self._memory.pid) if plan is not None else None))
-            else:
+            if plan is not None and thread.batched:
                 found.append((thread, plan.cut(twice, thread.start) if thread.start + plan.size <= copied else None))
+            else:
+                found.append((thread, plan.copy(self._memory.pid) if plan is not None else None))
         return found
 
     def _lay_once(self) -> Vector:
@@ -183,7 +196,7 @@ class Threads:
         ranges: list[tuple[int, int]] = []
         size = self._lay_heads(ranges)
         for thread in self._threads:
-            if not thread.resting and thread.quiet >= RESTING_AFTER and thread.plan is not None:
+            if not thread.resting and thread.quiet >= RESTING_AFTER and size + len(thread.last) <= MAX_BYTES:
                 thread.resting = True
                 self._twice = None  # laid out anew, without this thread
             if thread.resting and thread.plan is not None:
@@ -200,7 +213,8 @@ class Threads:
             if thread.plan is None or thread.plan.stale:
                 self._plan(thread)
             plan = thread.plan
-            if plan is not None and plan.size <= MAX_BATCHED:
+            thread.batched = plan is not None and plan.size <= MAX_BATCHED and size + plan.size <= MAX_BYTES
+            if plan is not None and thread.batched:
                 thread.start = size
                 ranges += plan.twice
                 size += plan.size
