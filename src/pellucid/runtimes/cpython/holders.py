@@ -36,16 +36,18 @@ def holds(who: int, frames: Iterable[Slots], values: Values, opener: Opener) -> 
 
 def _of(who: int, frame: Slots, values: Values, opener: Opener, depth: int) -> Iterator[Hold]:
     live = frame.live()
+    entered = frame.entered() if any(live) else {}
     for place, slot in enumerate(live):
         if not slot:
             continue
         try:
             thing, last = _exited(slot, place, live, values)
-            if not thing:
+            if not thing or last + 1 not in entered:
                 continue
-            yield Hold(who, thing, frame.file, frame.line_that_pushed(last), frame)
+            line = entered[last + 1]
+            yield Hold(who, thing, frame.file, line, frame)
             if depth < _MAX_DEPTH:
-                yield from _inner(who, thing, frame, last, values, opener, depth)
+                yield from _inner(who, thing, frame, line, values, opener, depth)
         except Unreadable:
             continue  # a slot that is no object: this frame moved
 
@@ -80,7 +82,9 @@ def _name(function: int, values: Values) -> str:
     return values.word(name, 32)
 
 
-def _inner(who: int, thing: int, outer: Slots, last: int, values: Values, opener: Opener, depth: int) -> Iterator[Hold]:
+def _inner(
+    who: int, thing: int, outer: Slots, line: int | None, values: Values, opener: Opener, depth: int
+) -> Iterator[Hold]:
     """What a context manager of contextlib holds for the one who is inside of it."""
     kind = values.kind(thing)
     if not kind.heap:
@@ -91,14 +95,14 @@ def _inner(who: int, thing: int, outer: Slots, last: int, values: Values, opener
         frame = generator_frame(generator, values, opener) if generator else None
         if frame is not None:
             for hold in _of(who, frame, values, opener, depth + 1):
-                yield Hold(who, hold.thing, outer.file, outer.line_that_pushed(last), outer)
+                yield Hold(who, hold.thing, outer.file, line, outer)
     elif "_BaseExitStack" in bases:
         callbacks = values.named(thing, "_exit_callbacks")
         for item in values.deque_items(callbacks, 256) if callbacks else ():
             parts = values.tuple_items(item, 2)
             inner = _exited(parts[1], 0, parts[1:], values)[0] if len(parts) == 2 else 0
             if inner:
-                yield Hold(who, inner, outer.file, outer.line_that_pushed(last), outer)
+                yield Hold(who, inner, outer.file, line, outer)
 
 
 def generator_frame(generator: int, values: Values, opener: Opener) -> Slots | None:

@@ -6,6 +6,7 @@ that are in use (InternalDocs/exception_handling.md; Objects/exception_handling_
 `X.__exit__`, and the handler's own position is the line of the `with`.
 """
 
+from collections.abc import Iterator
 from struct import unpack_from
 
 from msgspec import Struct
@@ -95,26 +96,39 @@ class Slots:
         except (ValueError, IndexError):
             return 0
 
-    def handler(self) -> Handler | None:
-        """The innermost handler that guards the current instruction."""
-        return next((one for one in self.shape.handlers if one.start <= self.unit < one.end), None)
+    def enclosing(self) -> Iterator[Handler]:
+        """The handlers around the current instruction, innermost first.
+
+        The table names only the innermost one of each instruction. But the code of a handler is itself guarded by the next one outside:
+        so the handler around its first instruction follows, and so on.
+        """
+        seen: set[int] = set()
+        handler = self._around(self.unit)
+        while handler is not None and handler.target not in seen:
+            seen.add(handler.target)
+            yield handler
+            handler = self._around(handler.target)
+
+    def _around(self, unit: int) -> Handler | None:
+        return next((one for one in self.shape.handlers if one.start <= unit < one.end), None)
 
     def live(self) -> tuple[int, ...]:
         """The slots of the value stack that are certainly in use."""
-        handler = self.handler()
+        handler = self._around(self.unit)
         return self.stack[: handler.depth] if handler else ()
 
-    def line_that_pushed(self, place: int) -> int | None:
-        """The line of the handler that unwinds to just above slot `place`: of the `with` that put `__exit__` there."""
-        for one in self.shape.handlers:
-            if one.start <= self.unit < one.end and one.depth == place + 1:
-                return self.shape.code.lines.at(one.target)
-        return self._outer_line(place)
+    def entered(self) -> dict[int, int | None]:
+        """Depths of the value stack that an enclosing handler unwinds to, with the line of the handler: of its `with`.
 
-    def _outer_line(self, place: int) -> int | None:
-        """An inner handler hides the outer one here: the outer one guards some part of this code with that very depth."""
-        before = [one for one in self.shape.handlers if one.depth == place + 1 and one.start <= self.unit < one.target]
-        return self.shape.code.lines.at(before[-1].target) if before else None
+        What a `with` has entered lies just below such a depth. What it is still entering does not: an `async with` that awaits
+        `__aenter__` has its `__aexit__` in a live slot already, and no handler of its own yet.
+        """
+        found: dict[int, int | None] = {}
+        for handler in self.enclosing():
+            line = self.shape.code.lines.at(handler.target)
+            if line is not None or handler.depth not in found:
+                found[handler.depth] = line  # the outermost of equal depth is that of the `with`
+        return found
 
     def _inside(self, slot: int) -> int:
         """A variable that an inner function shares lies in a cell."""
