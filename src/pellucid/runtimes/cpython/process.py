@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 REVALIDATE_S = 1.0
 """Code objects and thread names that were kept for longer are looked at again."""
 
+RENAME_S = 0.05
+"""A thread without a name is asked for one so often: it may just have been started."""
+
 _UNKNOWN = Frame("?", "?", "?", None)
 
 
@@ -42,8 +45,9 @@ class CPython:
         self._names = Names(self.objects)
         self._threads = Threads(memory, layout, runtime)
         self._tids = Tids(memory.pid)
-        self._named: dict[tuple[int, int], str] = {}
-        """(number of the interpreter, ident) → name, "" where the program gave none."""
+        self._named: dict[tuple[int, int, int], str] = {}
+        """(number of the interpreter, ident, tid) → name, "" where the program gave none."""
+        self._named_at = 0.0
         self._comms: dict[int, str] = {}
         """Thread id → the kernel's name, of threads that the program gave none."""
         self._made: dict[int, tuple[RawStack, Stack]] = {}
@@ -81,19 +85,29 @@ class CPython:
         self.raw = readout.stacks
         self._refresh()
         self._unnamed = 0
-        started = [self._stack(raw) for raw in readout.stacks if raw.tid]  # 0: created, and not yet running
-        return Reading(_one_a_thread(started), readout.retries, tuple(self._gaps(readout)))
+        ended = readout.ended
+        stacks: list[Stack] = []
+        for raw in readout.stacks:
+            stack = self._stack(raw) if raw.tid else None
+            if stack is not None:
+                stacks.append(stack)
+            elif raw.tid:  # 0: created, and not yet running
+                ended += 1
+        return Reading(_one_a_thread(stacks), readout.retries, tuple(self._gaps(readout, ended)))
 
-    def _stack(self, raw: RawStack) -> Stack:
+    def _stack(self, raw: RawStack) -> Stack | None:
+        """None for the stack of a thread that has ended since it was copied."""
         before = self._made.get(raw.state)
         if before is not None and before[0] is raw:
             return before[1]
         tid = self._tids.outer(raw.tid)
+        if tid is None:
+            return None
         unnamed = self._unnamed
         stack = Stack(
             tid=tid,
             ident=raw.ident,
-            name=self._named.get((raw.interpreter, raw.ident)) or self._comm(tid),
+            name=self._named.get((raw.interpreter, raw.ident, raw.tid)) or self._comm(tid),
             frames=self._frames(raw.walked.activations),
             interpreter=raw.interpreter,
             moving=raw.walked.moving,
@@ -123,29 +137,37 @@ class CPython:
         return tuple(frames)
 
     def _refresh(self) -> None:
-        """Names of threads that are new, and what may have changed since the last second."""
+        """What may have changed since the last second, and the names of threads that are new."""
         now = time.monotonic()
-        due = now - self._refreshed_at > REVALIDATE_S
-        if due and self._refreshed_at:
-            self.codes.revalidate()
-        idents = {(raw.interpreter, raw.ident) for raw in self.raw}
-        if due or not idents <= self._named.keys():
+        if now - self._refreshed_at > REVALIDATE_S:
+            if self._refreshed_at:
+                self.codes.revalidate()
+            self._refreshed_at = now
+            self._named_at = 0.0
             self._made.clear()
             self._comms.clear()
-            self._named = dict.fromkeys(idents, "")
-            for interpreter in self.interpreters:
-                found = self._names.of(interpreter.address)
-                self._named |= {(interpreter.id, ident): name for ident, name in found.items()}
-        if due:
-            self._refreshed_at = now
+        threads = {(raw.interpreter, raw.ident, raw.tid) for raw in self.raw}
+        nameless = not all(map(self._named.get, threads))
+        if not threads <= self._named.keys() or now - self._named_at > (RENAME_S if nameless else REVALIDATE_S):
+            self._named_at = now
+            self._made.clear()
+            self._name(threads)
         self.objects.forget()
 
-    def _gaps(self, readout: Readout) -> "Iterator[Gap]":
+    def _name(self, threads: set[tuple[int, int, int]]) -> None:
+        """Reads the names anew. A name that was known stays where it can't be found: the dict of threads may be torn."""
+        found = {each.id: self._names.of(each.address) for each in self.interpreters}
+        self._named = {
+            key: found.get(key[0], {}).get(key[1]) or self._named.get(key, "")
+            for key in threads  # (number of the interpreter, ident, tid)
+        }
+
+    def _gaps(self, readout: Readout, ended: int) -> "Iterator[Gap]":
         count = len(readout.stacks) + readout.ended
         if not count:
             yield Gap("the Python threads", "CPython has no thread now: it is starting, or it has been finalised")
-        if readout.ended:
-            yield Gap(f"the stacks of {readout.ended} of {count} Python threads", "they ended while they were read")
+        if ended:
+            yield Gap(f"the stacks of {ended} of {count} Python threads", "they ended while they were read")
         if readout.unlisted:
             yield Gap(
                 "some Python threads", "threads came and went faster than their list could be followed", "look again"
