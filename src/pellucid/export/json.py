@@ -11,6 +11,7 @@ from pellucid.model.syscalls import SyscallsReport
 REPORTS: dict[str, type[report.Report]] = {
     "why": report.WhyReport,
     "stacks": report.StacksReport,
+    "stacks --tasks": report.TasksReport,
     "waits": report.WaitsReport,
     "files": report.FilesReport,
     "recover": report.RecoverReport,

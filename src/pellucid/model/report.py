@@ -11,6 +11,7 @@ from pellucid.model.recovery import Recovered
 from pellucid.model.snapshot import Cost, Peer
 from pellucid.model.socket import Socket
 from pellucid.model.sync import Waiting
+from pellucid.model.task import AsyncTask
 from pellucid.model.thread import Thread
 
 SCHEMA = 1
@@ -27,6 +28,11 @@ class Report(Struct, frozen=True, kw_only=True):
 
 class StacksReport(Report, frozen=True, kw_only=True):
     threads: tuple[Thread, ...]
+    cost: Cost
+
+
+class TasksReport(Report, frozen=True, kw_only=True):
+    tasks: tuple[AsyncTask, ...]
     cost: Cost
 
 

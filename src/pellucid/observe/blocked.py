@@ -6,6 +6,7 @@ What a thread that did not wake between the two readings of its task has in its 
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pellucid.kernel import polling, procfs
 from pellucid.kernel.memory import Unreadable
@@ -17,6 +18,9 @@ from pellucid.runtimes.cpython import CPython
 from pellucid.runtimes.cpython.library import own_frame
 from pellucid.runtimes.cpython.semaphores import SharedLock, shared_locks
 from pellucid.runtimes.cpython.sync import Sights, place_of
+
+if TYPE_CHECKING:
+    from pellucid.observe.tasks import TaskLook
 
 
 class Seen:
@@ -30,6 +34,8 @@ class Seen:
         self.again: dict[int, Task] = {}
         python = look.runtime
         self.sights = Sights(python, stacks.values()) if isinstance(python, CPython) else None
+        self.tasks_look = _tasks(self.sights)
+        self.tasks_again: Mapping[int, tuple[object, ...]] = {}
         self.sockets = _sockets(look, tasks)
         looker = look.looker(self.sockets)
         self.waits: dict[int, Wait] = {}
@@ -58,6 +64,8 @@ class Seen:
 
     def look_again(self, tasks: tuple[Task, ...] | None = None) -> None:
         """The second reading of the tasks. A process that ended meanwhile has none, and is then not steady in any thread."""
+        if self.tasks_look is not None:
+            self.tasks_again = self.tasks_look.again()
         if tasks is not None:
             self.again = {task.tid: task for task in tasks}
             return
@@ -164,6 +172,15 @@ def _children(pid: int) -> tuple[int, ...]:
         return procfs.children(pid)
     except LookError:
         return ()  # it ended meanwhile, and its children have another parent now
+
+
+def _tasks(sights: Sights | None) -> "TaskLook | None":
+    """The asyncio tasks, where the program has imported asyncio."""
+    if sights is None or not sights.registry.module("asyncio.tasks"):
+        return None
+    from pellucid.observe.tasks import TaskLook
+
+    return TaskLook(sights)
 
 
 def _sockets(look: Look, tasks: tuple[Task, ...]) -> dict[int, Socket]:

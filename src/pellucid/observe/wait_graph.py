@@ -185,6 +185,8 @@ class _World:
         for each in self.seen.values():
             threads = [self._thread(each, tid) for tid in each.tasks]
             nodes += threads
+            if each.tasks_look is not None:
+                nodes += each.tasks_look.nodes(each.pid, each.tasks_again, each.process_name)
             nodes.append(_anybody(each))
             nodes.append(_process(each))
         gaps = [gap for each in self.seen.values() for gap in each.look.gaps] + self.ends.gaps + self.gaps

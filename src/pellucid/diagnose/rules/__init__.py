@@ -2,6 +2,7 @@
 
 from pellucid.diagnose.engine import Rule
 from pellucid.diagnose.rules.deadlock import waits_for_ever
+from pellucid.diagnose.rules.event_loop import event_loop_is_blocked
 from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
 from pellucid.diagnose.rules.gil import waits_for_the_gil
 from pellucid.diagnose.rules.idle import is_idle
@@ -21,6 +22,7 @@ ALL: tuple[Rule, ...] = (
     is_a_zombie,
     is_stopped,
     waits_for_ever,
+    event_loop_is_blocked,
     waits_for_a_socket_peer,
     leaves_connections_unaccepted,
     waits_for_a_lock,

@@ -239,7 +239,7 @@ def _published(sights: Sights) -> tuple[int, ...] | None:
         mappings = maps.read(memory.pid, "waits")
     except LookError:
         return None
-    files = {}
+    files: dict[str, maps.Mapping] = {}
     for mapping in mappings:
         name = mapping.path.rpartition("/")[2]
         if mapping.offset == 0 and (name.startswith(("_asyncio", "libpython", "python"))):

@@ -1,0 +1,34 @@
+"""The text of `pellucid stacks --tasks`: each task below the one that awaits it, with its chain of awaits."""
+
+from collections.abc import Iterator
+
+from pellucid.model.report import TasksReport
+from pellucid.model.task import AsyncTask
+from pellucid.present.cli import screen
+
+
+def lines(report: TasksReport) -> Iterator[str]:
+    """The whole screen, without colour."""
+    process = report.process
+    assert process is not None
+    count = len(report.tasks)
+    yield screen.printable(
+        f"pid {process.pid} {process.name} · {process.runtime} · {count} task{'' if count == 1 else 's'}"
+    )
+    for task in report.tasks:
+        yield ""
+        yield screen.printable(f"{task.name} ({task.coroutine}): {_does(task)}")
+        for frame in task.stack:
+            yield screen.printable(
+                f"    {frame.qualname} ({frame.file}:{frame.line if frame.line is not None else '?'})"
+            )
+    yield from screen.gaps(report.gaps)
+
+
+def _does(task: AsyncTask) -> str:
+    said = f"waits for {task.awaits}" if task.awaits else "runs now" if task.state == "running" else f"is {task.state}"
+    if task.held_by:
+        said += f", held by {', '.join(task.held_by)}"
+    if task.awaited_by:
+        said += f"; awaited by {', '.join(task.awaited_by)}"
+    return said

@@ -1,0 +1,133 @@
+"""What a task waits for: another task, several (gather, TaskGroup, wait), a lock or queue of asyncio by its name, a sleep, a thread.
+
+A task waits for a future (`fut_waiter`); whose future it is, the frames above the program's own say: `Lock.acquire` in asyncio/locks.py has
+the lock as `self`. Who holds an asyncio.Lock is told by the `async with` of the coroutines (`holders`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from pellucid.kernel.memory import Unreadable
+from pellucid.model.sync import Sync
+from pellucid.runtimes.cpython.asyncio_tasks import Awaiting
+from pellucid.runtimes.cpython.library import library_path, own_frame
+from pellucid.runtimes.cpython.slots import Slots
+from pellucid.runtimes.cpython.sync import Sights, place_of
+
+_LOCKS, _QUEUES, _TASKS = "asyncio/locks.py", "asyncio/queues.py", "asyncio/tasks.py"
+_RULES: dict[tuple[str, str], tuple[str, str]] = {
+    (_LOCKS, "Lock.acquire"): ("lock", "asyncio.Lock"),
+    (_LOCKS, "Event.wait"): ("event", "asyncio.Event"),
+    (_LOCKS, "Condition.wait"): ("condition", "asyncio.Condition"),
+    (_LOCKS, "Condition.wait_for"): ("condition", "asyncio.Condition"),
+    (_LOCKS, "Semaphore.acquire"): ("semaphore", "asyncio.Semaphore"),
+    (_LOCKS, "Barrier.wait"): ("barrier", "asyncio.Barrier"),
+    (_QUEUES, "Queue.get"): ("get", "asyncio.Queue"),
+    (_QUEUES, "Queue.put"): ("put", "asyncio.Queue"),
+    (_QUEUES, "Queue.join"): ("queue-join", "asyncio.Queue"),
+    (_TASKS, "sleep"): ("sleep", "sleep"),
+    ("asyncio/threads.py", "to_thread"): ("thread", "to_thread"),
+    ("asyncio/taskgroups.py", "TaskGroup.__aexit__"): ("group", "TaskGroup"),
+    ("asyncio/taskgroups.py", "TaskGroup._aexit"): ("group", "TaskGroup"),
+    (_TASKS, "_wait"): ("wait", "asyncio.wait"),
+    (_TASKS, "wait_for"): ("wait_for", "wait_for"),
+    ("asyncio/streams.py", "StreamReader._wait_for_data"): ("stream", "stream"),
+    ("asyncio/base_events.py", "Server.serve_forever"): ("serve", "connections to serve"),
+}
+MAX_GROUP = 10_000
+
+
+class TaskWait(Struct, frozen=True):
+    """`on`: the addresses of the tasks that have to go on first; `every`: all of them. `role` as in `_RULES`, "task", "gather", "" ."""
+
+    role: str
+    sync: Sync
+    at: str
+    on: tuple[int, ...] = ()
+    every: bool = True
+
+
+def wait_of(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights) -> TaskWait | None:
+    """What the task waits for; None where it is ready or runs."""
+    if not task.waiter:
+        return None
+    own = own_frame(task.frames)
+    at = place_of(own or task.frames[0]) if task.frames else ""
+    if task.waiter in tasks:
+        return TaskWait("task", Sync("task", tasks[task.waiter].name, "", task.waiter), at, (task.waiter,))
+    values = sights.values
+    try:
+        if task.waiter_kind == "_GatheringFuture":
+            children = values.list_items(values.named(task.waiter, "_children"), MAX_GROUP)
+            pending = tuple(child for child in children if child in tasks)
+            return TaskWait(
+                "gather", Sync("gather", None, f"{len(pending)} of {len(children)} pending"), at, pending, False
+            )
+        return _by_rule(task, tasks, sights, at)
+    except Unreadable:
+        return TaskWait("", Sync(task.waiter_kind or "future"), at)
+
+
+def _by_rule(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights, at: str) -> TaskWait:
+    found = _rule(task.frames)
+    if found is None:
+        name = sights.spelling.of(task.waiter, _own(task.frames)) if task.frames else None
+        return TaskWait("", Sync("Future", name, "", task.waiter), at)
+    role, kind, frame = found
+    values = sights.values
+    if role in {"sleep", "thread", "stream", "serve"}:
+        return TaskWait(role, Sync(kind), at)
+    if role == "group":
+        members = values.members(values.named(frame.local("self"), "_tasks"), MAX_GROUP)
+        return TaskWait(
+            role, Sync(kind, None, f"{len(members)} pending"), at, tuple(one for one in members if one in tasks), False
+        )
+    if role == "wait":
+        members = values.members(frame.local("fs"), MAX_GROUP)
+        return TaskWait(
+            role, Sync(kind, None, f"{len(members)} awaited"), at, tuple(one for one in members if one in tasks), False
+        )
+    if role == "wait_for":
+        inner = frame.local("fut")
+        return TaskWait(
+            role,
+            Sync(kind, tasks[inner].name if inner in tasks else None),
+            at,
+            (inner,) if inner in tasks else (),
+            False,
+        )
+    thing = frame.local("self")
+    name = sights.spelling.of(thing, _own(task.frames), sights.registry.module("__main__"))
+    return TaskWait(role, Sync(kind, name, _size(role, thing, sights), thing), at)
+
+
+def _rule(frames: Sequence[Slots]) -> tuple[str, str, Slots] | None:
+    """Of the library's frames above the program's own the outermost that is known: `Queue.get` and not what it awaits."""
+    found = None
+    for frame in frames:
+        path = library_path(frame.file)
+        if path is None:
+            break
+        rule = _RULES.get((path, frame.qualname))
+        if rule is not None:
+            found = (*rule, frame)
+    return found
+
+
+def _own(frames: Sequence[Slots]) -> list[Slots]:
+    return [frame for frame in frames if library_path(frame.file) is None]
+
+
+def _size(role: str, thing: int, sights: Sights) -> str:
+    values = sights.values
+    try:
+        if role in {"get", "put"}:
+            items, most = values.length(values.named(thing, "_queue")), values.number(values.named(thing, "_maxsize"))
+            return f"{items} of max {most}" if most > 0 else "empty" if not items else f"{items} items"
+        if role == "semaphore":
+            return f"value {values.number(values.named(thing, '_value'))}"
+        waiting = values.length(values.named(thing, "_waiters"))
+    except Unreadable:
+        return ""
+    return f"{waiting} waiter{'' if waiting == 1 else 's'}"

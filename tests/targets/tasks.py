@@ -1,0 +1,107 @@
+"""asyncio tasks in one state. Usage: tasks.py STATE; prints "ready".
+
+abba: two tasks hold what the other needs, among others that wait for all sorts of things · timed: the same under a timeout ·
+blocked: a callback sleeps, others are ready · healthy: a server, workers on a queue, a contended lock that moves
+"""
+import asyncio, sys, time
+
+
+async def leaf(event):
+    await event.wait()
+
+
+async def middle(event):
+    await leaf(event)
+
+
+async def user(one, other):
+    async with one:
+        await asyncio.sleep(0.1)
+        async with other:
+            pass
+
+
+async def getter(queue):
+    await queue.get()
+
+
+async def putter(queue):
+    await queue.put(1)
+    await queue.put(2)
+
+
+async def slots(door):
+    async with door:
+        await asyncio.sleep(600)
+
+
+async def group():
+    await asyncio.gather(asyncio.create_task(asyncio.sleep(600), name="in-group"))
+
+
+async def threaded():
+    await asyncio.to_thread(time.sleep, 600)
+
+
+async def direct(task):
+    await task
+
+
+async def abba():
+    a, b, event, queue, full, door = asyncio.Lock(), asyncio.Lock(), asyncio.Event(), asyncio.Queue(), asyncio.Queue(1), asyncio.Semaphore(1)
+    make = asyncio.create_task
+    ab = make(user(a, b), name="AB")
+    tasks = [ab, make(user(b, a), name="BA"), make(middle(event), name="middle"), make(getter(queue), name="getter"), make(putter(full), name="putter")]
+    tasks += [make(slots(door), name="inside"), make(slots(door), name="outside"), make(group(), name="group"), make(threaded(), name="threaded"), make(direct(ab), name="victim")]
+    asyncio.get_running_loop().call_later(0.4, ready)
+    await asyncio.gather(*tasks)
+
+
+async def timed():
+    a, b = asyncio.Lock(), asyncio.Lock()
+
+    async def limited(one, other):
+        async with asyncio.timeout(300):
+            await user(one, other)
+
+    tasks = [asyncio.create_task(limited(a, b), name="AB"), asyncio.create_task(asyncio.wait_for(user(b, a), 300), name="BA")]
+    asyncio.get_running_loop().call_later(0.4, ready)
+    await asyncio.gather(*tasks)
+
+
+async def blocked():
+    async def ticker():
+        while True:
+            await asyncio.sleep(0.01)
+
+    async def rude():
+        await asyncio.sleep(0.1)
+        ready()
+        time.sleep(600)
+
+    await asyncio.gather(*(asyncio.create_task(ticker()) for _ in range(3)), rude())
+
+
+async def healthy():
+    lock, queue = asyncio.Lock(), asyncio.Queue()
+
+    async def worker():
+        while True:
+            await queue.get()
+
+    async def busy():
+        while True:
+            async with lock:
+                await asyncio.sleep(0.001)
+
+    tasks = [asyncio.create_task(one()) for one in (worker, worker, busy, busy, busy)]
+    server = await asyncio.start_server(lambda *streams: None, "127.0.0.1", 0)
+    asyncio.get_running_loop().call_later(0.4, ready)
+    await asyncio.gather(server.serve_forever(), *tasks)
+
+
+def ready():
+    print("ready", flush=True)
+
+
+asyncio.run({function.__name__: function for function in (abba, timed, blocked, healthy)}[sys.argv[1]]())
