@@ -24,9 +24,7 @@ from pellucid.kernel.bpf_records import (
     STACK_HEAD,
     TABLE_ROOM,
 )
-from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, Moved, RawFrame, StackTold, Told
-
-_ADDRESS = (1 << 56) - 1
+from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, Moved, StackTold, Told
 
 
 class Decoder:
@@ -109,11 +107,10 @@ def _called(raw: bytes) -> Called:
 
 def _stack(raw: bytes) -> StackTold:
     _, _, pid, _, _, stack, count, _ = STACK_HEAD.packing.unpack_from(raw)
-    frames = []
-    for place in range(min(count, MAX_FRAMES)):
-        identity, code, instruction = FRAME.packing.unpack_from(raw, STACK_HEAD.size + place * FRAME.size)
-        frames.append(RawFrame(identity, code, instruction & _ADDRESS, instruction >> 56))
-    return StackTold(stack, pid, tuple(frames), cut=count >= MAX_FRAMES)
+    frames = raw[STACK_HEAD.size : STACK_HEAD.size + min(count, MAX_FRAMES) * FRAME.size]
+    if len(frames) % FRAME.size:
+        raise TooShort
+    return StackTold(stack, pid, frames, cut=count >= MAX_FRAMES)
 
 
 def _code(raw: bytes) -> CodeTold:

@@ -52,6 +52,11 @@ _U32 = Packing("<I")
 _U64 = Packing("<Q")
 
 
+def supported() -> bool:
+    """The programs know the registers of x86-64 only."""
+    return os.uname().machine == "x86_64"
+
+
 class BpfTracer:
     """Loaded programs and their maps; a context manager. Raises OSError where the kernel refuses, Refused, bpf_task.NotFound.
 
@@ -220,6 +225,10 @@ class BpfTracer:
         found = {name: _U64.unpack(self._lost.get(_U32.pack(place)) or bytes(8))[0] for place, name in enumerate(LOST)}
         found["skipped"] = sum(program.missed() for program in self._programs.values())
         return {name: count for name, count in found.items() if count}
+
+    def stopped(self) -> tuple[int, float]:
+        """Nothing is stopped."""
+        return 0, 0.0
 
     def _pid(self, tgid: int) -> int:
         return self._decoder.pids.get(tgid, tgid)

@@ -53,11 +53,20 @@ def arguments(call: Called, what: NameOf = lambda _: "") -> tuple[str, ...]:
             continue
         if kind == "path":
             told.append(_string(strings.pop(0) if strings else None, value))
+        elif kind == "pair":
+            told.append(_pair(call, value))
         elif kind in ("sockaddr", "sockaddrout"):
             told.append((_address(call, kinds) if call.address and value else None) or pointer(value))
         else:
             told.append(_argument(kind, value, what))
     return tuple(told)
+
+
+def _pair(call: Called, value: int) -> str:
+    """The two descriptors that a pipe or a socket pair has."""
+    if call.address is None or call.failed:
+        return pointer(value)
+    return "[{}, {}]".format(*(int.from_bytes(call.address[at : at + 4], "little") for at in (0, 4)))
 
 
 def _argument(kind: str, value: int, what: NameOf) -> str:

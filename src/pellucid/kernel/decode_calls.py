@@ -117,7 +117,7 @@ uselib path
 execve path pointer pointer
 execveat dirfd path pointer pointer at
 socket domain socktype number
-socketpair domain socktype number pointer
+socketpair domain socktype number pair
 connect fd sockaddr size
 bind fd sockaddr size
 listen fd number
@@ -134,8 +134,8 @@ sendmsg fd pointer msg
 recvmsg fd pointer msg
 sendmmsg fd pointer count msg
 recvmmsg fd pointer count msg pointer
-pipe pointer
-pipe2 pointer open
+pipe pair
+pipe2 pair open
 eventfd number
 eventfd2 number open
 signalfd fd pointer size
@@ -269,11 +269,13 @@ _MAKES_FD = _names(
 FILES = _names(
     "open openat openat2 creat close dup dup2 dup3 fcntl rename renameat renameat2 unlink unlinkat rmdir mkdir mkdirat link "
     "linkat symlink symlinkat truncate ftruncate chmod fchmod fchmodat chown fchownat lchown utimensat mknod mknodat "
-    "execve execveat memfd_create mmap"
+    "execve execveat memfd_create mmap pipe pipe2 socketpair"
 )
 """What a report of the files that were read and written is made of."""
 
-NETWORK = _names("socket connect bind listen accept accept4 shutdown close dup dup2 dup3 fcntl sendto")
+NETWORK = _names(
+    "socket connect bind listen accept accept4 shutdown close dup dup2 dup3 fcntl sendto pipe pipe2 socketpair"
+)
 """The same for connections."""
 
 ALWAYS = frozenset({"chdir", "fchdir", "execve", "execveat"})
@@ -291,7 +293,7 @@ def wanted(tell: frozenset[str], *, descriptors: bool) -> dict[int, Wanted]:
 
 def _wanted(name: str, kinds: tuple[str, ...], *, tell: bool, descriptors: bool) -> Wanted:
     paths = [place for place, kind in enumerate(kinds) if kind == "path"]
-    address = next((place for place, kind in enumerate(kinds) if kind in ("sockaddr", "sockaddrout")), None)
+    address = next((place for place, kind in enumerate(kinds) if kind in ("sockaddr", "sockaddrout", "pair")), None)
     return Wanted(
         path=paths[0] if paths else None,
         second=paths[1] if len(paths) > 1 else None,

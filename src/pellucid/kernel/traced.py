@@ -3,7 +3,10 @@
 Times are nanoseconds of CLOCK_MONOTONIC. Pids are as this process sees them.
 """
 
+from struct import Struct as Packing
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 COMPAT = 1 << 16
 """Added to the number of a call of a 32-bit program."""
@@ -16,6 +19,14 @@ class Moved(Struct, frozen=True, gc=False):
     read_bytes: int = 0
     writes: int = 0
     written_bytes: int = 0
+
+    def plus(self, more: "Moved") -> "Moved":
+        return Moved(
+            self.reads + more.reads,
+            self.read_bytes + more.read_bytes,
+            self.writes + more.writes,
+            self.written_bytes + more.written_bytes,
+        )
 
 
 class Called(Struct, frozen=True, gc=False):
@@ -46,6 +57,10 @@ class Called(Struct, frozen=True, gc=False):
     def failed(self) -> bool:
         return -4096 < self.result < 0
 
+    def at(self, stack: int) -> "Called":
+        """The same call, made by that stack."""
+        return replace(self, stack=stack)
+
 
 class Forked(Struct, frozen=True, gc=False):
     """`pid` has made `child`: by fork, vfork or clone."""
@@ -69,21 +84,18 @@ class Exited(Struct, frozen=True, gc=False):
     at_ns: int
 
 
-class RawFrame(Struct, frozen=True, gc=False):
-    """A Python frame as addresses; `identity` names a `CodeTold`."""
-
-    identity: int
-    code: int
-    instruction: int
-    owner: int
+FRAME = Packing("<QQQ")
+"""A Python frame in a `StackTold`: the identity of its code object (`CodeTold`), the address of that, and its instruction with the
+frame's owner in the top byte. Kept packed: of thousands of stacks, some hundred are asked for."""
+OWNER_SHIFT = 56
 
 
 class StackTold(Struct, frozen=True, gc=False):
-    """The stack that calls name by `stack`, innermost frame first; `cut` where it has more frames than are read."""
+    """The stack that calls name by `stack`: `FRAME` after `FRAME`, innermost first; `cut` where it has more than are read."""
 
     stack: int
     pid: int
-    frames: tuple[RawFrame, ...]
+    frames: bytes
     cut: bool
 
 

@@ -63,6 +63,8 @@ class FailedCall(Struct, frozen=True):
     max_s: float = 0.0
     processes: int = 1
     """How many processes made such calls."""
+    path_certain: bool = True
+    """False where the path was read after the call, from memory that may have been something else by then."""
 
 
 class SlowCall(Struct, frozen=True):
@@ -163,5 +165,8 @@ class SyscallsReport(Report, frozen=True, kw_only=True):
     losses: dict[str, int] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
     own_cpu_s: float = 0.0
+    stops: int = 0
+    stopped_s: float = 0.0
+    """How often threads were stopped to look at them, and for how long in all: 0 where nothing was stopped."""
     exit_status: int | None = None
     """Of the launched command."""

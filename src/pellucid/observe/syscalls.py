@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from msgspec import Struct
 
-from pellucid.kernel import decode, decode_calls, procfs
+from pellucid.kernel import decode_calls, procfs
 from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, StackTold, Told, Watch
 from pellucid.model import Gap, Process
 from pellucid.model.errors import LookError
@@ -78,7 +78,7 @@ def launched(
     """The calls of `command`, started here, and of its children, until it ends. Raises UsageError, NotPermitted."""
     with ExitStack() as open_:
         child = open_.enter_context(Launched(command, stdout))
-        backend = choose(asked.watch(), asked.backend, child=child)
+        backend = choose(asked.watch(), asked.backend, child=child, limited=asked.seconds is not None)
         tracer = open_.enter_context(backend.tracer)
         look = _Look(tracer, backend, asked)
         open_.callback(look.processes.close)
@@ -151,7 +151,7 @@ class _Look:
         self.backend = backend
         self.asked = asked
         self.processes = Processes(tracer)
-        self.calls = Calls(self.processes)
+        self.calls = Calls(self.processes, certain=tracer.name != "perf")
         self.uses = Uses(self.calls) if asked.files or asked.network else None
         self.gaps: list[Gap] = list(backend.gaps)
         self.began = self.ended = time.monotonic()
@@ -236,6 +236,8 @@ class _Look:
             unseen=self.backend.unseen,
             seconds=self.ended - self.began,
             own_cpu_s=time.process_time() - self.cpu,
+            stops=self.tracer.stopped()[0],
+            stopped_s=self.tracer.stopped()[1],
         )
 
 
@@ -263,5 +265,3 @@ _LOSSES = {
     "skipped": ("another call was being counted on the same CPU at that moment", ""),
     "kept": ("so many are kept at most", "-d SECONDS"),
 }
-
-name_of = decode.name

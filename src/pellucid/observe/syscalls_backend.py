@@ -1,24 +1,42 @@
-"""Which tracer looks: the best one that the kernel permits here, and why not a better one."""
+"""Which tracer looks: the best one that is permitted here, and why not a better one.
 
-from collections.abc import Iterator
+bpf and perf see the calls without stopping anything and need privileges. seccomp and ptrace stop the program at its calls and need
+none; they are taken for a launched command, which expects to be watched, and for a running process only when they are asked for.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
 
+from pellucid.kernel import bpf, bpf_access, bpf_task
 from pellucid.kernel.traced import Failure, Moved, Told, Total, Unfinished, Watch
 from pellucid.model import Gap
+from pellucid.model.errors import LookError, NotPermitted, UsageError
 from pellucid.observe.syscalls_launch import Launched
 from pellucid.observe.syscalls_processes import Follows
 
 BACKENDS = ("bpf", "perf", "seccomp", "ptrace")
 
+_NEVER_RETURN = "calls that never return (exit_group), or had begun before the look"
+_URING = "what io_uring does in the kernel"
+UNSEEN = {
+    "bpf": (_NEVER_RETURN, _URING),
+    "perf": (_NEVER_RETURN, _URING, "Python lines", "paths for certain: they are read up to 20 ms after the call"),
+    "seccomp": (
+        _NEVER_RETURN,
+        _URING,
+        "the calls that are made most often, which it lets through (read, write, close, futex, ...)",
+    ),
+    "ptrace": (_NEVER_RETURN, _URING),
+}
+
 
 class Tracer(Follows, Protocol):
     """What every tracer can do; `kernel.bpf_trace` says what each of these is."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
 
     def start(self) -> None: ...
 
@@ -36,25 +54,121 @@ class Tracer(Follows, Protocol):
 
     def lost(self) -> dict[str, int]: ...
 
-    def close(self) -> None: ...
+    def stopped(self) -> tuple[int, float]:
+        """How often it stopped a thread, and for how many seconds in all."""
+
+
+class OpenTracer(Tracer, AbstractContextManager["OpenTracer"], Protocol):
+    """A tracer, closed at the end."""
 
 
 class Backend(Struct, frozen=True):
-    """A tracer that is ready. `unseen`: what it can't see; `gaps`: why it is not a better one."""
+    """A tracer that is ready. `gaps`: why it is not a better one."""
 
-    tracer: "TracerContext"
-    unseen: tuple[str, ...]
+    tracer: OpenTracer
     gaps: tuple[Gap, ...] = ()
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        return UNSEEN[self.tracer.name]
 
-class TracerContext(Tracer, AbstractContextManager["TracerContext"], Protocol):
-    """A tracer is closed at the end."""
+
+class Refused(Exception):  # noqa: N818  answered by trying the next one
+    """A tracer is not permitted, or can't work here; its text says why."""
 
 
-def choose(watch: Watch, backend: str, *, pid: int | None = None, child: Launched | None = None) -> Backend:
-    """The best permitted tracer, or the one that was asked for. Raises NotPermitted."""
-    from pellucid.kernel.bpf_trace import BpfTracer
+def choose(
+    watch: Watch, asked: str, *, pid: int | None = None, child: Launched | None = None, limited: bool = False
+) -> Backend:
+    """The best permitted tracer for a running process or a launched command, or the one that was asked for.
 
-    return Backend(
-        BpfTracer(watch), ("what io_uring does in the kernel", "exit_group and other calls that never return")
+    `limited`: the look may end before the command does. Raises NotPermitted, UsageError.
+    """
+    order = _order(child, limited=limited) if asked == "auto" else (asked,)
+    gaps: list[Gap] = []
+    why = ""
+    for name in order:
+        try:
+            return Backend(_MAKERS[name](watch, child), tuple(gaps))
+        except Refused as refused:
+            why = str(refused)
+            gaps.append(Gap(f"system calls by {name}", why, _remedy(pid, child)))
+    raise _none(pid, child, gaps)
+
+
+def _order(child: Launched | None, *, limited: bool) -> tuple[str, ...]:
+    """A command under a filter can't outlive its tracer, so a look that may end before it takes none."""
+    if child is None:
+        return ("bpf", "perf")
+    return ("bpf", "perf", "ptrace") if limited else ("bpf", "perf", "seccomp", "ptrace")
+
+
+def _bpf(watch: Watch, _: Launched | None) -> OpenTracer:
+    from pellucid.kernel.bpf_trace import BpfTracer, supported
+
+    if not supported():
+        raise Refused("its programs are written for x86-64 only")
+    try:
+        return BpfTracer(watch)
+    except OSError as error:
+        raise Refused(bpf_access.why_not(error)) from error
+    except bpf.Refused as error:
+        raise Refused(str(error)) from error
+    except bpf_task.NotFound:
+        raise Refused("the ids of a task were not found in the kernel's memory") from None
+
+
+def _perf(watch: Watch, _: Launched | None) -> OpenTracer:
+    from pellucid.kernel.perf_trace import PerfTracer, Unfit, why_not
+
+    try:
+        return PerfTracer(watch)
+    except OSError as error:
+        raise Refused(why_not(error)) from error
+    except Unfit as error:
+        raise Refused(str(error)) from error
+
+
+def _seccomp(watch: Watch, child: Launched | None) -> OpenTracer:
+    from pellucid.kernel.ptrace_trace import PtraceTracer
+
+    if child is None:
+        raise UsageError(
+            tried="put a seccomp filter on a running process",
+            said="only a process itself can do that, so it has to be launched",
+            remedy="pellucid syscalls --backend seccomp -- CMD",
+        )
+    child.filter()
+    return PtraceTracer(watch, filtered=True, child=child.pid, reaped=child.reaped)
+
+
+def _ptrace(watch: Watch, child: Launched | None) -> OpenTracer:
+    from pellucid.kernel.ptrace_trace import PtraceTracer
+
+    if child is None:
+        return PtraceTracer(watch)
+    child.leave_waiting()
+    return PtraceTracer(watch, child=child.pid, reaped=child.reaped)
+
+
+_MAKERS: dict[str, Callable[[Watch, Launched | None], OpenTracer]] = {
+    "bpf": _bpf,
+    "perf": _perf,
+    "seccomp": _seccomp,
+    "ptrace": _ptrace,
+}
+
+
+def _remedy(pid: int | None, child: Launched | None) -> str:
+    return f"sudo pellucid syscalls {f'-- {child.command[0]} ...' if child else pid}"
+
+
+def _none(pid: int | None, child: Launched | None, gaps: list[Gap]) -> LookError:
+    said = "; ".join(f"{gap.what.rpartition(' ')[2]}: {gap.why}" for gap in gaps)
+    what = f"pid {pid}" if child is None else child.command[0]
+    return NotPermitted(
+        pid or (child.pid if child else 0),
+        tried=f"see the system calls of {what} without stopping it",
+        said=said,
+        remedy=_remedy(pid, child),
     )

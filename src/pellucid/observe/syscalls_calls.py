@@ -46,8 +46,10 @@ class Seen(Struct, frozen=True, gc=False):
 class Calls:
     """Collects what was told."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, *, certain: bool = True) -> None:
+        """`certain`: paths were read during the call, not after it."""
         self._processes = processes
+        self._certain = certain
         self._failed: dict[int, Seen] = {}
         self._alone: list[Seen] = []
         self._slow: list[Seen] = []
@@ -120,8 +122,9 @@ class Calls:
         known = self._processes.known.get(call.pid)
         return decode.absolute(text, known.cwd if known else None)
 
-    def frames(self, stack: int) -> tuple[Frame, ...]:
-        return self._processes.frames(stack)
+    def line(self, stack: int) -> Frame | None:
+        """The program's line that a stack stands for."""
+        return self._processes.line(stack) if stack else None
 
     def descriptor(self, pid: int, fd: int) -> str:
         """What a descriptor is now; "" where that can't be told."""
@@ -136,9 +139,8 @@ class Calls:
         """Equal calls together: first those of the program's own lines, last what is noise; the most frequent first in each."""
         groups: dict[tuple[str, str, str | None, str, Frame | None], list[tuple[Seen, Failure]]] = {}
         for seen, failure in self._counted(counted):
-            frames = self._processes.frames(seen.call.stack)
             name, error = decode.name(seen.call.number), decode.error_name(seen.call.result)
-            key = (name, error, seen.path, "" if seen.path is not None else seen.what, line_of(frames))
+            key = (name, error, seen.path, "" if seen.path is not None else seen.what, self.line(seen.call.stack))
             groups.setdefault(key, []).append((seen, failure))
         found = [self._failed_call(name, error, group) for (name, error, *_), group in groups.items()]
         return tuple(sorted(found, key=_order))
@@ -166,11 +168,12 @@ class Calls:
             program=seen.program,
             call=decode.text(call, lambda fd: seen.what if fd == seen.fd else ""),
             what=seen.what,
-            line=line_of(frames),
+            line=self.line(call.stack),
             noise=noise(name, error, seen.path or (seen.what if name == "connect" else None), frames),
             total_s=sum(failure.total_ns for _, failure in group) / 1e9,
             max_s=max(failure.max_ns for _, failure in group) / 1e9,
             processes=len({each.call.pid for each, _ in group}),
+            path_certain=self._certain,
         )
 
     def slow(self) -> tuple[SlowCall, ...]:
@@ -195,7 +198,7 @@ class Calls:
             program=seen.program,
             call=decode.text(call, lambda fd: seen.what if fd == seen.fd else ""),
             what=seen.what,
-            line=line_of(frames),
+            line=self.line(call.stack),
             waits=name in WAITS,
         )
 
@@ -226,8 +229,8 @@ class Calls:
     def _summary(self, name: str, group: list[Total]) -> CallSummary:
         by_line: dict[tuple[Frame, Frame | None], list[Total]] = {}
         for total in group:
-            frames = self._processes.frames(total.stack)
-            line = line_of(frames)
+            frames = self._processes.frames(total.stack) if total.stack else ()
+            line = self.line(total.stack)
             if line is not None:
                 by_line.setdefault((line, None if frames[0] == line else frames[0]), []).append(total)
         lines = [
@@ -250,11 +253,6 @@ class Calls:
             lined_calls=sum(line.calls for line in lines),
             waits=name in WAITS,
         )
-
-
-def line_of(frames: tuple[Frame, ...]) -> Frame | None:
-    """The innermost frame of the program's own code, the innermost of all where it has none, None without a stack."""
-    return next((frame for frame in frames if frame.own), frames[0] if frames else None)
 
 
 def _order(event: FailedCall) -> tuple[bool, bool, int]:

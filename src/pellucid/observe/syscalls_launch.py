@@ -13,6 +13,7 @@ from typing import Self
 from pellucid.model.errors import UsageError
 
 _CANT_START = 127
+_FILTER = b"f"
 
 
 class Launched:
@@ -25,6 +26,7 @@ class Launched:
         self.command = command
         self.program = _found(command)
         self.status: int | None = None
+        self._others_wait = False
         sys.stdout.flush()
         held, self._gate = os.pipe()
         self.pid = os.fork()
@@ -41,11 +43,20 @@ class Launched:
 
     def ended(self) -> bool:
         """Whether it has ended; never waits."""
-        if self.status is None:
+        if self.status is None and not self._others_wait:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.reaped(status)
         return self.status is not None
+
+    def leave_waiting(self) -> None:
+        """From now on a tracer waits for all children, and calls `reaped`."""
+        self._others_wait = True
+
+    def filter(self) -> None:
+        """Put a seccomp filter on the command before it starts: it has been seized by then."""
+        self.leave_waiting()
+        os.write(self._gate, _FILTER)
 
     def reaped(self, status: int) -> None:
         """A tracer that has to wait for all its children has seen this one end."""
@@ -90,8 +101,13 @@ def _become(program: str, command: tuple[str, ...], held: int, stdout: int) -> N
             signal.signal(number, signal.SIG_DFL)
         if stdout != 1:
             os.dup2(stdout, 1)
+        asked = os.read(held, 1)
         os.read(held, 1)  # ends when the tracer closes the other end, or dies
         os.close(held)
+        if asked == _FILTER:
+            from pellucid.kernel.ptrace_filter import install
+
+            install(os.uname().machine)
         os.execv(program, command)
     except OSError as error:
         os.write(2, f"pellucid: can't run {program}: {error.strerror}\n".encode())

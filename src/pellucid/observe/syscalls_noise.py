@@ -92,7 +92,7 @@ def _search(path: str, stack: Sequence[Frame]) -> str:
 
 
 def _hardware_library(path: str) -> bool:
-    """glibc's loader tries the directories for this kind of CPU below each one that may have the library (elf/dl-load.c)."""
+    """The loader of glibc tries the directories for this kind of CPU below each one that may have the library (elf/dl-load.c)."""
     return not _HARDWARE.isdisjoint(path.split("/")[-4:])
 
 

@@ -7,7 +7,6 @@ same interpreter at the same place, and need no look.
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -88,6 +87,7 @@ class Processes:
         self.naming = Naming()
         self._stacks: dict[int, StackTold] = {}
         self._frames: dict[int, tuple[Frame, ...]] = {}
+        self._lines: dict[int, Frame | None] = {}
         self._lingering: list[Known] = []
         self.without_lines: dict[str, str] = {}
         """Why a process has no Python lines, by its program: told once for each."""
@@ -215,19 +215,15 @@ class Processes:
         found = self._frames.get(stack)
         if found is None:
             told = self._stacks.get(stack)
-            found = tuple(self._named_frames(told)) if told else ()
-            self._frames[stack] = found
+            found = self._frames[stack] = self.naming.frames(told) if told else ()
         return found
 
-    def _named_frames(self, told: StackTold) -> Iterator[Frame]:
-        for raw in told.frames:
-            try:
-                frame = self.naming.frame(raw)
-            except KeyError:
-                yield Frame("?", "?", "?", None)  # its code object found no room in the ring
-                continue
-            if frame is not None:
-                yield frame
+    def line(self, stack: int) -> Frame | None:
+        """The innermost frame of the program's own code, the innermost of all where it has none, None without a stack."""
+        if stack not in self._lines:
+            frames = self.frames(stack)
+            self._lines[stack] = next((frame for frame in frames if frame.own), frames[0] if frames else None)
+        return self._lines[stack]
 
     def gaps(self) -> list[Gap]:
         return [Gap(f"the Python lines of {program}", why) for program, why in self.without_lines.items()]

@@ -14,7 +14,7 @@ from pellucid.kernel.birth import born_at
 from pellucid.kernel.decode_flags import words
 from pellucid.kernel.traced import Called, Forked, Moved
 from pellucid.model.syscalls import FileUse, NetUse
-from pellucid.observe.syscalls_calls import Calls, line_of
+from pellucid.observe.syscalls_calls import Calls
 from pellucid.observe.syscalls_places import place
 
 _O_CREAT, _O_EXCL, _O_TRUNC, _O_APPEND, _O_DIRECTORY = os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_DIRECTORY
@@ -75,7 +75,11 @@ class Socket:
         self.connection: Connection | None = None
 
 
-Opened = File | Socket
+class Pipe:
+    """One end of a pipe or socket pair: what goes through it stays among the processes."""
+
+
+Opened = File | Socket | Pipe
 Table = dict[int, Opened]
 
 
@@ -107,6 +111,7 @@ class Uses:
             **dict.fromkeys(("execve", "execveat"), self._execute),
             **dict.fromkeys(("accept", "accept4"), self._accept),
             "close": self._close,
+            **dict.fromkeys(("pipe", "pipe2", "socketpair"), self._pipe),
             "memfd_create": self._memory_file,
             "mmap": self._map,
             "socket": self._socket,
@@ -131,6 +136,8 @@ class Uses:
     def _existing(self, target: str) -> Opened:
         if target.startswith("socket:"):
             return Socket("")
+        if target.startswith(("pipe:", "anon_inode:")):
+            return Pipe()
         return self._file(target.removesuffix(" (deleted)"))
 
     def forked(self, told: Forked) -> None:
@@ -159,12 +166,16 @@ class Uses:
         if opened is None:
             target = self._calls.descriptor(pid, fd) or f"<descriptor {fd} of pid {pid}>"
             opened = table[fd] = self._existing(target)
-        owner: File | Connection | None = opened if isinstance(opened, File) else opened.connection
-        if owner is None and isinstance(opened, Socket):
-            owner = opened.connection = self._connection("moves", opened.protocol or "socket", opened.local or "?")
-        if owner is not None:
-            owner.moved = _sum(owner.moved, moved)
-            owner.pids.add(pid)
+        if isinstance(opened, Pipe):
+            return
+        if isinstance(opened, File):
+            owner: File | Connection = opened
+        else:
+            if opened.connection is None:
+                opened.connection = self._connection("moves", opened.protocol or "socket", opened.local or "?")
+            owner = opened.connection
+        owner.moved = owner.moved.plus(moved)
+        owner.pids.add(pid)
 
     def rest(self, moved: dict[tuple[int, int], Moved]) -> None:
         """At the end: what went through descriptors that are still open."""
@@ -232,6 +243,13 @@ class Uses:
             table[call.result] = opened
         else:
             table.pop(call.result, None)
+
+    def _pipe(self, call: Called) -> None:
+        """Its two descriptors were written to memory, which was copied as if it were an address."""
+        if call.address is not None:
+            table = self._tables.setdefault(call.pid, {})
+            for at in (0, 4):
+                table[int.from_bytes(call.address[at : at + 4], "little")] = Pipe()
 
     def _memory_file(self, call: Called) -> None:
         self._set(call, self._file(self._calls.descriptor(call.pid, call.result) or "/memfd:?", "memory", call))
@@ -332,7 +350,7 @@ class Uses:
 
     def files(self) -> tuple[FileUse, ...]:
         """Those that were written, made, renamed or deleted first, the largest first."""
-        found = [self._use(file) for file in self._files.values() if not file.path.startswith(("pipe:", "anon_inode:"))]
+        found = [self._use(file) for file in self._files.values()]
         return tuple(sorted(found, key=lambda use: (not use.change, -use.written_bytes, -use.read_bytes, use.path)))
 
     def _use(self, file: File) -> FileUse:
@@ -350,7 +368,7 @@ class Uses:
             renamed_from=file.renamed_from,
             executed=file.executed,
             kind=file.kind,
-            line=line_of(self._calls.frames(file.stack)),
+            line=self._calls.line(file.stack),
             pids=tuple(sorted(file.pids)),
         )
 
@@ -365,7 +383,7 @@ class Uses:
                 errors=each.errors,
                 sent_bytes=each.moved.written_bytes,
                 received_bytes=each.moved.read_bytes,
-                line=line_of(self._calls.frames(each.stack)),
+                line=self._calls.line(each.stack),
                 pids=tuple(sorted(each.pids)),
             )
             for each in self._connections.values()
@@ -373,19 +391,12 @@ class Uses:
         return tuple(sorted(found, key=lambda use: (-use.sent_bytes - use.received_bytes, use.address)))
 
 
-def _sum(one: Moved, other: Moved) -> Moved:
-    return Moved(
-        one.reads + other.reads,
-        one.read_bytes + other.read_bytes,
-        one.writes + other.writes,
-        one.written_bytes + other.written_bytes,
-    )
-
-
 def _change(file: File) -> str:
     """What became of the file, in a word."""
+    if file.deleted and file.created:
+        return "created and deleted"
     if file.deleted:
-        return "created and deleted" if file.created else "deleted"
+        return "written and deleted" if file.moved.writes else "deleted"
     if file.created:
         return "created"
     if file.renamed_from is not None:

@@ -146,6 +146,7 @@ def _event(event: FailedCall) -> Iterator[Line]:
     who = f" in {event.processes} processes" if event.processes > 1 else ""
     times = f"{event.count} x  " if event.count > 1 else ""
     noise = f"  ({event.noise})" if event.noise else ""
+    noise += "  (probably)" if event.path is not None and not event.path_certain else ""
     yield Line(screen.printable(f"  {times}{event.name} {subject} = {event.error}{noise}{who}"))
     at = stack(event.stack) if event.stack else f"no Python line ({event.program})"
     yield Line(screen.printable(f"      {at}"), dim=True)
@@ -291,6 +292,11 @@ def _end(report: SyscallsReport) -> Iterator[Line]:
     loss = "nothing was lost" if not report.lost else f"{report.lost} things were lost (see below)"
     cost = f"{report.own_cpu_s:.2f} s of CPU for pellucid itself"
     yield Line(f"seen by {report.backend}: {loss}; {cost}", dim=True)
+    if report.stops:
+        yield Line(
+            f"it stopped threads {report.stops} times, for {time(report.stopped_s)} in all and the switches to and fro",
+            dim=True,
+        )
     if report.unseen:
         yield Line(screen.printable(f"it can't see: {'; '.join(report.unseen)}"), dim=True)
     for line in screen.gaps(report.gaps):

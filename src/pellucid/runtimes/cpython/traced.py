@@ -14,7 +14,7 @@ from pellucid.kernel import maps
 from pellucid.kernel.bpf_python import FRAME_BYTES, NAMES_BYTES, StackLayout
 from pellucid.kernel.bpf_records import CODE_ROOM
 from pellucid.kernel.memory import Memory, Unreadable
-from pellucid.kernel.traced import CodeTold, RawFrame
+from pellucid.kernel.traced import FRAME, OWNER_SHIFT, CodeTold, StackTold
 from pellucid.model import Frame
 from pellucid.model.errors import NotUnderstood
 from pellucid.runtimes.cpython import check, locate
@@ -30,6 +30,10 @@ _U32 = Bytes("<I")
 _I32 = Bytes("<i")
 _CODECS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 _MAX_TEXT = 1 << 20
+_ADDRESS = (1 << OWNER_SHIFT) - 1
+
+UNTOLD = Frame("?", "?", "?", None)
+"""A frame whose code object found no room in the ring."""
 
 
 class Build(Struct, frozen=True):
@@ -122,6 +126,7 @@ class Naming:
 
     def __init__(self) -> None:
         self._codes: dict[int, tuple[Code, int] | None] = {}
+        self._frames: dict[tuple[int, int], Frame | None] = {}
 
     def told(self, code: CodeTold, build: Build, memory: Memory | None) -> None:
         """Keep a code object. `memory` of its process is asked for what was not copied whole; None when it has ended."""
@@ -132,16 +137,30 @@ class Naming:
         start = code.address + build.layout["code_object.co_code_adaptive"]
         self._codes[code.identity] = (found, start) if found else None
 
-    def frame(self, raw: RawFrame) -> Frame | None:
-        """The frame, None where CPython itself would not show it. Raises KeyError where its code object was not told."""
-        known = self._codes[raw.identity]
-        if known is None:
-            return None
-        code, start = known
-        unit = (raw.instruction - start) >> 1
-        if unit < code.first_traceable and raw.owner != OWNED_BY_GENERATOR:
-            return None  # it has not begun: Include/internal/pycore_frame.h, _PyFrame_IsIncomplete
-        return Frame(code.name, code.qualname, code.file, code.lines.at(unit))
+    def frames(self, stack: StackTold) -> tuple[Frame, ...]:
+        """The frames of a stack, innermost first; `UNTOLD` stands for those whose code object was not told."""
+        found = []
+        for identity, _, instruction in FRAME.iter_unpack(stack.frames):
+            key = (identity, instruction)
+            frame = self._frames[key] if key in self._frames else self._frame(identity, instruction)
+            if frame is not None:
+                found.append(frame)
+        return tuple(found)
+
+    def _frame(self, identity: int, instruction: int) -> Frame | None:
+        """None for what CPython itself would not show."""
+        if identity not in self._codes:
+            return UNTOLD
+        known = self._codes[identity]
+        frame = None
+        if known is not None:
+            code, start = known
+            unit = ((instruction & _ADDRESS) - start) >> 1
+            # A frame that has not begun is not shown: Include/internal/pycore_frame.h, _PyFrame_IsIncomplete.
+            if unit >= code.first_traceable or instruction >> OWNER_SHIFT == OWNED_BY_GENERATOR:
+                frame = Frame(code.name, code.qualname, code.file, code.lines.at(unit))
+        self._frames[identity, instruction] = frame
+        return frame
 
 
 def _read(told: CodeTold, found: Layout, objects: Objects | None) -> Code | None:
