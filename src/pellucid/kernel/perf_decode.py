@@ -120,7 +120,8 @@ def _open(tids: NDArray[np.uint32], is_end: NDArray[np.bool_], order: NDArray[np
     group = np.cumsum(starts) - 1
     last_end = np.full(group[-1] + 1, -1)
     np.maximum.at(last_end, group[is_end], place[is_end])
-    return order[~is_end & (place > last_end[group])]
+    found: NDArray[np.intp] = order[~is_end & (place > last_end[group])]
+    return found
 
 
 class Summed(Struct, frozen=True):

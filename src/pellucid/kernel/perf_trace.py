@@ -270,10 +270,10 @@ def _probe(described: bytes) -> None:
 
 def why_not(error: OSError) -> str:
     """In one sentence, why tracepoints can't be opened: kernel/events/core.c asks for CAP_PERFMON, tracefs for root."""
-    if error.errno in (EACCES, EPERM):
-        if not int(parse_status(read_file("/proc/self/status"))["CapEff"], 16) & (_PERFMON | SYS_ADMIN):
-            paranoid = read_small("/proc/sys/kernel/perf_event_paranoid", 16).decode().strip()
-            return f"you lack CAP_PERFMON (kernel.perf_event_paranoid is {paranoid})"
+    held = int(parse_status(read_file("/proc/self/status"))["CapEff"], 16)
+    if error.errno in (EACCES, EPERM) and not held & (_PERFMON | SYS_ADMIN):
+        paranoid = read_small("/proc/sys/kernel/perf_event_paranoid", 16).decode().strip()
+        return f"you lack CAP_PERFMON (kernel.perf_event_paranoid is {paranoid})"
     return f"{os_name(error.errno)}, {error.strerror}"
 
 
