@@ -523,6 +523,13 @@ def unread_child():
     child.wait()
 
 
+def orphan():
+    """A daemon child, which its parent can't end when it is killed."""
+    mp.Process(target=slow, args=(1,), name="left-alone", daemon=True).start()
+    ready()
+    time.sleep(600)
+
+
 def slow(number):
     time.sleep(600)
 

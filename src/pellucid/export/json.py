@@ -6,6 +6,7 @@ import msgspec
 
 from pellucid.model import report
 from pellucid.model.errors import LookError, PellucidError
+from pellucid.model.output import OutputReport
 from pellucid.model.syscalls import SyscallsReport
 
 REPORTS: dict[str, type[report.Report]] = {
@@ -15,10 +16,12 @@ REPORTS: dict[str, type[report.Report]] = {
     "waits": report.WaitsReport,
     "files": report.FilesReport,
     "recover": report.RecoverReport,
+    "output": OutputReport,
     "sockets": report.SocketsReport,
     "info": report.InfoReport,
     "env": report.EnvReport,
     "ps": report.PsReport,
+    "ps --tree": report.TreeReport,
     "check": report.CheckReport,
     "syscalls": SyscallsReport,
 }

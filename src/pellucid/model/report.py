@@ -13,6 +13,7 @@ from pellucid.model.socket import Socket
 from pellucid.model.sync import Waiting
 from pellucid.model.task import AsyncTask
 from pellucid.model.thread import Thread
+from pellucid.model.tree import Branch
 
 SCHEMA = 1
 
@@ -111,6 +112,10 @@ class Listed(Struct, frozen=True):
 
 class PsReport(Report, frozen=True, kw_only=True):
     processes: tuple[Listed, ...]
+
+
+class TreeReport(Report, frozen=True, kw_only=True):
+    branches: tuple[Branch, ...]
 
 
 class WhyReport(Report, frozen=True, kw_only=True):

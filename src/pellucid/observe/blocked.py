@@ -95,6 +95,9 @@ class Seen:
         return task.name if task else f"tid {tid}"
 
     def daemon(self, tid: int) -> bool | None:
+        """Whether the interpreter would end without waiting for it; a main thread is none, whatever thread of a parent it was forked from."""
+        if tid == self.pid:
+            return False
         sight = self.sights.threads.get(tid) if self.sights else None
         return sight.known.daemon if sight and sight.known else None
 

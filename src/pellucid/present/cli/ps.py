@@ -9,8 +9,16 @@ from pellucid.present.cli import options, screen
 @click.command("ps")
 @click.argument("pattern", metavar="[PATTERN]", required=False)
 @options.as_json
-def command(pattern: str | None, as_json: bool) -> None:
+@click.option(
+    "--tree",
+    is_flag=True,
+    help="Below one another, with the threads and tasks of each Python process. PATTERN may be a pid.",
+)
+def command(pattern: str | None, as_json: bool, tree: bool) -> None:
     """List processes, or those that match PATTERN, with their state in words."""
+    if tree:
+        _tree(pattern, as_json=as_json)
+        return
     from pellucid.diagnose.words import duration
     from pellucid.observe.identity import ps
 
@@ -36,3 +44,16 @@ def command(pattern: str | None, as_json: bool) -> None:
     )
     for line in screen.gaps(report.gaps):
         screen.say(line, dim=True)
+
+
+def _tree(pattern: str | None, *, as_json: bool) -> None:
+    from pellucid.observe.tree import tree
+
+    report = tree(pattern)
+    if as_json:
+        options.emit(report)
+        return
+    from pellucid.present.cli.tree_text import lines
+
+    for line in lines(report):
+        screen.say(line)
