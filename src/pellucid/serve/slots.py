@@ -9,7 +9,7 @@ Counters survive the worker: its successor goes on counting, so what Prometheus 
 
 import mmap
 import os
-import time
+from time import monotonic_ns
 from typing import Final
 
 from msgspec import Struct
@@ -113,7 +113,7 @@ class Slot:
 
     def beat(self) -> None:
         """The event loop turns."""
-        self._words[_LOOP_BEAT] = time.monotonic_ns()
+        self._words[_LOOP_BEAT] = monotonic_ns()
 
     def state(self, state: int) -> None:
         self._words[_STATE] = state
@@ -141,12 +141,12 @@ class Slot:
         words = self._words
         words[_REQUEST] = request
         words[_ROWS] = rows
-        words[_STARTED] = time.monotonic_ns()
+        words[_STARTED] = monotonic_ns()
 
     def predicted(self, rows: int, *, ok: bool) -> None:
         """The predict thread has ended what it began."""
         words = self._words
-        now = time.monotonic_ns()
+        now = monotonic_ns()
         began = words[_STARTED]
         words[_STARTED] = 0
         words[_PREDICT_BEAT] = now

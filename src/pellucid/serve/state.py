@@ -79,6 +79,14 @@ class Supervision:
         """What to do before the first event."""
         return self._said()
 
+    def starting(self) -> bool:
+        """Some worker is about to become ready."""
+        return any(worker.phase in {"forking", "starting"} for worker in self.workers.values())
+
+    def awaits_a_birth(self) -> bool:
+        """A fork was ordered, and its pid is not known yet."""
+        return any(worker.phase == "forking" for worker in self.workers.values())
+
     def handle(self, event: Event) -> tuple[Instruction, ...]:
         """Learn `event`; returns what to do, in order."""
         if self._over:

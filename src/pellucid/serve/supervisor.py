@@ -35,6 +35,8 @@ ONE_THREAD = dict.fromkeys(
 )
 """A pool of threads in each worker would fight for the cores, and a template with threads can't be forked."""
 
+START_TICK_S = 0.02
+"""While a worker starts: that it is ready is seen in its slot."""
 LAST_WORDS_S = 1.0
 LOOK_S = 5.0
 """A look takes 0.1 s and what it reads; one that takes so long is killed."""
@@ -98,16 +100,17 @@ class Supervisor:
             self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._signalled(wakeup))
             try:
                 self._do(self.state.start())
-                next_tick = time.monotonic()
+                ticked = 0.0
                 while self._exit is None:
-                    for key, _ in self._selector.select(max(0.0, next_tick - time.monotonic())):
+                    due = ticked + (START_TICK_S if self.state.starting() else self.tick_s)
+                    for key, _ in self._selector.select(max(0.0, due - time.monotonic())):
                         if (
                             self._selector.get_map().get(key.fd) == key
                         ):  # an earlier one of this round may have closed it
                             key.data()
-                    if time.monotonic() >= next_tick:
+                    if time.monotonic() >= due:
                         self._tick()
-                        next_tick = time.monotonic() + self.tick_s
+                        ticked = time.monotonic()
             finally:
                 self._end_children()
         if self._exit.trouble is not None:
@@ -297,8 +300,7 @@ class Supervisor:
         """Orphans of workers that were given to us. A worker whose birth was not told yet keeps its status until it is."""
         with contextlib.suppress(ChildProcessError):
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                awaited = any(worker.phase == "forking" for worker in self.state.workers.values())
-                if found.si_pid in self._pidfds or awaited:
+                if found.si_pid in self._pidfds or self.state.awaits_a_birth():
                     return
                 os.waitpid(found.si_pid, os.WNOHANG)
 

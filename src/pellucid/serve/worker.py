@@ -13,6 +13,7 @@ import traceback
 from typing import Any
 
 import uvicorn
+import uvicorn.lifespan.off  # this and the next before the fork: what a worker imports itself, it pays for itself
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 from msgspec import Struct
@@ -28,7 +29,9 @@ from pellucid.serve.slots import Slot
 SWITCH_S = 0.0005
 """How long one thread may keep the GIL while the other waits: with Python's 5 ms the loop would answer late during each prediction."""
 PULSE_S = 0.1
-RSS_EVERY = 10
+START_PULSE_S = 0.01
+"""Until the first sample is predicted, so that a new worker is ready without delay."""
+RSS_EVERY_S = 1.0
 
 
 class Stock(Struct, frozen=True):
@@ -153,17 +156,17 @@ class Pulse:
         self._proved = False
 
     async def go(self) -> None:
-        beats = 0
+        next_rss = 0.0
         while True:
             self.slot.beat()
             self.slot.queued(len(self.predictor.waiting))
-            if beats % RSS_EVERY == 0:
+            if time.monotonic() >= next_rss:
                 self.slot.rss(_resident())
-            beats += 1
+                next_rss = time.monotonic() + RSS_EVERY_S
             self._obey(self.slot.command())
             self._tell_late()
             self._check_itself()
-            await asyncio.sleep(self.every_s)
+            await asyncio.sleep(self.every_s if self._proved else START_PULSE_S)
 
     def _tell_late(self) -> None:
         """Who waited too long learns it now; when the prediction itself hangs, so do those behind it, for the kill is near."""
