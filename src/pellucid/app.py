@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "waits": (f"{_CLI}.waits:command", "Who waits for whom and for what, who holds it, since when; deadlocks."),
     "files": (f"{_CLI}.files:command", "Its open descriptors, and what each is; or who holds a file or port."),
     "recover": (f"{_CLI}.recover:command", "Deleted files that it still holds, and a copy of one."),
+    "output": (f"{_CLI}.output:command", "What it and its children print on stdout and stderr."),
     "sockets": (f"{_CLI}.sockets:command", "Its sockets, with queues and the process at the other end."),
     "syscalls": (
         f"{_CLI}.syscalls:command",

@@ -103,16 +103,16 @@ def _wanted(pid: int, fd: int | None, address: str) -> Recovered:
         if (fd is not None and file.fd == fd) or (fd is None and file.address and file.address == address):
             return file
     if fd is not None:
-        file = fds.open_file(pid, fd, "recover")
-        if isinstance(file, Gap):
-            raise UsageError(tried=tried, said=file.why, remedy=file.remedy or f"pellucid recover {pid}")
-        if file.kind == "memfd":
-            return _listed(file)
-        if file.kind != "file":
-            raise UsageError(tried=tried, said=f"it is no file but: {file.kind}", remedy=f"pellucid recover {pid}")
-        if not file.deleted:
-            remedy = f"cp /proc/{pid}/root{file.path} OUT" if file.path.startswith("/") else f"pellucid recover {pid}"
-            raise UsageError(tried=tried, said=f"{file.path} is not deleted", remedy=remedy)
+        other = fds.open_file(pid, fd, "recover")
+        if isinstance(other, Gap):
+            raise UsageError(tried=tried, said=other.why, remedy=other.remedy or f"pellucid recover {pid}")
+        if other.kind == "memfd":
+            return _listed(other)
+        if other.kind != "file":
+            raise UsageError(tried=tried, said=f"it is no file but: {other.kind}", remedy=f"pellucid recover {pid}")
+        if not other.deleted:
+            remedy = f"cp /proc/{pid}/root{other.path} OUT" if other.path.startswith("/") else f"pellucid recover {pid}"
+            raise UsageError(tried=tried, said=f"{other.path} is not deleted", remedy=remedy)
     raise UsageError(tried=tried, said="there is none", remedy=f"pellucid recover {pid}  (lists those that are)")
 
 

@@ -1,0 +1,223 @@
+"""What a process and its children print, copied while they print it; nothing is redirected and nothing stopped.
+
+Where stdout and stderr of the process lead when the look begins, that is what is copied, whoever of the family writes there and by
+whatever descriptor. A child whose output goes elsewhere (a pipeline, `echo x > file`) writes to another file, and is not copied.
+When the process itself gets another stdout for good (a log file that is rotated by dup2), that is noticed and copied from then on.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from select import POLLIN, poll
+from types import TracebackType
+from typing import Protocol, Self
+
+from pellucid.kernel import bpf, bpf_access, bpf_files, bpf_task, procfs
+from pellucid.kernel.bpf_output import STDERR, STDOUT, Written
+from pellucid.model import Gap
+from pellucid.model.errors import LookError, NotPermitted, UsageError
+from pellucid.model.output import OutputReport
+
+POLL_S = 0.02
+"""A program that woke us at each line would cost the target several µs a line."""
+CHECK_S = 0.25
+BACKENDS = ("bpf", "ptrace")
+STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
+
+Sink = Callable[[Written], None]
+
+_WHY_LOST = {
+    "ring": "bytes were written faster than they could be taken over",
+    "memory": "bytes were no longer in the writer's memory when its call ended",
+    "long": "bytes stood at the end of single writes of more than 8 MiB",
+    "spliced": "bytes went from file to file inside of the kernel (sendfile, splice, copy_file_range)",
+    "messages": "calls of sendmmsg were not read",
+    "skipped": "calls ended while another one was being copied on the same CPU",
+}
+_COUNT_BYTES = ("ring", "memory", "long", "spliced")
+
+
+class Tracer(Protocol):
+    """What sees the writes; `kernel.bpf_output` and `kernel.ptrace_output` are."""
+
+    def follow(self, pid: int) -> None: ...
+
+    def start(self, *, children: bool) -> None: ...
+
+    def records(self) -> Iterator[Written]: ...
+
+    def stop(self) -> None: ...
+
+    def lost(self) -> dict[str, int]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+
+def output(
+    pid: int, sink: Sink, *, children: bool = True, seconds: float | None = None, backend: str = "bpf"
+) -> OutputReport:
+    """Give everything that is written to `sink`, until the process ends, `seconds` are over, or Ctrl-C.
+
+    NoSuchProcess; NotPermitted where the kernel lets us load no BPF program or take over no descriptor; UsageError for a process
+    without stdout and stderr. Only what was written after the call counts.
+    """
+    process = procfs.process(pid)
+    links = _links(pid)
+    if not links:
+        said = "it has neither stdout nor stderr open"
+        raise UsageError(tried=f"copy the output of pid {pid}", said=said, remedy=f"pellucid files {pid}")
+    tracer = _bpf(pid)
+    with tracer, _Capture(pid, tracer, sink, links) as capture:
+        began = time.monotonic()
+        tracer.follow(pid)
+        tracer.start(children=children)
+        if children:
+            _follow_family(pid, tracer)
+        ended = capture.run(None if seconds is None else began + seconds)
+        span = time.monotonic() - began
+        tracer.stop()
+        capture.drain()
+        lost = tracer.lost()
+    return OutputReport(
+        process=process,
+        taken_at=time.time(),
+        gaps=(*capture.gaps, *_lost_gaps(lost)),
+        printed=(),
+        bytes={name: capture.bytes.get(stream, 0) for stream, name in STREAMS.items()},
+        lost_bytes=sum(lost.get(name, 0) for name in _COUNT_BYTES),
+        span_s=span,
+        backend=backend,
+        ended=ended,
+    )
+
+
+def _lost_gaps(lost: dict[str, int]) -> tuple[Gap, ...]:
+    return tuple(
+        Gap(f"{count} {'bytes' if name in _COUNT_BYTES else 'calls'} of output", _WHY_LOST[name])
+        for name, count in lost.items()
+    )
+
+
+def _links(pid: int) -> dict[int, str]:
+    """Where descriptors 1 and 2 lead. Raises NoSuchProcess and NotPermitted."""
+    found: dict[int, str] = {}
+    for fd in STREAMS:
+        try:
+            found[fd] = os.readlink(f"/proc/{pid}/fd/{fd}").removesuffix(" (deleted)")
+        except FileNotFoundError:
+            procfs.stat(pid)  # raises NoSuchProcess where it is the process that is not there
+        except OSError as error:
+            raise procfs.failed(pid, f"look where the output of pid {pid} goes", error, "output") from error
+    return found
+
+
+def _bpf(pid: int) -> "Tracer":
+    from pellucid.kernel.bpf_output import OutputTracer
+
+    tried = f"copy the output of pid {pid}"
+    try:
+        return OutputTracer()
+    except OSError as error:
+        said = f"BPF programs can't be loaded: {bpf_access.why_not(error)}"
+        remedy = f"sudo pellucid output {pid}, or `--backend ptrace`, which stops it at each of its calls"
+        raise NotPermitted(pid, tried=tried, said=said, remedy=remedy, errno=error.errno or 0) from error
+    except (bpf.Refused, bpf_files.NotFound, bpf_task.NotFound) as error:
+        said = (
+            f"this kernel ({os.uname().release}) is not as the BPF program expects it: {error or type(error).__name__}"
+        )
+        raise NotPermitted(pid, tried=tried, said=said, remedy=f"pellucid output {pid} --backend ptrace") from error
+
+
+def _follow_family(pid: int, tracer: "Tracer") -> None:
+    """The children that are there; those that come are followed by the kernel. A second pass for what came in between. Never ourselves."""
+    for _ in range(2):
+        waiting = [pid]
+        seen = {pid, os.getpid()}
+        while waiting:
+            for child in procfs.children(waiting.pop()):
+                if child not in seen:
+                    seen.add(child)
+                    waiting.append(child)
+                    tracer.follow(child)
+
+
+class _Capture:
+    """From the ring to the sink."""
+
+    def __init__(self, pid: int, tracer: "Tracer", sink: Sink, links: dict[int, str]) -> None:
+        self.pid = pid
+        self.tracer = tracer
+        self.sink = sink
+        self.gaps: list[Gap] = []
+        self.bytes: dict[int, int] = {}
+        self._links = links
+        self._changed: dict[int, str] | None = None
+        self._pidfd = os.pidfd_open(pid)
+        try:
+            self._want()
+        except BaseException:
+            os.close(self._pidfd)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._pidfd)
+
+    def _want(self) -> None:
+        from pellucid.kernel.bpf_output import OutputTracer
+
+        if not isinstance(self.tracer, OutputTracer):
+            return  # it compares the links itself
+        try:
+            found = bpf_files.identities(self.pid, tuple(STREAMS), self.tracer.layout)
+        except OSError as error:
+            raise procfs.failed(self.pid, f"take over the output of pid {self.pid}", error, "output") from error
+        for fd, file in found.items():
+            self.tracer.want(file, fd)
+
+    def run(self, deadline: float | None) -> str:
+        waiting = poll()
+        waiting.register(self._pidfd, POLLIN)
+        check = time.monotonic() + CHECK_S
+        try:
+            while True:
+                over = bool(waiting.poll(POLL_S * 1000))
+                self.drain()
+                now = time.monotonic()
+                if over:
+                    return "the process ended"
+                if deadline is not None and now >= deadline:
+                    return "the time is over"
+                if now >= check:
+                    check = now + CHECK_S
+                    self._look_again()
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    def drain(self) -> None:
+        for written in self.tracer.records():
+            self.bytes[written.stream] = self.bytes.get(written.stream, 0) + len(written.content)
+            self.sink(written)
+
+    def _look_again(self) -> None:
+        """A shell's `echo x > file` changes its stdout for a moment; what is the same at two checks is there to stay."""
+        try:
+            now = _links(self.pid)
+        except LookError:  # it ended, which its pidfd tells, or became another user
+            return
+        if now == self._links:
+            self._changed = None
+        elif now == self._changed:
+            self._links, self._changed = now, None
+            self._want()
+            where = ", ".join(f"{STREAMS[fd]} to {link}" for fd, link in now.items())
+            why = f"it was redirected ({where}); up to {2 * CHECK_S:g} s passed until that was noticed"
+            self.gaps.append(Gap(f"the first output of pid {self.pid} to its new place", why))
+        else:
+            self._changed = now
