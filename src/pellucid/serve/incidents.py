@@ -10,7 +10,7 @@ from msgspec import Struct
 from pellucid.model import Gap
 from pellucid.model.errors import UsageError, os_words
 from pellucid.model.incident import Incident, LookAt
-from pellucid.serve import durable, home
+from pellucid.serve import chronicle, durable, home
 
 KEPT = 500
 
@@ -126,7 +126,7 @@ def lines(incident: Incident) -> list[str]:
     ]
     if incident.request is not None:
         request = incident.request
-        told.append(f"request {request.id}, {request.rows} rows, {request.age_s:.1f} s in predict")
+        told.append(f"request {request.id}, {chronicle.rows(request)}, {request.age_s:.1f} s in predict")
     if incident.rss_bytes is not None:
         told.append(f"memory  {incident.rss_bytes / 1048576:.0f} MiB resident")
     if incident.last_error:
@@ -156,5 +156,6 @@ def _look(look: LookAt) -> list[str]:
             told.append(f"    … {len(thread.frames) - 20} more")
     for socket in look.snapshot.sockets:
         peer = f", peer pid {socket.peer_pid}" if socket.peer_pid else ""
-        told.append(f"  fd {socket.fd}: {socket.proto} {socket.local} → {socket.remote} {socket.state}{peer}")
+        ends = f"{socket.local or 'unnamed'} → {socket.remote or 'unnamed'}"
+        told.append(f"  fd {socket.fd}: {socket.proto} {ends} {socket.state}{peer}")
     return told

@@ -113,7 +113,7 @@ class Supervision:
 
     def _said(self) -> tuple[Instruction, ...]:
         """Writing and telling come last: a disk that takes its time must not delay a fork or a kill."""
-        said, self._out = sorted(self._out, key=lambda one: isinstance(one, Save | Say)), []
+        said, self._out = sorted(self._out, key=lambda one: isinstance(one, Save | Say | Ready)), []
         return tuple(said)
 
     def _tick(self, event: Tick) -> None:

@@ -1,5 +1,6 @@
 """How a server ends, on purpose and not: nothing is left behind, nothing that could be answered is lost; and what never starts says why."""
 
+import http.client
 import json
 import os
 import shutil
@@ -79,6 +80,37 @@ def test_sigterm_answers_what_was_begun_and_ends_well(home):
         assert server.process.wait(5) == 0
         assert gone_within(below, 0.5)[0]
         server.wait_log("stopped", 1)
+
+
+def test_sigterm_while_the_model_is_loaded_ends_at_once(home):
+    server = Server(home, "faulty", "--workers", "1")
+    try:
+        server.wait_log("start", 10)
+        below = server.family()
+        server.process.terminate()
+        assert server.process.wait(5) == 0
+        assert gone_within(below, 0.5)[0]
+    finally:
+        server.end()
+
+
+def test_a_connection_that_is_kept_to_a_stuck_worker_is_sent_to_another(home):
+    with serving.serving(home, "faulty", "--workers", "1", "--timeout", "4") as server:
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        kept = http.client.HTTPConnection(host, int(port), timeout=10)
+        asked = ("POST", "/predict", json.dumps([row()]), {"content-type": "application/json"})
+        kept.request(*asked)
+        assert kept.getresponse().read()
+        Asking(server, row("lock"))
+        server.wait_log("stuck", 10)
+        kept.request(*asked)
+        answer = kept.getresponse()
+        assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
+        assert "new connection" in json.loads(answer.read())["detail"]
+        server.wait_workers(1)
+        kept.request(*asked)
+        assert kept.getresponse().status == 200
+        kept.close()
 
 
 def test_a_second_signal_means_now(home):

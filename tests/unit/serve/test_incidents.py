@@ -45,7 +45,7 @@ def test_saved_and_loaded_and_listed(kept):
 
 def test_the_text_has_what_happened_why_and_both_looks():
     told = "\n".join(lines(incident()))
-    for part in ("r-0-7, 1 rows, 2.0 s", "faulty.py:31", "at half the deadline", "not seen: EPERM", "100 MiB", "504"):
+    for part in ("r-0-7, 1 row, 2.0 s", "faulty.py:31", "at half the deadline", "not seen: EPERM", "100 MiB", "504"):
         assert part in told
 
 

@@ -1,19 +1,17 @@
 """What the commands of the server print: a result on stdout, progress on stderr."""
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from pellucid.model.report import Report
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from pellucid.model.report import Report
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-def emit(report: Report) -> None:
+def emit(report: "Report") -> None:
     """The JSON of a report on stdout."""
     from pellucid.export.json import encode
 
