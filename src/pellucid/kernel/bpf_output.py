@@ -131,7 +131,7 @@ class OutputTracer:
         flags = bpf.NO_PREALLOC if kind == bpf.HASH else 0
         return self._open.enter_context(bpf.Map(kind, key, value, entries, name=name, flags=flags))
 
-    def want(self, file: int, stream: int) -> None:
+    def want_file(self, file: int, stream: int) -> None:
         """Copy what is written to this struct file (`bpf_files.identities`). OSError when full.
 
         One file may be both streams, as in a terminal: then descriptor 2 is stderr and every other one stdout.

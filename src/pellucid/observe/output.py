@@ -8,12 +8,13 @@ When the process itself gets another stdout for good (a log file that is rotated
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from select import POLLIN, poll
 from types import TracebackType
 from typing import Protocol, Self
 
 from pellucid.kernel import bpf, bpf_access, bpf_files, bpf_task, procfs
-from pellucid.kernel.bpf_output import STDERR, STDOUT, Written
+from pellucid.kernel.bpf_output import STDERR, STDOUT, OutputTracer, Written
 from pellucid.model import Gap
 from pellucid.model.errors import LookError, NotPermitted, UsageError
 from pellucid.model.output import OutputReport
@@ -38,7 +39,13 @@ _COUNT_BYTES = ("ring", "memory", "long", "spliced")
 
 
 class Tracer(Protocol):
-    """What sees the writes; `kernel.bpf_output` and `kernel.ptrace_output` are."""
+    """What sees the writes: `_Bpf` or `_Ptrace`."""
+
+    name: str
+    pause_s: float
+    """How long it may be left alone."""
+
+    def want(self, pid: int, links: dict[int, str]) -> None: ...
 
     def follow(self, pid: int) -> None: ...
 
@@ -50,11 +57,7 @@ class Tracer(Protocol):
 
     def lost(self) -> dict[str, int]: ...
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None: ...
+    def close(self) -> None: ...
 
 
 def output(
@@ -70,12 +73,14 @@ def output(
     if not links:
         said = "it has neither stdout nor stderr open"
         raise UsageError(tried=f"copy the output of pid {pid}", said=said, remedy=f"pellucid files {pid}")
-    tracer = _bpf(pid)
-    with tracer, _Capture(pid, tracer, sink, links) as capture:
+    tracer = _bpf(pid) if backend == "bpf" else _ptrace(pid)
+    with closing(tracer), _Capture(pid, tracer, sink, links) as capture:
         began = time.monotonic()
         tracer.follow(pid)
+        if backend == "ptrace" and children:
+            _follow_family(pid, tracer)  # it seizes those that it knows
         tracer.start(children=children)
-        if children:
+        if backend == "bpf" and children:
             _follow_family(pid, tracer)
         ended = capture.run(None if seconds is None else began + seconds)
         span = time.monotonic() - began
@@ -115,12 +120,23 @@ def _links(pid: int) -> dict[int, str]:
     return found
 
 
-def _bpf(pid: int) -> "Tracer":
-    from pellucid.kernel.bpf_output import OutputTracer
+class _Bpf(OutputTracer):
+    name = "bpf"
+    pause_s = POLL_S
 
+    def want(self, pid: int, links: dict[int, str]) -> None:
+        try:
+            found = bpf_files.identities(pid, tuple(links), self.layout)
+        except OSError as error:
+            raise procfs.failed(pid, f"take over the output of pid {pid}", error, "output") from error
+        for fd, file in found.items():
+            self.want_file(file, fd)
+
+
+def _bpf(pid: int) -> Tracer:
     tried = f"copy the output of pid {pid}"
     try:
-        return OutputTracer()
+        return _Bpf()
     except OSError as error:
         said = f"BPF programs can't be loaded: {bpf_access.why_not(error)}"
         remedy = f"sudo pellucid output {pid}, or `--backend ptrace`, which stops it at each of its calls"
@@ -130,6 +146,36 @@ def _bpf(pid: int) -> "Tracer":
             f"this kernel ({os.uname().release}) is not as the BPF program expects it: {error or type(error).__name__}"
         )
         raise NotPermitted(pid, tried=tried, said=said, remedy=f"pellucid output {pid} --backend ptrace") from error
+
+
+def _ptrace(pid: int) -> Tracer:
+    from pellucid.kernel.ptrace_output import PtraceOutput
+
+    class _Ptrace:
+        """Everything of it happens in `records`, while its processes stand still."""
+
+        name = "ptrace"
+        pause_s = 0.0
+
+        def __init__(self) -> None:
+            self._tracer = PtraceOutput()
+            self.follow, self.records, self.lost = self._tracer.follow, self._tracer.records, self._tracer.lost
+            self.close = self._tracer.close
+
+        def want(self, _pid: int, links: dict[int, str]) -> None:
+            self._tracer.want(links)
+
+        def start(self, *, children: bool) -> None:
+            try:
+                self._tracer.seize(children=children)
+            except OSError as error:
+                raise procfs.failed(pid, f"trace pid {pid}", error, "output") from error
+
+        def stop(self) -> None:
+            for _ in self._tracer.stop():
+                continue
+
+    return _Ptrace()
 
 
 def _follow_family(pid: int, tracer: "Tracer") -> None:
@@ -158,7 +204,7 @@ class _Capture:
         self._changed: dict[int, str] | None = None
         self._pidfd = os.pidfd_open(pid)
         try:
-            self._want()
+            tracer.want(pid, links)
         except BaseException:
             os.close(self._pidfd)
             raise
@@ -169,25 +215,13 @@ class _Capture:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._pidfd)
 
-    def _want(self) -> None:
-        from pellucid.kernel.bpf_output import OutputTracer
-
-        if not isinstance(self.tracer, OutputTracer):
-            return  # it compares the links itself
-        try:
-            found = bpf_files.identities(self.pid, tuple(STREAMS), self.tracer.layout)
-        except OSError as error:
-            raise procfs.failed(self.pid, f"take over the output of pid {self.pid}", error, "output") from error
-        for fd, file in found.items():
-            self.tracer.want(file, fd)
-
     def run(self, deadline: float | None) -> str:
         waiting = poll()
         waiting.register(self._pidfd, POLLIN)
         check = time.monotonic() + CHECK_S
         try:
             while True:
-                over = bool(waiting.poll(POLL_S * 1000))
+                over = bool(waiting.poll(self.tracer.pause_s * 1000))
                 self.drain()
                 now = time.monotonic()
                 if over:
@@ -215,7 +249,7 @@ class _Capture:
             self._changed = None
         elif now == self._changed:
             self._links, self._changed = now, None
-            self._want()
+            self.tracer.want(self.pid, now)
             where = ", ".join(f"{STREAMS[fd]} to {link}" for fd, link in now.items())
             why = f"it was redirected ({where}); up to {2 * CHECK_S:g} s passed until that was noticed"
             self.gaps.append(Gap(f"the first output of pid {self.pid} to its new place", why))
