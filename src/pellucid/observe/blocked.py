@@ -135,7 +135,7 @@ class Seen:
     def shared_locks(self, *, fresh: bool = False) -> tuple[SharedLock, ...]:
         """The process's own locks of multiprocessing; `fresh` reads their state once more."""
         if fresh and self.sights is not None:
-            self.sights.values.pages.forget()
+            self.sights.values.forget()
             self._locks = None
         if self._locks is None:
             self._locks = shared_locks(self.sights) if self.sights else ()

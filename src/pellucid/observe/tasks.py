@@ -76,7 +76,7 @@ class TaskLook:
 
     def again(self) -> Mapping[int, tuple[object, ...]]:
         """The footprint of every task, read once more."""
-        self._sights.values.pages.forget()
+        self._sights.values.forget()
         return {task.address: task.footprint() for task in Tasks(self._sights).all()}
 
     def holders(self, address: int) -> list[Hold]:

@@ -53,7 +53,8 @@ class Pages:
     def u64(self, address: int) -> int:
         start = address % PAGE
         if start <= PAGE - 8:
-            value: int = _U64.unpack_from(self._page(address - start), start)[0]
+            page = self._pages.get(address - start) or self._page(address - start)
+            value: int = _U64.unpack_from(page, start)[0]
             return value
         return self._memory.u64(address)
 

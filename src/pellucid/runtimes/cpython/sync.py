@@ -82,6 +82,8 @@ class Sights:
         self.tid_of = {sight.ident: sight.tid for sight in self.threads.values()}
         self._holds: dict[int, list[Hold]] | None = None
         self._aliases: dict[int, list[int]] | None = None
+        self._known_holders: dict[int, tuple[Held, ...]] = {}
+        self._sizes: dict[tuple[str, int], str] = {}
         self._acquired: dict[int, list[tuple[int, int | None, Slots]]] | None = None
 
     def _thread_name(self, stack: Stack, known: Pythonic | None) -> str:
@@ -201,7 +203,7 @@ class Sights:
         joins: tuple[int, ...] = ()
         holders: tuple[Held, ...] = ()
         child: int | None = None
-        detail = size(role, thing, values)
+        detail = self._size(role, thing)
         evidence = [f"frame {frame.qualname} ({frame.file.rpartition('/')[2]})"]
         if role == "join":
             name = self._joined_name(thing) or name
@@ -231,6 +233,12 @@ class Sights:
             parks=rule.parks,
             evidence=tuple(evidence),
         )
+
+    def _size(self, role: str, thing: int) -> str:
+        key = role, thing
+        if key not in self._sizes:
+            self._sizes[key] = size(role, thing, self.values)
+        return self._sizes[key]
 
     def _by_lock(self, sight: Sight, lock: int, at: str) -> Blocked:
         values = self.values
@@ -308,6 +316,11 @@ class Sights:
         return (Held(tid, "certain", f"RLock owner, count {count}"),)
 
     def _inside(self, thing: int) -> tuple[Held, ...]:
+        if thing not in self._known_holders:
+            self._known_holders[thing] = self._found_inside(thing)
+        return self._known_holders[thing]
+
+    def _found_inside(self, thing: int) -> tuple[Held, ...]:
         """The threads inside of a `with` over the lock, over a Condition on it, or over an object of the program that wraps it."""
         found: dict[int, Held] = {}
         for other, sure in ((thing, True), *((alias, None) for alias in self._stand_ins().get(thing, ()))):

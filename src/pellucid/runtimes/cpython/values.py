@@ -15,6 +15,7 @@ MAX_BASES = 64
 
 _F64 = Struct("<d")
 _HEAP_TYPE = 1 << 9  # Include/object.h, Py_TPFLAGS_HEAPTYPE
+_MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT
 _STR, _DICT = 1 << 28, 1 << 29  # Py_TPFLAGS_UNICODE_SUBCLASS, Py_TPFLAGS_DICT_SUBCLASS
 _DEQUE_BLOCK = 64  # Modules/_collectionsmodule.c, BLOCKLEN
 _SET_ENTRY = 16  # Include/cpython/setobject.h, setentry: key, hash
@@ -41,10 +42,20 @@ class Values(Objects):
     def __init__(self, memory: Memory, layout: Layout) -> None:
         super().__init__(memory, layout)
         self._kinds: dict[int, Kind] = {}
+        self._words: dict[int, str] = {}
+        self._spaces: dict[int, dict[str, int]] = {}
+        self._names: dict[int, list[str]] = {}
+
+    def forget(self) -> None:
+        """What was read so far may have changed: read it anew from now on."""
+        self.pages.forget()
+        self._words.clear()
+        self._spaces.clear()
+        self._names.clear()
 
     def kind(self, address: int) -> Kind:
         """The type of the object. Raises Unreadable."""
-        at = self.type_of(address)
+        at = self.pages.u64(address + self._type)
         known = self._kinds.get(at)
         if known is None:
             flags = self.pages.u64(at + self.layout["type_object.tp_flags"])
@@ -71,12 +82,27 @@ class Values(Objects):
         return kind.bases
 
     def namespace(self, instance: int) -> dict[str, int]:
-        """The instance's own attributes by name, those in `__slots__` too. Raises Unreadable."""
-        found: dict[str, int] = {}
-        for key, value in self.attributes(instance):
-            if self.is_text(key):
-                found[self.text(key, 128)] = value
+        """The instance's own attributes by name, those in `__slots__` too; read once a look. Raises Unreadable."""
+        found = self._spaces.get(instance)
+        if found is None:
+            found = self._namespace(instance)
+            if len(self._spaces) < MAX_ITEMS:
+                self._spaces[instance] = found
+        return found
+
+    def _namespace(self, instance: int) -> dict[str, int]:
         kind = self.kind(instance)
+        found: dict[str, int] = {}
+        dictionary, values = self._managed(instance, kind.address, kind.flags) if kind.flags & _MANAGED_DICT else (0, 0)
+        if values and not dictionary:
+            names = self._shared_names(kind)
+            held = self._addresses(values + self.layout["dict_values.values"], len(names), MAX_ITEMS)
+            found = {name: value for name, value in zip(names, held, strict=True) if name and value}
+        else:
+            for key, value in self.attributes(instance):
+                name = self.name_of(key)
+                if name:
+                    found[name] = value
         if kind.heap:
             for name, offset in self._slots(kind):
                 value = self.pages.u64(instance + offset)
@@ -84,13 +110,24 @@ class Values(Objects):
                     found.setdefault(name, value)
         return found
 
+    def _shared_names(self, kind: Kind) -> list[str]:
+        """The names that the instances of a class share (Objects/dictobject.c, ht_cached_keys), in the order of their values."""
+        names = self._names.get(kind.address)
+        if names is None:
+            keys = self._entries(self.pages.u64(kind.address + self.layout["heap_type_object.ht_cached_keys"]))
+            names = self._names[kind.address] = [self.name_of(key) if key else "" for key, _ in keys]
+        return names
+
+    def name_of(self, key: int) -> str:
+        """A key as text, "" where it is none; kept, since names are shared by all that use them."""
+        known = self._words.get(key)
+        if known is None:
+            known = self._words[key] = self.text(key, 128) if self.is_text(key) else ""
+        return known
+
     def named(self, instance: int, name: str) -> int:
         """The address of the attribute `name` of the instance itself, 0 where there is none. Raises Unreadable."""
-        found = self.attribute(instance, name)
-        if found is None and self.kind(instance).heap:
-            offset = dict(self._slots(self.kind(instance))).get(name)
-            found = self.pages.u64(instance + offset) if offset else None
-        return found or 0
+        return self.namespace(instance).get(name, 0)
 
     def _slots(self, kind: Kind) -> tuple[tuple[str, int], ...]:
         """(name, offset) of each member descriptor that the class and its bases define."""
@@ -153,11 +190,11 @@ class Values(Objects):
     def tuple_items(self, address: int, limit: int = MAX_ITEMS) -> tuple[int, ...]:
         """The addresses of the items; a longer tuple than `limit` raises Unreadable."""
         count = self.pages.u64(address + self.layout["tuple_object.ob_size"])
-        return self._words(address + self.layout["tuple_object.ob_item"], count, limit)
+        return self._addresses(address + self.layout["tuple_object.ob_item"], count, limit)
 
     def list_items(self, address: int, limit: int = MAX_ITEMS) -> tuple[int, ...]:
         count = self.pages.u64(address + self.layout["list_object.ob_size"])
-        return self._words(self.pages.u64(address + self.layout["list_object.ob_item"]), count, limit)
+        return self._addresses(self.pages.u64(address + self.layout["list_object.ob_item"]), count, limit)
 
     def length(self, address: int) -> int:
         """len() of a deque, list, tuple, dict or set. Raises Unreadable for anything else."""
@@ -186,7 +223,7 @@ class Values(Objects):
         found: list[int] = []
         while len(found) < count:
             some = min(count - len(found), _DEQUE_BLOCK - place)
-            found += self._words(block + layout["deque_block.data"] + 8 * place, some, _DEQUE_BLOCK)
+            found += self._addresses(block + layout["deque_block.data"] + 8 * place, some, _DEQUE_BLOCK)
             block, place = pages.u64(block + layout["deque_block.rightlink"]), 0
         return tuple(found)
 
@@ -200,7 +237,7 @@ class Values(Objects):
         words = unpack_from(f"<{2 * (mask + 1)}Q", raw)
         return tuple(key for key in words[::2] if key and self.name_of_kind(key))
 
-    def _words(self, address: int, count: int, limit: int) -> tuple[int, ...]:
+    def _addresses(self, address: int, count: int, limit: int) -> tuple[int, ...]:
         if count > limit:
             raise Unreadable(address, count, EINVAL)
         return unpack_from(f"<{count}Q", self.pages.read(address, 8 * count)) if count else ()
