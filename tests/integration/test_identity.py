@@ -37,7 +37,7 @@ def started():
 
 
 def test_identity_agrees_with_psutil(target):
-    process, _ = target(OURS, "waiting.py", "many", "3")
+    process, _ = target(OURS, "kernel_waits.py", "many", "3")
     report = info(process.pid)
     theirs = psutil.Process(process.pid)
     ours, more = report.process, report.identity

@@ -1,0 +1,61 @@
+"""asyncio tasks on real processes: chains of awaits, locks by their names and holders, cycles, and a loop that stands still."""
+
+import time
+
+from pellucid.diagnose.engine import diagnose
+from pellucid.observe.snapshot import snapshot
+from pellucid.observe.tasks import tasks
+from tests.waiting import look, look_until, started
+
+
+def test_tasks_with_what_they_await_and_a_cycle_of_two():
+    with started("abba", program="tasks.py") as pids:
+        for version, pid in pids.items():
+            seen = {task.name: task for task in tasks(pid).tasks}
+            assert seen["middle"].awaits == "asyncio.Event event [1 waiter]", version
+            assert [frame.function for frame in seen["middle"].stack] == ["wait", "leaf", "middle"], version
+            assert seen["middle"].coroutine == "middle"
+            assert seen["getter"].awaits == "asyncio.Queue queue [empty]"
+            assert seen["putter"].awaits == "asyncio.Queue queue [1 of max 1]"
+            assert seen["outside"].awaits == "asyncio.Semaphore door [value 0]"
+            assert seen["outside"].held_by == ("inside",)
+            assert seen["inside"].awaits == "sleep"
+            assert seen["group"].awaits == "gather [1 of 1 pending]: in-group"
+            assert seen["in-group"].awaited_by == ("group",)
+            assert seen["threaded"].awaits == "to_thread"
+            assert seen["victim"].awaits == "task AB"
+            assert set(seen["AB"].awaited_by) >= {"victim"}
+            assert seen["AB"].held_by == ("BA",)
+            assert seen["AB"].state == "waiting"
+            found = look_until(pid, lambda found: found.findings)
+            (finding,) = found.findings
+            assert (finding.rule, finding.confidence) == ("deadlock", "certain"), version
+            assert set(found.cycles[0].threads) == {"AB", "BA"}
+            assert "inside its `async with` at tasks.py" in finding.sentence
+            assert "victim" in finding.sentence
+
+
+def test_a_timeout_will_end_it_so_it_is_no_deadlock():
+    with started("timed", program="tasks.py") as pids:
+        for version, pid in pids.items():
+            assert not look(pid).findings, version
+
+
+def test_a_loop_that_stands_still():
+    with started("blocked", program="tasks.py") as pids:
+        time.sleep(0.5)
+        for version, pid in pids.items():
+            findings = {finding.rule: finding for finding in diagnose(snapshot(pid))}
+            finding = findings["event-loop-blocked"]
+            assert finding.severity in {"warning", "critical"}, version
+            assert "rude" in finding.sentence
+            assert "4 other tasks of the process can't go on" in finding.sentence, (version, finding.sentence)
+
+
+def test_a_healthy_loop_raises_nothing():
+    with started("healthy", program="tasks.py") as pids:
+        for _ in range(3):
+            for version, pid in pids.items():
+                assert not look(pid).findings, version
+        for pid in pids.values():
+            assert "event-loop-blocked" not in {finding.rule for finding in diagnose(snapshot(pid))}
