@@ -73,8 +73,8 @@ class BpfTracer:
         except BaseException:
             self._open.close()
             raise
-        self._tgids: dict[int, int] = {}
         self._decoder = bpf_decode.Decoder()
+        self._tgids = self._decoder.tgids  # it learns more while it decodes
         self._links = ExitStack()
 
     def _make_maps(self, ring_bytes: int) -> None:
@@ -188,7 +188,6 @@ class BpfTracer:
     def _drain(self) -> Iterator[Told]:
         for raw in self._ring.records():
             yield from self._decoder.record(raw)
-        self._tgids |= self._decoder.tgids
 
     def stop(self) -> Iterator[Told]:
         """See no more calls; gives what is still in the ring. The tables stay readable until `close`."""

@@ -274,7 +274,7 @@ FILES = _names(
 """What a report of the files that were read and written is made of."""
 
 NETWORK = _names(
-    "socket connect bind listen accept accept4 shutdown close dup dup2 dup3 fcntl sendto pipe pipe2 socketpair"
+    "socket connect bind listen accept accept4 shutdown close dup dup2 dup3 fcntl sendto getsockname pipe pipe2 socketpair"
 )
 """The same for connections."""
 

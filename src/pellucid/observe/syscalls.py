@@ -8,7 +8,7 @@ than the call.
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from msgspec import Struct
 
@@ -27,6 +27,7 @@ POLL_S = 0.02
 _GRACE_S = 2.0
 """After an interruption, for so long a launched command is waited for: Ctrl-C in a terminal reaches it too."""
 _LEAST_PAUSE_S = 0.0005
+_NICE = -10
 
 
 class Asked(Struct, frozen=True):
@@ -168,6 +169,7 @@ class _Look:
     def run(self, stopped: Stopped, over: Callable[[], bool], release: Callable[[], None] = lambda: None) -> None:
         """Until it is over, or enough. `release` lets a launched command go, once calls are seen."""
         self.processes.look()
+        _hurry()
         self.tracer.start()
         self.began = time.monotonic()
         release()
@@ -239,6 +241,12 @@ class _Look:
             stops=self.tracer.stopped()[0],
             stopped_s=self.tracer.stopped()[1],
         )
+
+
+def _hurry() -> None:
+    """Before others: a new interpreter has to be seen before it runs its first line. We sleep most of the time."""
+    with suppress(OSError):  # not permitted: then a busy machine may have us come late
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
 def _lost(lost: dict[str, int]) -> Iterator[Gap]:

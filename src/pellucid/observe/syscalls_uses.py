@@ -7,12 +7,14 @@ moves, and descriptors that came with a message (SCM_RIGHTS), which are named by
 """
 
 import os
+import time
 from typing import NamedTuple
 
 from pellucid.kernel import decode, syscalls
 from pellucid.kernel.birth import born_at
 from pellucid.kernel.decode_flags import words
 from pellucid.kernel.traced import Called, Forked, Moved
+from pellucid.model.errors import LookError
 from pellucid.model.syscalls import FileUse, NetUse
 from pellucid.observe.syscalls_calls import Calls
 from pellucid.observe.syscalls_places import place
@@ -31,7 +33,7 @@ class File:
     """What was done with one path so far."""
 
     __slots__ = (
-        "appended", "changed", "created", "deleted", "executed", "kind", "mapped", "moved", "opens", "path", "pids",
+        "appended", "changed", "created", "deleted", "executed", "kind", "mapped", "moved", "opened_at", "opens", "path", "pids",
         "renamed_from", "stack", "truncated",
     )  # fmt: skip
 
@@ -41,6 +43,8 @@ class File:
         self.opens = self.executed = self.mapped = 0
         self.created: bool | None = False
         """None: it may have been there before."""
+        self.opened_at = 0.0
+        """When it was opened to be made, in seconds since the epoch."""
         self.truncated = self.appended = self.deleted = self.changed = False
         self.renamed_from: str | None = None
         self.moved = Moved()
@@ -97,6 +101,7 @@ class Uses:
         self._tables: dict[int, Table] = {}
         self._files: dict[str, File] = {}
         self._connections: dict[Key, Connection] = {}
+        self._listening: list[tuple[Socket, Called]] = []
         self._handlers = {
             **dict.fromkeys(("open", "openat", "creat", "openat2"), self._open),
             **dict.fromkeys(("dup", "fcntl"), self._duplicate),
@@ -118,6 +123,7 @@ class Uses:
             "connect": self._connect,
             "bind": self._bind,
             "listen": self._listen,
+            "getsockname": self._own_address,
             "sendto": self._send,
         }
 
@@ -178,9 +184,11 @@ class Uses:
         owner.pids.add(pid)
 
     def rest(self, moved: dict[tuple[int, int], Moved]) -> None:
-        """At the end: what went through descriptors that are still open."""
+        """At the end: what went through descriptors that are still open, and which addresses were listened on."""
         for (pid, fd), each in moved.items():
             self._credit(pid, fd, each)
+        for socket, call in self._listening:
+            self._connection("listens", socket.protocol or "socket", socket.local or "?", call).count += 1
 
     def _file(self, path: str, kind: str = "file", call: Called | None = None) -> File:
         found = self._files.get(path)
@@ -222,7 +230,8 @@ class Uses:
         file = self._file(path, "directory" if flags & _O_DIRECTORY and not flags & _O_TMPFILE else "file", call)
         file.opens += 1
         if flags & _O_CREAT and file.opens == 1 and not file.truncated and file.created is False:
-            file.created = True if flags & _O_EXCL else _is_new(path, call)
+            file.opened_at = time.time() - (time.monotonic_ns() - call.ended_ns + call.duration_ns) / 1e9
+            file.created = True if flags & _O_EXCL else _is_new(f"/proc/{call.pid}/root{path}", path, file.opened_at)
         if file.deleted and flags & _O_CREAT:
             file.deleted = False
         file.truncated |= bool(flags & _O_TRUNC)
@@ -326,10 +335,15 @@ class Uses:
         self._socket_of(call).local = decode.socket_address(call) or ""
 
     def _listen(self, call: Called) -> None:
+        """Its address is told at the end: a port that the kernel chose shows only when somebody asks for it."""
         socket = self._socket_of(call)
-        if not socket.local:
-            return
-        self._connection("listens", socket.protocol or "socket", socket.local, call).count += 1
+        if not socket.local or socket.local.endswith(":0"):
+            target = self._calls.descriptor(call.pid, decode.c_int(call.arguments[0]))
+            socket.local = _local(call.pid, target) or socket.local
+        self._listening.append((socket, call))
+
+    def _own_address(self, call: Called) -> None:
+        self._socket_of(call).local = decode.socket_address(call) or ""
 
     def _accept(self, call: Called) -> None:
         listener = self._socket_of(call)
@@ -354,6 +368,8 @@ class Uses:
         return tuple(sorted(found, key=lambda use: (not use.change, -use.written_bytes, -use.read_bytes, use.path)))
 
     def _use(self, file: File) -> FileUse:
+        if file.created is None and not file.deleted:  # it has another name by now, or its process had ended
+            file.created = _is_new(file.path, file.path, file.opened_at)
         moved = file.moved
         return FileUse(
             path=file.path,
@@ -391,6 +407,20 @@ class Uses:
         return tuple(sorted(found, key=lambda use: (-use.sent_bytes - use.received_bytes, use.address)))
 
 
+def _local(pid: int, target: str) -> str | None:
+    """The address of the socket `socket:[123]` of this process, as the kernel tells it now."""
+    from pellucid.observe.sockets import sockets
+
+    inode = target.removeprefix("socket:[").removesuffix("]")
+    if not inode.isdigit():
+        return None
+    try:
+        found, _ = sockets(pid, inodes={int(inode)}, far=False)
+    except LookError:
+        return None  # it has ended
+    return next((socket.local for socket in found if socket.inode == int(inode)), None)
+
+
 def _change(file: File) -> str:
     """What became of the file, in a word."""
     if file.deleted and file.created:
@@ -408,12 +438,7 @@ def _change(file: File) -> str:
     return "changed" if file.changed else ""
 
 
-def _is_new(path: str, call: Called) -> bool | None:
+def _is_new(there: str, here: str, opened_at: float) -> bool | None:
     """Whether the file was born at this very open, None where its file system doesn't tell, or it is gone already."""
-    import time
-
-    born = born_at(f"/proc/{call.pid}/root{path}") or born_at(path)
-    if born is None:
-        return None
-    opened = time.time() - (time.monotonic_ns() - call.ended_ns + call.duration_ns) / 1e9
-    return born >= opened - _SLACK_S
+    born = born_at(there) or born_at(here)
+    return None if born is None else born >= opened_at - _SLACK_S

@@ -14,6 +14,7 @@ from pellucid.kernel import maps
 from pellucid.kernel.bpf_python import FRAME_BYTES, NAMES_BYTES, StackLayout
 from pellucid.kernel.bpf_records import CODE_ROOM
 from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.kernel.procfs import failed, read_file
 from pellucid.kernel.traced import FRAME, OWNER_SHIFT, CodeTold, StackTold
 from pellucid.model import Frame
 from pellucid.model.errors import NotUnderstood
@@ -50,9 +51,9 @@ def build_of(memory: Memory, *, named: bool) -> Build | None:
     `named`: look only where a mapped file has `python` in its name, which is quick: for the first moments of a program.
     Raises NoSuchProcess, NotPermitted; NotUnderstood where there is a CPython that can't be read.
     """
-    mappings = maps.read(memory.pid, "syscalls")
-    if named and not any("python" in mapping.path for mapping in mappings):
+    if named and not _names_python(memory.pid):
         return None
+    mappings = maps.read(memory.pid, "syscalls")
     for found in locate.runtimes(memory, mappings):
         try:
             head = memory.read_some(found.runtime, MAX_SIZE)
@@ -70,6 +71,14 @@ def build_of(memory: Memory, *, named: bool) -> Build | None:
         except Garbled as wrong:
             raise _unreadable(memory.pid, name, str(wrong)) from None
     return None
+
+
+def _names_python(pid: int) -> bool:
+    """A quarter of the time that it takes to read the mappings."""
+    try:
+        return b"python" in read_file(f"/proc/{pid}/maps", 1 << 20)
+    except OSError as error:
+        raise failed(pid, f"read the mappings of pid {pid}", error, "syscalls") from error
 
 
 def fits(memory: Memory, build: Build) -> str:
