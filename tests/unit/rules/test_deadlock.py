@@ -1,0 +1,199 @@
+"""What is said of those that never go on, and when nothing is said."""
+
+from pellucid.diagnose.rules.deadlock import waits_for_ever
+from pellucid.diagnose.rules.event_loop import event_loop_is_blocked
+from pellucid.diagnose.rules.lock import waits_for_a_lock
+from pellucid.export.dot import encode
+from pellucid.model.graph import Graph, Node, Waker
+from pellucid.model.sync import Waiting
+from pellucid.model.wait import Holder
+from tests.unit.rules.build import frame, library, process, snapshot, thread, wait
+
+
+def waiting(name, tid, kind="Lock", thing="self.lock (Bank.lock)", since_s=41.0, **other):
+    return Waiting(
+        thread=name,
+        kind=kind,
+        object=thing,
+        since_s=since_s,
+        holders=(),
+        at="bank.py:7 in pay",
+        pid=41,
+        tid=tid,
+        call="futex",
+        **other,
+    )
+
+
+def node(name, tid, mode="live", *wakers, what=None, parks=False, **other):
+    return Node(
+        key=f"41/{tid}",
+        kind="thread",
+        pid=41,
+        name=name,
+        tid=tid,
+        mode=mode,
+        wakers=wakers,
+        waiting=what,
+        parks=parks,
+        **other,
+    )
+
+
+def anybody(*tids):
+    return Node(
+        key="41/any",
+        kind="any",
+        pid=41,
+        name="pid 41",
+        mode="or",
+        wakers=tuple(Waker(f"41/{tid}", "possible") for tid in tids),
+    )
+
+
+def seen(*nodes):
+    return snapshot(thread(), graph=Graph(nodes, (41,)))
+
+
+def test_a_cycle_is_told_with_names_lines_and_the_way_out():
+    because = "inside its `with` at bank.py:5"
+    (found,) = waits_for_ever(
+        seen(
+            node("pay-1", 42, "and", Waker("41/43", "certain", because), what=waiting("pay-1", 42)),
+            node("pay-2", 43, "and", Waker("41/42", "certain", because), what=waiting("pay-2", 43)),
+            node("MainThread", 41, "and", Waker("41/42"), what=waiting("MainThread", 41, "Thread", "pay-1")),
+        )
+    )
+    assert found.rule == "deadlock"
+    assert found.confidence == "certain"
+    assert found.severity == "critical"
+    assert found.title == "Deadlock: pay-1 and pay-2 wait for each other"
+    assert (
+        "41 s for Lock self.lock (Bank.lock) at bank.py:7 in pay, which pay-2 holds (inside its `with` at bank.py:5)"
+        in found.sentence
+    )
+    assert "MainThread waits for them" in found.sentence
+    assert "same order" in found.sentence
+    assert found.evidence
+
+
+def test_silent_while_the_holder_runs():
+    assert not list(
+        waits_for_ever(seen(node("pay-1", 42, "and", Waker("41/43"), what=waiting("pay-1", 42)), node("pay-2", 43)))
+    )
+
+
+def test_idle_workers_that_nobody_feeds_are_left_alone():
+    get = waiting("worker", 42, "Queue", "work", role="get")
+    event = waiting("MainThread", 41, "Event", "stop", role="event")
+    any_waker = Waker("41/any", "possible")
+    nodes = (
+        node("worker", 42, "or", any_waker, what=get, parks=True),
+        node("MainThread", 41, "or", any_waker, what=event, parks=True),
+        anybody(41, 42),
+    )
+    assert not list(waits_for_ever(seen(*nodes)))
+
+
+def test_a_consumer_that_is_joined_and_never_fed():
+    nodes = (
+        node(
+            "consumer",
+            42,
+            "or",
+            Waker("41/any", "possible"),
+            what=waiting("consumer", 42, "Queue", "work", role="get"),
+            parks=True,
+        ),
+        node(
+            "MainThread", 41, "and", Waker("41/42"), what=waiting("MainThread", 41, "Thread", "consumer", role="join")
+        ),
+        anybody(41, 42),
+    )
+    (found,) = waits_for_ever(seen(*nodes))
+    assert found.rule == "queue-empty"
+    assert found.confidence == "likely"
+    assert "a signal, or code outside of Python, could" in found.sentence
+
+
+def test_a_knot_of_this_very_moment_is_not_spoken_of():
+    nodes = (
+        node(
+            "a", 42, "or", Waker("41/any", "possible"), what=waiting("a", 42, "Queue", "work", since_s=0.2, role="put")
+        ),
+        anybody(42),
+    )
+    assert not list(waits_for_ever(seen(*nodes)))
+
+
+def test_nothing_is_said_of_a_stopped_process():
+    stopped = process(state="stopped")
+    one = node("a", 42, "and", Waker("41/42"), what=waiting("a", 42))
+    assert not list(waits_for_ever(snapshot(thread(), graph=Graph((one,), (41,)), process=stopped)))
+
+
+def test_the_chain_behind_a_lock_is_told_to_its_end():
+    slow = waiting("visitor_1", 43, "socket", "fd 5 (tcp 10.0.0.1:4000 → 10.0.0.5:5432)")
+    graph = Graph(
+        (
+            node("visitor_2", 42, "and", Waker("41/43"), what=waiting("visitor_2", 42)),
+            node("visitor_1", 43, "live", what=slow),
+        ),
+        (41,),
+    )
+    holder = Holder(41, 43, "visitor_1", "certain")
+    waits_here = thread(
+        42, "visitor_2", wait=wait(object="Lock self.lock (Bank.lock)", holders=(holder,)), frames=[frame("pay")]
+    )
+    (found,) = waits_for_a_lock(snapshot(waits_here, graph=graph))
+    assert (
+        "Held by visitor_1; visitor_1 has waited 41 s in futex on fd 5 (tcp 10.0.0.1:4000 → 10.0.0.5:5432)"
+        in found.sentence
+    )
+
+
+def test_a_lock_in_a_deadlock_is_told_once():
+    graph = Graph((node("greedy", 42, "and", Waker("41/42"), what=waiting("greedy", 42)),), (41,))
+    greedy = thread(42, "greedy", wait=wait(object="Lock"), frames=[frame("again")])
+    assert not list(waits_for_a_lock(snapshot(greedy, graph=graph)))
+    assert len(list(waits_for_ever(snapshot(greedy, graph=graph)))) == 1
+
+
+def callback(*inner, **other):
+    frames = [
+        *inner,
+        library("_run", "asyncio/events.py"),
+        library("_run_once", "asyncio/base_events.py"),
+        frame("main"),
+    ]
+    return thread(frames=frames, **other)
+
+
+def test_a_loop_that_sleeps_in_a_callback():
+    (found,) = event_loop_is_blocked(snapshot(callback(frame("rude"), wait=wait("sleep", 12.0, "clock_nanosleep"))))
+    assert found.severity == "critical"
+    assert "stands still for 12 s" in found.title
+    assert "to_thread" in found.sentence
+
+
+def test_a_loop_that_waits_for_events_or_was_just_caught_is_healthy():
+    select = thread(
+        frames=[library("select", "selectors.py"), library("_run_once", "asyncio/base_events.py")],
+        wait=wait("poll", 12.0, "epoll_wait"),
+    )
+    brief = callback(frame("query"), wait=wait("socket", 0.01, "recvfrom"))
+    woke = callback(frame("query"), wait=wait("socket", 12.0, "recvfrom"))
+    assert not list(event_loop_is_blocked(snapshot(select, brief)))
+    assert not list(
+        event_loop_is_blocked(snapshot(woke, earlier=[callback(frame("query"), wait=woke.wait, switches=3)]))
+    )
+
+
+def test_the_graph_for_graphviz_shows_the_hopeless_in_red_and_escapes_names():
+    text = encode(
+        Graph((node('a"\n', 42, "and", Waker("41/42", "certain", "itself"), what=waiting("a", 42)),), (41,))
+    ).decode()
+    assert text.startswith("digraph waits {")
+    assert 'color="red"' in text
+    assert '\\"\\n' in text
+    assert '"41/42" -> "41/42"' in text
