@@ -47,11 +47,9 @@ def sentence(seen: Snapshot, findings: tuple[Finding, ...], thread: Thread | Non
     for finding in findings:
         about = not finding.tids or (thread is not None and thread.tid in finding.tids)
         if about and finding.rule != _IDLE:
-            where = line(thread)
-            told = f"{finding.title}: {finding.sentence}" if not finding.tids else finding.sentence
-            return told.rstrip(".") + (
-                f", at {where}" if where and where not in told and _place(thread) not in told else ""
-            )
+            where, told = line(thread), finding.sentence.rstrip(".")
+            named = not where or where in told or _place(thread) in told
+            return told if named else f"{told}, at {where}"
     from pellucid.diagnose import words
 
     if thread is None:

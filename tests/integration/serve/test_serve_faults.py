@@ -94,7 +94,7 @@ def test_requests_behind_a_stuck_one_are_told_to_ask_again(server, since):
 
 
 def test_a_worker_that_is_only_slow_answers_and_is_renewed(server, since):
-    asking = Asking(server, row(f"sleep {TIMEOUT * 0.75}"))
+    asking = Asking(server, row(f"sleep {TIMEOUT * 0.9}"))
     noticed = server.wait_log("stuck", 10, since)
     assert "has slept" in noticed["sentence"]
     assert asking.answer().status == 200
