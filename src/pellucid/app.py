@@ -36,7 +36,7 @@ def main() -> None:
     """The entry point `pellucid`.
 
     Most of what a look takes is Python's start. Two things that only a program that goes on needs are left out of it: the search for
-    cycles among freshly imported modules (until the command is there: `LazyGroup.get_command`), and the taking apart of the interpreter at
+    cycles among freshly imported modules (until the command is there: `present/cli`), and the taking apart of the interpreter at
     the end. Together a fifth of `pellucid stacks` (CPython 3.11, 50 threads). The model server ends like any program: its libraries tidy up.
     """
     gc.disable()

@@ -56,12 +56,18 @@ def target():
 def test_version_imports_the_command_line_and_nothing_else_of_ours():
     seen = imports("--version")
     assert ours(seen) == {"pellucid", "pellucid.app", "pellucid.present", "pellucid.present.cli"}
-    assert not seen & (HEAVY | {"msgspec"})
+    assert not seen & (HEAVY | {"msgspec", "click"})
 
 
 def test_the_list_of_commands_imports_no_command():
     seen = imports("--help")
-    assert ours(seen) == {"pellucid", "pellucid.app", "pellucid.present", "pellucid.present.cli"}
+    assert ours(seen) == {
+        "pellucid",
+        "pellucid.app",
+        "pellucid.present",
+        "pellucid.present.cli",
+        "pellucid.present.cli.lazy",
+    }
     assert not seen & (HEAVY | {"msgspec"})
 
 
@@ -88,6 +94,7 @@ def test_one_look_at_the_stacks_imports_only_what_it_needs(target):
     assert "pellucid.runtimes.cpython" in seen, "the look did not happen"
     assert not rooms(seen) & {"serve", "export"}
     assert not {name for name in seen if name.startswith(("pellucid.diagnose.engine", "pellucid.diagnose.rules"))}
+    assert "click" not in seen
     assert not seen & (HEAVY - {"ctypes"})  # process_vm_readv is called through ctypes
     assert "pellucid.observe.sockets" not in seen, "no thread of this target waits on a socket"
 

@@ -14,7 +14,7 @@ import pytest
 from pellucid.diagnose.engine import diagnose
 from pellucid.export.json import encode
 from pellucid.observe.snapshot import snapshot
-from pellucid.present.cli.why import report
+from pellucid.present.cli.why_text import report
 from tests import interpreters
 
 PELLUCID = [sys.executable, "-m", "pellucid"]

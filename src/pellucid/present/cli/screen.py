@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-import click
-
 from pellucid.model import Gap, Severity
 
 _COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}
+_CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
+"""Select Graphic Rendition, ECMA-48 8.3.117 (console_codes(4))."""
 _MARKS: dict[Severity, str] = {"critical": "!!", "warning": "!", "notice": "-", "info": "·"}
 
 
@@ -26,9 +26,10 @@ def coloured() -> bool:
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False, colour: str | None = None) -> None:
     """One line on stdout."""
-    if coloured() and (bold or dim or colour):
-        text = click.style(text, fg=colour, bold=bold or None, dim=dim or None)
-    click.echo(text, color=coloured())
+    wanted = [name for name, wish in ((colour, colour), ("bold", bold), ("dim", dim)) if wish]
+    if wanted and coloured():
+        text = f"\x1b[{';'.join(str(_CODES[str(name)]) for name in wanted)}m{text}\x1b[0m"
+    print(text)
 
 
 def mark(severity: Severity) -> tuple[str, str]:

@@ -6,7 +6,20 @@ from pellucid.diagnose import words
 from pellucid.diagnose.groups import Group, grouped
 from pellucid.model import Frame, Thread
 from pellucid.model.report import StacksReport
-from pellucid.present.cli import screen
+from pellucid.present.cli import plain, screen
+
+
+def show(target: str, *, as_json: bool = False, every: bool = False) -> int:
+    """Look and print; the exit status is 0, what goes wrong is raised."""
+    from pellucid.observe.stacks import stacks
+
+    report = stacks(plain.resolve(target))
+    if as_json:
+        plain.emit(report)
+    else:
+        for line in lines(report, every=every):
+            screen.say(line)
+    return 0
 
 
 def lines(report: StacksReport, *, every: bool) -> Iterator[str]:

@@ -22,16 +22,9 @@ def command(target: str, as_json: bool, every: bool, tasks: bool) -> None:
     if tasks:
         _tasks(options.resolve(target), as_json=as_json)
         return
-    from pellucid.observe.stacks import stacks
+    from pellucid.present.cli.stack_text import show
 
-    report = stacks(options.resolve(target))
-    if as_json:
-        options.emit(report)
-        return
-    from pellucid.present.cli.stack_text import lines
-
-    for line in lines(report, every=every):
-        screen.say(line)
+    show(target, as_json=as_json, every=every)
 
 
 def _tasks(pid: int, *, as_json: bool) -> None:

@@ -1,0 +1,79 @@
+"""The command line by click: a lazy group, whose commands are imported when they are called and not for the list of them."""
+
+import gc
+import importlib
+from typing import Any
+
+import click
+
+from pellucid import __version__
+from pellucid.present.cli import Table
+
+
+def by_click(table: Table) -> int:
+    """Run the command line of this process by `table` and return its exit status. Errors of ours pass through."""
+    try:
+        status = group(table).main(prog_name="pellucid", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def __init__(self, table: Table, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self.table:
+            return None
+        module, _, attribute = self.table[cmd_name][0].partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        gc.freeze()  # what was imported stays, and need not be searched for cycles again
+        gc.enable()
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest names where there is no such command."""
+        name = args[0]
+        if name not in self.table and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, self.table, n=2)
+            hint = (
+                f" Did you mean {' or '.join(repr(word) for word in near)}?"
+                if near
+                else " `pellucid --help` lists them."
+            )
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+def group(table: Table) -> LazyGroup:
+    """The command `pellucid` itself."""
+    lazy = LazyGroup(
+        table,
+        name="pellucid",
+        help="See inside a running process from outside, and read in plain words what is wrong with it.\n\n"
+        "Begin with `pellucid why PID`. PID may be a pattern that matches one process.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        no_args_is_help=True,
+    )
+    return click.version_option(__version__, prog_name="pellucid", message="%(prog)s %(version)s")(lazy)
