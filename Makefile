@@ -10,6 +10,8 @@ ARGS ?=
 ONLY ?=
 
 export PYTHON
+# With it, each of the many starts in the tests would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 # nft, ip and others of the tests' tools are in the system folders, which a user's PATH may leave out.
 export PATH := $(or $(PATH),/usr/local/bin:/usr/bin:/bin):/usr/local/sbin:/usr/sbin:/sbin
 BIN := .venv/bin
