@@ -1,5 +1,8 @@
 """Who waits for whom, on real processes under every interpreter: deadlocks named, other stuck states, and healthy programs left alone."""
 
+import glob
+import sys
+
 import pytest
 
 from tests.waiting import look, look_until, rows, started
@@ -47,6 +50,7 @@ STUCK = [
     ("fork_locked", "lock-copied-by-fork", "certain", ["copied locked by fork", "self.lock (Log.lock)"]),
     ("queues_full", "queue-full", "likely", ["left", "right", "2 of max 2", "Nothing that can be seen"]),
     ("queue_empty", "queue-empty", "likely", ["consumer", "sentinel"]),
+    ("slots_lost", "slots-lost", "likely", ["locked-out", "BoundedSemaphore", "value 0 of 2"]),
     ("future_forgotten", "stuck", "likely", ["hopeful", "Future"]),
     ("unread_child", "pipe-unread", "likely", ["communicate()"]),
 ]
@@ -63,6 +67,7 @@ def test_what_is_no_cycle_and_yet_stuck(state, rule, confidence, words):
 
 
 PROCESSES = [
+    ("mp_slots_lost", "slots-lost", "certain", ["w0", "no free slot"]),
     ("mp_abba", "deadlock", "certain", ["P1", "P2", "multiprocessing.Lock", "multiprocessing.RLock"]),
     ("mp_holder_died", "holder-is-gone", "certain", ["w0", "w1", "ended without giving it back"]),
     ("mp_producer_died", "queue-empty", "likely", ["consumer"]),
@@ -163,3 +168,18 @@ def test_healthy_programs_raise_nothing(arguments):
             for version, pid in pids.items():
                 found = look(pid)
                 assert not found.findings, (version, [finding.sentence for finding in found.findings])
+
+
+def test_openmp_after_fork():
+    """The threads of the team stayed in the parent (libgomp has no handler for fork: GCC PR 58378)."""
+    places = [
+        *glob.glob("/usr/lib/*/libgomp.so.1"),
+        *glob.glob(f"{sys.prefix}/lib/python3*/site-packages/scikit_learn.libs/libgomp*"),
+    ]
+    if not places:
+        pytest.skip("no libgomp here")
+    with started("openmp", places[0], versions=("3.11", "3.15")) as pids:
+        for version, pid in pids.items():
+            finding = only(look_until(pid, lambda found: found.findings))
+            assert finding.rule == "openmp-after-fork", (version, finding)
+            assert "libgomp" in finding.sentence

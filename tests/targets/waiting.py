@@ -248,6 +248,56 @@ def queue_empty():
     thread.join()
 
 
+def slots_lost():
+    """Both slots were taken by threads that have ended."""
+    door = threading.BoundedSemaphore(2)
+
+    def take():
+        door.acquire()
+
+    def want_one():
+        with door:
+            pass
+
+    for number in range(2):
+        start("taker-%d" % number, take).join()
+    thread = start("locked-out", want_one)
+    ready()
+    thread.join()
+
+
+def openmp():
+    """A child of fork that uses a team of OpenMP threads which stayed in the parent. The second argument is the library."""
+    import ctypes
+
+    gomp = ctypes.CDLL(sys.argv[2])
+    work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
+    gomp.GOMP_parallel(work, None, 4, 0)
+    pid = os.fork()
+    if not pid:
+        gomp.GOMP_parallel(work, None, 4, 0)
+        os._exit(0)
+    ready()
+    os.waitpid(pid, 0)
+
+
+def take_slot(door):
+    door.acquire()
+    os._exit(9)
+
+
+def mp_slots_lost():
+    """Dead: the only slot went with the process that took it."""
+    door = mp.BoundedSemaphore(1)
+    taker = mp.Process(target=take_slot, args=(door,))
+    taker.start()
+    taker.join()
+    waiter = mp.Process(target=want, args=(door,), name="w0")
+    waiter.start()
+    ready()
+    waiter.join()
+
+
 def future_forgotten():
     """A result that nobody will set."""
     future = Future()
@@ -558,5 +608,5 @@ def healthy_executor():
 
 
 if __name__ == "__main__":
-    mp = multiprocessing.get_context(sys.argv[2] if len(sys.argv) > 2 else "fork")
+    mp = multiprocessing.get_context(sys.argv[2] if sys.argv[2:] and "/" not in sys.argv[2] else "fork")
     globals()[sys.argv[1]]()

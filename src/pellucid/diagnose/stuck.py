@@ -162,6 +162,13 @@ def _shape(everybody: tuple[Node, ...], *, alone: bool) -> tuple[str, str, str]:
             "A child writes to a pipe that its parent does not read while it waits for the child",
             "Remedy: communicate() instead of wait(), or read the pipe first.",
         )
+    slots = [node for node in at_work if node.waiting and node.waiting.role == "semaphore" and not node.waiting.holders]
+    if slots:
+        return (
+            "slots-lost",
+            f"{_names(slots, alone=alone)} {'wait' if len(slots) > 1 else 'waits'} for a slot that nobody has and nobody will give back",
+            "Whoever took the slots has ended. Remedy: `with` instead of acquire(), so that every way out releases.",
+        )
     if puts:
         return (
             "queue-full",
@@ -220,6 +227,8 @@ _UNDRAINED = (
 _FATES = {
     "lock-copied-by-fork": "Remedy: the spawn or forkserver start method, or os.register_at_fork to make the lock anew in the child.",
     "pool-lost-task": "Remedy: concurrent.futures.ProcessPoolExecutor, which raises BrokenProcessPool when a worker dies.",
+    "slots-lost": "Remedy: `with` instead of acquire(), so that an error or an end in between releases the slot.",
+    "openmp-after-fork": "Remedy: the spawn or forkserver start method, or no OpenMP before the fork.",
     "holder-is-gone": "Remedy: `with` instead of acquire(), so that an error or an end in between releases it.",
 }
 

@@ -7,6 +7,9 @@ from pellucid.model import Process
 from pellucid.model.graph import Graph
 from pellucid.model.report import StuckReport, WaitsReport
 
+NO_CYCLE = frozenset({"holder-is-gone", "lock-copied-by-fork", "pool-lost-task", "openmp-after-fork"})
+"""Rules whose threads wait for somebody who is no longer there, and not for one another."""
+
 
 class Looked(Protocol):
     """What was observed: see `observe.wait_graph.Family`."""
@@ -31,7 +34,7 @@ def report(looked: Looked) -> WaitsReport:
         gaps=graph.gaps,
         processes=looked.processes,
         waits=tuple(node.waiting for node in graph.nodes if node.waiting is not None),
-        cycles=tuple(_cycle(one) for one in found if one.finding.rule not in {"holder-is-gone", "lock-copied-by-fork"}),
+        cycles=tuple(_cycle(one) for one in found if one.finding.rule not in NO_CYCLE),
         findings=tuple(one.finding for one in found),
         graph=graph,
         reading_s=looked.reading_s,

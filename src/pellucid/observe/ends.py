@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from pellucid.kernel import fds, maps, procfs
 from pellucid.kernel.maps import Mapping
-from pellucid.model import Gap, OpenFile
+from pellucid.model import Call, Gap, OpenFile
 from pellucid.model.errors import LookError
 from pellucid.observe.blocked import Seen, descendants
 
@@ -85,6 +85,12 @@ class Ends:
                 self.gaps.append(Gap(f"the mappings of pid {pid}", error.said, error.remedy))
                 self._maps[pid] = ()
         return self._maps[pid]
+
+    def library_at(self, pid: int, call: Call | None) -> str:
+        """The name of the file whose code made the system call, `libgomp.so.1.0.0`; "" where that is not known."""
+        at = call.instruction if call else 0
+        found = next((one.path for one in self._mappings(pid) if one.start <= at < one.end), "") if at else ""
+        return found.rpartition("/")[2]
 
     def semaphores(self, each: Seen) -> dict[int, Key]:
         """Tid to the shared semaphore that the thread sleeps on."""

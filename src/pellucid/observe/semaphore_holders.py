@@ -58,6 +58,8 @@ class SemaphoreHolders:
             Waker(f"{pid}/any", "possible", f"pid {pid} maps the same semaphore")
             for pid in sorted({*self._ends.may_map(key), each.pid})
         )
+        if self._slots_lost(key, entries, mappers):
+            return "dead", (), _lost(mappers), "slots-lost"
         if not self._is_lock(entries):
             held = tuple(
                 Waker(f"{entry.pid}/any", "likely", f"pid {entry.pid} took {entry.lock.count} of it")
@@ -87,6 +89,15 @@ class SemaphoreHolders:
             (entry.lock.recursive or entry.lock.kind in _LOCKS) and entry.lock.most == 1 for entry in entries
         ) and not any(entry.lock.kind in {"Semaphore", "BoundedSemaphore"} for entry in entries)
 
+    def _slots_lost(self, key: Key, entries: list[_Entry], mappers: tuple[int, ...]) -> bool:
+        """A BoundedSemaphore of the program without a free slot, of which no living process counts that it took one."""
+        bounded = any(entry.lock.kind == "BoundedSemaphore" for entry in entries)
+        own = all(
+            not entry.lock.role for entry in entries
+        )  # a queue's is taken by one process and given back by another
+        taken = any(entry.lock.count or entry.lock.value for entry in entries)
+        return bounded and own and not taken and self._all_counted(key, entries, mappers) and self._still(key, entries)
+
     def _all_counted(self, key: Key, entries: list[_Entry], mappers: tuple[int, ...]) -> bool:
         """Each process that maps the semaphore was read, and its own count of it found."""
         return self._ends.all_mappers_known(key) and set(mappers) <= {entry.pid for entry in entries}
@@ -105,6 +116,13 @@ class SemaphoreHolders:
         tid = each.sights.tid_of.get(entry.lock.last_ident) if each.sights else None
         because = f"the process counts that it took it {entry.lock.count} time{'' if entry.lock.count == 1 else 's'}"
         return Waker(f"{entry.pid}/{tid}" if tid is not None else f"{entry.pid}/any", "certain", because)
+
+
+def _lost(mappers: tuple[int, ...]) -> str:
+    return (
+        f"it has no free slot, and none of the {len(mappers)} processes that share it has one: "
+        "those that took them have ended without giving them back"
+    )
 
 
 def _gone(mappers: tuple[int, ...]) -> str:

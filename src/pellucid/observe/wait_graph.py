@@ -253,6 +253,10 @@ class _World:
             return _LIVE
         if wait.watched:
             return self._for_ends(each, wait)
+        if wait.kind == "lock" and blocked is None and len(each.tasks) == 1:
+            library = self.ends.library_at(each.pid, each.tasks[tid].call)
+            if library.startswith(_OPENMP):
+                return "dead", (), _TEAM.format(library), "openmp-after-fork"
         return _LIVE
 
     def _for_ends(self, each: Seen, wait: Wait) -> Need:
@@ -349,7 +353,9 @@ class _World:
 
     def _holder(self, each: Seen, held: Held) -> Holder:
         name = each.name(held.tid) if held.tid is not None else "a thread that is not in this process"
-        return Holder(each.pid, held.tid, name, held.confidence)
+        certain = held.confidence == "certain" and (held.tid is None or each.steady(held.tid))
+        # A holder that moved during the look had it at one moment, and may have given it back since.
+        return Holder(each.pid, held.tid, name, "certain" if certain else "likely")
 
     def _others(self, each: Seen, wakers: tuple[Waker, ...], known: set[tuple[int, int | None]]) -> list[Holder]:
         """Those of other processes, and threads to be joined, that the wait needs."""
@@ -373,6 +379,11 @@ class _World:
 _LOST = (
     "all its workers wait for work, both of its pipes are empty, and results are still missing: "
     "the worker that had the task has ended, and the task with it"
+)
+_OPENMP = ("libgomp", "libomp", "libiomp5")
+_TEAM = (
+    "it waits inside of {} for the other threads of its team, and this process has no other thread: "
+    "fork(2) copied the team's memory and not its threads"
 )
 _WOKEN_BY_ANYBODY = frozenset(
     {
