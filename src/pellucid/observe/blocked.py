@@ -20,6 +20,7 @@ from pellucid.runtimes.cpython.semaphores import SharedLock, shared_locks
 from pellucid.runtimes.cpython.sync import Sights, place_of
 
 if TYPE_CHECKING:
+    from pellucid.observe.greenlets import GreenletLook
     from pellucid.observe.tasks import TaskLook
 
 
@@ -35,6 +36,7 @@ class Seen:
         python = look.runtime
         self.sights = Sights(python, stacks.values()) if isinstance(python, CPython) else None
         self.tasks_look = _tasks(self.sights)
+        self.greenlets = _greenlets(self.sights)
         self.tasks_again: Mapping[int, tuple[object, ...]] = {}
         self.sockets = _sockets(look, tasks)
         looker = look.looker(self.sockets)
@@ -66,6 +68,8 @@ class Seen:
         """The second reading of the tasks. A process that ended meanwhile has none, and is then not steady in any thread."""
         if self.tasks_look is not None:
             self.tasks_again = self.tasks_look.again()
+        if self.greenlets is not None:
+            self.greenlets.look_again()
         if tasks is not None:
             self.again = {task.tid: task for task in tasks}
             return
@@ -184,6 +188,15 @@ def _tasks(sights: Sights | None) -> "TaskLook | None":
     from pellucid.observe.tasks import TaskLook
 
     return TaskLook(sights)
+
+
+def _greenlets(sights: Sights | None) -> "GreenletLook | None":
+    """The greenlets, where the program has imported greenlet: the search for them walks all objects."""
+    if sights is None or not sights.registry.module("greenlet"):
+        return None
+    from pellucid.observe.greenlets import GreenletLook
+
+    return GreenletLook(sights)
 
 
 def _sockets(look: Look, tasks: tuple[Task, ...]) -> dict[int, Socket]:

@@ -63,7 +63,9 @@ def _opened(pid: int, gaps: list[Gap]) -> Branch:
             if parent is not None and parent != seen.process.ppid and not _forked_by_service(seen, parent)
             else None
         )
-        return Branch(seen.process, seen.process_name, daemon, orphan, (*_threads(seen), *_tasks(seen)))
+        return Branch(
+            seen.process, seen.process_name, daemon, orphan, (*_threads(seen), *_tasks(seen), *_greenlets(seen))
+        )
     finally:
         seen.close()
 
@@ -93,6 +95,10 @@ def _tasks(seen: Seen) -> list[Leaf]:
     return [
         Leaf("task", task.name, None, task.awaits or task.state, task.coroutine) for task in seen.tasks_look.values()
     ]
+
+
+def _greenlets(seen: Seen) -> list[Leaf]:
+    return seen.greenlets.leaves() if seen.greenlets is not None else []
 
 
 def _by_multiprocessing(seen: Seen) -> tuple[bool | None, int | None]:

@@ -187,6 +187,8 @@ class _World:
             nodes += threads
             if each.tasks_look is not None:
                 nodes += each.tasks_look.nodes(each.pid, each.tasks_again, each.process_name)
+            if each.greenlets is not None:
+                nodes += each.greenlets.nodes(each.pid, each.process_name)
             nodes.append(_anybody(each))
             nodes.append(_process(each))
         gaps = [gap for each in self.seen.values() for gap in each.look.gaps] + self.ends.gaps + self.gaps

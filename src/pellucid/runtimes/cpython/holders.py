@@ -14,6 +14,7 @@ from pellucid.kernel.memory import Unreadable
 from pellucid.runtimes.cpython.slots import Opener, Slots
 from pellucid.runtimes.cpython.values import Values
 
+_FUNCTIONS = frozenset({"function", "method_descriptor", "cython_function_or_method"})
 EXITS = frozenset({"__exit__", "__aexit__"})
 _MAX_DEPTH = 3  # of context managers inside of generators inside of context managers
 
@@ -66,7 +67,7 @@ def _exited(slot: int, place: int, live: tuple[int, ...], values: Values) -> tup
             if name.decode("ascii", "replace") in EXITS
             else (0, 0)
         )
-    pair = layout.minor >= 14 and kind in {"function", "method_descriptor"} and place + 1 < len(live)
+    pair = layout.minor >= 14 and kind in _FUNCTIONS and place + 1 < len(live)
     if pair and live[place + 1] and _name(slot, values) in EXITS:
         return live[place + 1], place + 1
     return 0, 0
@@ -75,6 +76,10 @@ def _exited(slot: int, place: int, live: tuple[int, ...], values: Values) -> tup
 def _name(function: int, values: Values) -> str:
     """`__name__` of a function or of a method descriptor."""
     kind = values.kind(function).name
+    if kind == "cython_function_or_method":  # it begins as a PyCFunctionObject does (Cython/Utility/CythonFunction.c)
+        table = values.pages.u64(function + values.layout["builtin_function.m_ml"])
+        text = values.pages.string(values.pages.u64(table + values.layout["method_def.ml_name"]), 32)
+        return text.decode("ascii", "replace")
     field = {"function": "function.func_name", "method_descriptor": "descriptor.d_name"}.get(kind)
     if field is None:
         return ""

@@ -1,0 +1,138 @@
+"""Greenlets that are switched out, with their frames: gevent's and others'.
+
+No list names them, but the garbage collector knows every one: its generations are lists that begin in the interpreter
+(Include/internal/pycore_gc.h). A switched-out greenlet keeps its topmost frame object among the words of its C++ half
+(src/greenlet/TPythonState.cpp, _top_frame); which word that is differs between versions of greenlet, so the one that is a frame is taken.
+Code that Cython compiled has no frames: what a greenlet waits for is told by what its innermost call works on.
+"""
+
+from collections.abc import Iterator
+from struct import unpack_from
+
+from msgspec import Struct
+
+from pellucid.kernel.memory import Unreadable
+from pellucid.runtimes.cpython.holders import Hold, holds
+from pellucid.runtimes.cpython.slots import Slots
+from pellucid.runtimes.cpython.sync import Sights
+
+MAX_OBJECTS = 5_000_000
+MAX_GREENLETS = 100_000
+MAX_DEPTH = 200
+_GENERATIONS = 3
+_WORDS = 40
+_HALF = 32  # PyGreenlet: ob_base, weakreflist, dict, pimpl (src/greenlet/greenlet.h)
+_LINK_FLAGS = ~3  # the two low bits of a link of the collector are its own
+
+
+class SwitchedOut(Struct, frozen=True):
+    """One greenlet. `name` is the function that it runs; `on`: (address, kind) of what it seems to wait for, None where nothing tells it."""
+
+    address: int
+    kind: str
+    name: str
+    frames: tuple[Slots, ...]
+    on: tuple[int, str] | None
+
+
+def greenlets(sights: Sights) -> tuple[SwitchedOut, ...]:
+    """Those that have started and are switched out; empty where greenlet was never imported."""
+    if not sights.registry.module("greenlet"):
+        return ()
+    found: list[SwitchedOut] = []
+    for address in _of_kind(sights, "greenlet"):
+        try:
+            one = _greenlet(address, sights)
+        except Unreadable:
+            continue
+        if one is not None and len(found) < MAX_GREENLETS:
+            found.append(one)
+    return tuple(found)
+
+
+def again(known: tuple[SwitchedOut, ...], sights: Sights) -> frozenset[int]:
+    """The addresses of those that are still where they were."""
+    found = set()
+    for one in known:
+        try:
+            now = _greenlet(one.address, sights)
+        except Unreadable:
+            continue
+        if now is not None and _footprint(now) == _footprint(one):
+            found.add(one.address)
+    return frozenset(found)
+
+
+def _footprint(one: SwitchedOut) -> tuple[object, ...]:
+    return one.on, tuple((frame.address, frame.unit) for frame in one.frames)
+
+
+def holds_of(one: SwitchedOut, sights: Sights) -> Iterator[Hold]:
+    """What the greenlet is inside of; `who` is its address."""
+    return holds(one.address, one.frames, sights.values, sights.opener)
+
+
+def _of_kind(sights: Sights, base: str) -> Iterator[int]:
+    """Every object that the collector tracks and whose type inherits from `base`."""
+    values, layout = sights.values, sights.values.layout
+    wanted: dict[int, bool] = {}
+    count = 0
+    for interpreter in dict.fromkeys(
+        values.pages.u64(raw.state + layout["thread_state.interp"]) for raw in sights.python.raw
+    ):
+        for generation in range(_GENERATIONS):
+            head = interpreter + layout["interpreter_state.gc_generations"] + generation * layout["gc_generation.size"]
+            try:
+                link = values.pages.u64(head) & _LINK_FLAGS
+                while link and link != head and count < MAX_OBJECTS:
+                    count += 1
+                    address = link + layout["pyobject.size"]  # PyGC_Head has two words, as PyObject
+                    kind = values.type_of(address)
+                    if kind not in wanted:
+                        wanted[kind] = base in values.bases(values.kind(address))
+                    if wanted[kind]:
+                        yield address
+                    link = values.pages.u64(link) & _LINK_FLAGS
+            except Unreadable:
+                continue  # the list moved on: what was found so far is true
+
+
+def _greenlet(address: int, sights: Sights) -> SwitchedOut | None:
+    values, layout = sights.values, sights.values.layout
+    half = values.pages.u64(address + _HALF)
+    words = unpack_from(f"<{_WORDS}Q", values.pages.read(half, 8 * _WORDS))
+    top = next((word for word in words if word > 4096 and not word & 7 and values.name_of_kind(word) == "frame"), 0)
+    if not top:
+        return None  # it runs, has not started, or has ended
+    frames: list[Slots] = []
+    at = values.pages.u64(top + layout["frame_object.f_frame"])
+    while at and len(frames) < MAX_DEPTH:
+        frame = sights.opener.frame_at(at)
+        if frame is not None:
+            frames.append(frame)
+        at = values.pages.u64(at + layout["interpreter_frame.previous"])
+    kind = values.kind(address).name
+    if not frames or kind == "Hub":
+        return None
+    return SwitchedOut(address, kind, frames[-1].qualname, tuple(frames), _works_on(frames[0], sights))
+
+
+def _works_on(frame: Slots, sights: Sights) -> tuple[int, str] | None:
+    """The object of gevent that the innermost frame has as an operand, where there is only one."""
+    values = sights.values
+    found: dict[int, str] = {}
+    entered = set(frame.live())
+    for slot in frame.stack:
+        if not slot or slot in entered:
+            continue
+        try:
+            kind = values.kind(slot)
+            owner = {"builtin_function_or_method": "builtin_function.m_self", "method": "method.im_self"}.get(kind.name)
+            if owner is not None:
+                slot = values.pages.u64(slot + values.layout[owner])
+                kind = values.kind(slot) if slot else kind
+            if kind.full_name.startswith("gevent.") and "greenlet" not in values.bases(kind):
+                found[slot] = kind.name
+        except Unreadable:
+            continue
+    return next(iter(found.items())) if len(found) == 1 else None
