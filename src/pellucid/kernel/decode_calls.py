@@ -66,7 +66,7 @@ mkdir path mode
 mkdirat dirfd path mode
 rmdir path
 unlink path
-unlinkat dirfd path at
+unlinkat dirfd path unlink
 rename path path
 renameat dirfd path dirfd path
 renameat2 dirfd path dirfd path rename

@@ -12,11 +12,11 @@ from contextlib import ExitStack, suppress
 
 from msgspec import Struct
 
-from pellucid.kernel import decode_calls, procfs
+from pellucid.kernel import access, decode_calls, procfs, tasks
 from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, StackTold, Told, Watch
 from pellucid.model import Gap, Process
-from pellucid.model.errors import LookError
-from pellucid.model.syscalls import SyscallsReport
+from pellucid.model.errors import LookError, NotPermitted
+from pellucid.model.syscalls import SyscallsReport, UnfinishedCall
 from pellucid.observe.syscalls_backend import Backend, Tracer, choose
 from pellucid.observe.syscalls_calls import Calls
 from pellucid.observe.syscalls_launch import Launched
@@ -28,6 +28,8 @@ _GRACE_S = 2.0
 """After an interruption, for so long a launched command is waited for: Ctrl-C in a terminal reaches it too."""
 _LEAST_PAUSE_S = 0.0005
 _NICE = -10
+_MOST_ASKED = 64
+"""Processes whose threads are asked for what they are doing at the end."""
 
 
 class Asked(Struct, frozen=True):
@@ -69,7 +71,10 @@ def attached(pid: int, asked: Asked, stopped: Stopped = lambda: False) -> Syscal
         open_.callback(look.processes.close)
         for each, parent in _family(pid):
             look.begin(each, parent)
-        look.run(stopped, lambda: not lives(pid))
+        try:
+            look.run(stopped, lambda: not lives(pid))
+        except PermissionError as error:
+            raise _refused(pid, error) from error
         return look.report(process)
 
 
@@ -91,6 +96,17 @@ def launched(
             said = "it was still running when the look ended, and goes on"
             report = _with_gap(report, Gap(f"the rest of {command[0]} (pid {child.pid})", said))
         return _with_status(report, child.status)
+
+
+def _refused(pid: int, error: PermissionError) -> LookError:
+    """Why ptrace said no: a process has one tracer, or it is one of the checks of every look."""
+    tried = f"trace pid {pid} (ptrace)"
+    tracer = procfs.status(pid).get("TracerPid", "0")
+    if tracer != "0":
+        said = f"EPERM: pid {tracer} traces it already, and a process can have only one tracer"
+        remedy = f"sudo pellucid syscalls {pid} --backend bpf"
+        return NotPermitted(pid, tried=tried, said=said, remedy=remedy, errno=error.errno or 0)
+    return access.refused(pid, tried, error, "syscalls")
 
 
 def _with_gap(report: SyscallsReport, gap: Gap) -> SyscallsReport:
@@ -210,6 +226,20 @@ class _Look:
         elif isinstance(told, Exited):
             self.processes.exited(told)
 
+    def _unfinished(self) -> tuple[UnfinishedCall, ...]:
+        """The calls that threads are in: those that were seen to begin, and, by /proc, those that had begun before."""
+        found = list(self.calls.unfinished(self.tracer.unfinished()))
+        seen = {call.tid for call in found}
+        alive = [each.pid for each in self.processes.known.values() if not each.ended]
+        for pid in alive[:_MOST_ASKED]:
+            with suppress(LookError):  # it has ended
+                found.extend(
+                    self.calls.sleeping(pid, task.tid, task.call.name, task.asleep_s)
+                    for task in tasks.tasks(pid, "syscalls")[0]
+                    if task.tid not in seen and task.call and task.call.arguments and task.asleep_s is not None
+                )
+        return tuple(sorted(found, key=lambda call: -call.since_s))
+
     def report(self, process: Process) -> SyscallsReport:
         failures = self.tracer.failures()
         lost = dict(self.tracer.lost())
@@ -230,7 +260,7 @@ class _Look:
             slow_ms=self.asked.slow_ms,
             files=self.uses.files() if self.uses is not None and self.asked.files else (),
             network=self.uses.network() if self.uses is not None and self.asked.network else (),
-            unfinished=self.calls.unfinished(self.tracer.unfinished()),
+            unfinished=self._unfinished(),
             processes=self.processes.traced(),
             lost=sum(lost.values()),
             losses=lost,

@@ -218,6 +218,11 @@ class Calls:
         ]
         return tuple(sorted(calls, key=lambda call: -call.since_s))
 
+    @staticmethod
+    def sleeping(pid: int, tid: int, name: str, since_s: float) -> UnfinishedCall:
+        """A call that had begun before the look, as /proc tells it."""
+        return UnfinishedCall(name=name, pid=pid, tid=tid, since_s=since_s, waits=name in WAITS)
+
     def summary(self, totals: Iterable[Total]) -> tuple[CallSummary, ...]:
         """One entry a name, those with the most time first."""
         by_name: dict[str, list[Total]] = {}

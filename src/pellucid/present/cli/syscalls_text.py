@@ -12,6 +12,7 @@ from pellucid.present.cli import screen
 
 _FEW, _MANY = 10, 40
 _STACK = 4
+_LONG_S = 0.1
 
 
 class Parts(Struct, frozen=True):
@@ -73,6 +74,7 @@ def _summary(report: SyscallsReport, most: int) -> Iterator[Line]:
     if not report.summary:
         yield Line("")
         yield Line("no system call was made")
+        yield from _in_calls(report)
         return
     shown = report.summary[:most]
     rows = [_row(call, report.summary) for call in shown]
@@ -81,9 +83,7 @@ def _summary(report: SyscallsReport, most: int) -> Iterator[Line]:
     if len(report.summary) > most:
         rest = report.summary[most:]
         yield Line(f"and {len(rest)} more calls, {sum(call.calls for call in rest)} times (--summary --all)", dim=True)
-    long_waits = [call for call in report.unfinished if call.since_s >= 0.1]
-    if long_waits:
-        yield Line(screen.printable(_unfinished(long_waits)), dim=True)
+    yield from _in_calls(report)
 
 
 def _row(call: CallSummary, summary: tuple[CallSummary, ...]) -> tuple[str, ...]:
@@ -115,6 +115,13 @@ def _table(
             yield Line(
                 screen.printable(f"    {_at(share.frame)}{inner}: {times}{failed}, {time(share.total_s)}"), dim=True
             )
+
+
+def _in_calls(report: SyscallsReport) -> Iterator[Line]:
+    """Who is in a call at the end."""
+    calls = [call for call in report.unfinished if call.since_s >= _LONG_S]
+    if calls:
+        yield Line(screen.printable(_unfinished(calls)), dim=True)
 
 
 def _unfinished(calls: list[UnfinishedCall]) -> str:
