@@ -177,8 +177,8 @@ def _same(one: Locked, other: Locked) -> bool:
 
 
 def told(one: Locked, held_by: tuple[int, ...]) -> FileLock:
-    """The lock as a value for the screen; `held_by` from `holders`, else the pid of the line where it has one."""
-    pids = held_by or ((one.pid,) if one.pid > 0 else ())
+    """The lock as a value for the screen; `held_by` from `holders`, else who made it, where that one must still hold it or hides."""
+    pids = held_by or ((one.pid,) if one.pid > 0 and (one.kind == "posix" or _hides(one.pid)) else ())
     return FileLock(
         kind=one.kind,
         mode="write" if one.write else "read",
@@ -187,3 +187,8 @@ def told(one: Locked, held_by: tuple[int, ...]) -> FileLock:
         holders=tuple(dict.fromkeys(pids)),
         waiters=tuple(dict.fromkeys(wait.pid for wait in one.waiters if wait.pid > 0)),
     )
+
+
+def _hides(pid: int) -> bool:
+    """It is there, and its descriptors may not be seen. One that may be seen and has no such lock is another process by now."""
+    return os.path.exists(f"/proc/{pid}") and not os.access(f"/proc/{pid}/fd", os.R_OK | os.X_OK)

@@ -1,10 +1,11 @@
 """The nouns. Frozen values that every room speaks in; nothing of ours is imported from here but its own files."""
 
-from pellucid.model.file import FileLock, OpenFile
+from pellucid.model.file import FileGroup, FileLock, OpenFile
 from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
 from pellucid.model.gap import Gap
 from pellucid.model.process import Identity, Limit, Process, Variable
 from pellucid.model.recovery import Recovered
+from pellucid.model.resources import Disk, LockWait, Resources, SqliteLock
 from pellucid.model.snapshot import Cost, Peer, Snapshot
 from pellucid.model.socket import Socket, Tcp, Timer
 from pellucid.model.thread import Call, Frame, Seen, Stack, Task, Thread
@@ -16,6 +17,8 @@ __all__ = [
     "Call",
     "Confidence",
     "Cost",
+    "Disk",
+    "FileGroup",
     "FileLock",
     "Finding",
     "Frame",
@@ -23,15 +26,18 @@ __all__ = [
     "Holder",
     "Identity",
     "Limit",
+    "LockWait",
     "OpenFile",
     "Peer",
     "Process",
     "Recovered",
     "Ref",
+    "Resources",
     "Seen",
     "Severity",
     "Snapshot",
     "Socket",
+    "SqliteLock",
     "Stack",
     "Task",
     "Tcp",

@@ -48,3 +48,14 @@ class OpenFile(Struct, frozen=True):
     """The locks on the file: held through this descriptor, or by others where `holders` of the lock are others."""
     address: str = ""
     """`7f00-8f00`: where it is mapped, for kind mapped."""
+
+
+class FileGroup(Struct, frozen=True):
+    """Equal descriptors of one process: `what` they are, how many, how many more than at the first look, and some of them."""
+
+    what: str
+    kind: str
+    count: int
+    grown: int = 0
+    examples: tuple[str, ...] = ()
+    fds: tuple[int, ...] = ()

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from pellucid.model.file import OpenFile
+from pellucid.model.file import FileGroup, OpenFile
 from pellucid.model.finding import Confidence, Finding
 from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
@@ -60,17 +60,6 @@ class WaitsReport(Report, frozen=True, kw_only=True):
 
 class FilesReport(Report, frozen=True, kw_only=True):
     files: tuple[OpenFile, ...]
-
-
-class FileGroup(Struct, frozen=True):
-    """Equal descriptors of one process: `what` they are, how many, how many more than at the first look, and some of them."""
-
-    what: str
-    kind: str
-    count: int
-    grown: int = 0
-    examples: tuple[str, ...] = ()
-    fds: tuple[int, ...] = ()
 
 
 class LeaksReport(FilesReport, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from pellucid.model.file import OpenFile
 from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
 from pellucid.model.process import Process
+from pellucid.model.resources import Resources
 from pellucid.model.socket import Socket
 from pellucid.model.thread import Thread
 
@@ -58,6 +59,9 @@ class Snapshot(Struct, frozen=True):
 
     graph: Graph | None = None
     """Who waits for whom, here and in the processes that the waits lead to; None where that was not asked."""
+
+    resources: Resources = Resources()
+    """What it holds and uses up."""
 
     def before(self, tid: int) -> Thread | None:
         """The same thread at the first look, None if it was not there or there was none."""

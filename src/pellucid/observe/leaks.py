@@ -10,8 +10,8 @@ import time
 from msgspec.structs import replace
 
 from pellucid.kernel import fds, procfs
-from pellucid.model import Gap, OpenFile
-from pellucid.model.report import FileGroup, LeaksReport
+from pellucid.model import FileGroup, Gap, OpenFile
+from pellucid.model.report import LeaksReport
 from pellucid.observe.files import with_sockets
 
 SPAN_S = 1.0

@@ -11,8 +11,9 @@ import time
 from msgspec.structs import replace
 
 from pellucid.kernel import fds, procfs
-from pellucid.model import Gap, OpenFile, Peer, Snapshot, Socket, Stack, Task, Thread
+from pellucid.model import Gap, LockWait, OpenFile, Peer, Snapshot, Socket, Stack, Task, Thread
 from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood
+from pellucid.observe.resources import Uses
 from pellucid.observe.stacks import Look, Sampled, cost, watched_inodes
 from pellucid.observe.wait_graph import Beside, named
 
@@ -20,7 +21,8 @@ SPAN_S = 0.1
 """Between the two looks; 50 to 100 ms tell a waiting thread from a passing one."""
 SAMPLES = 8
 MAX_PEERS = 8
-_LISTENING = "LISTEN"
+_TOLD = frozenset({"LISTEN", "CLOSE_WAIT"})
+"""The states in which a socket is told also when no thread waits on it."""
 
 
 def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
@@ -35,6 +37,7 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
         first_at = time.perf_counter()
         before, gaps = look.first
         look.gaps += gaps
+        uses = Uses(pid)
         read = look.stacks()
         beside = Beside(look, before, read)
         sampled = Sampled()
@@ -56,7 +59,8 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
         threads = tuple(_moved(thread, earlier_kernel, sampled, span) for thread in threads)
         if look.why_not is not None:
             look.gaps.append(Gap(what="Python stacks", why=look.why_not.said, remedy=look.why_not.remedy))
-        peers = _peers(look, threads)
+        locks = uses.locks(threads)
+        peers = _peers(look, threads, locks)
         return Snapshot(
             process=replace(look.process, state=procfs.stat(pid).state),
             taken_at=time.time(),
@@ -72,6 +76,7 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
             samples=sampled.samples,
             gil_contended=sampled.contended,
             graph=graph,
+            resources=uses.resources(look, threads, earlier, locks),
             partial=isinstance(look.why_not, NotUnderstood) and bool(look.why_not.found),
         )
 
@@ -116,7 +121,7 @@ def _sockets(look: Look, kernel: tuple[Task, ...]) -> tuple[Socket, ...]:
     inodes = watched_inodes(look, kernel)
     found, gaps = sockets(look.pid, far=bool(inodes))
     look.gaps += gaps
-    return tuple(socket for socket in found if socket.inode in inodes or socket.state == _LISTENING)
+    return tuple(socket for socket in found if socket.inode in inodes or socket.state in _TOLD)
 
 
 def _files(look: Look, threads: tuple[Thread, ...]) -> tuple[OpenFile, ...]:
@@ -126,8 +131,8 @@ def _files(look: Look, threads: tuple[Thread, ...]) -> tuple[OpenFile, ...]:
     return tuple(file for file in files if isinstance(file, OpenFile))
 
 
-def _peers(look: Look, threads: tuple[Thread, ...]) -> tuple[Peer, ...]:
-    """One look at each process that a thread here waits for: the other end of a socket or pipe, a child."""
+def _peers(look: Look, threads: tuple[Thread, ...], locks: tuple[LockWait, ...]) -> tuple[Peer, ...]:
+    """One look at each process that a thread here waits for: the other end of a socket or pipe, a child, the holder of a file lock."""
     wanted: dict[int, tuple[str, int | None]] = {}
     for thread in threads:
         wait = thread.wait
@@ -144,6 +149,11 @@ def _peers(look: Look, threads: tuple[Thread, ...]) -> tuple[Peer, ...]:
         if wait.kind == "child":
             children = (wait.child,) if wait.child is not None else procfs.children(look.pid)
             wanted.update({pid: ("the child it waits for", None) for pid in children if pid not in wanted})
+    for held in locks:
+        for lock in held.locks:
+            wanted.update(
+                {pid: (f"holds the lock on fd {held.fd}", held.fd) for pid in lock.holders if pid not in wanted}
+            )
     wanted.pop(look.pid, None)
     if len(wanted) > MAX_PEERS:
         look.gaps.append(

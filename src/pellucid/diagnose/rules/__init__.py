@@ -1,7 +1,11 @@
 """One rule a file. `ALL` is the list that the engine runs; a new rule is a file, a line here and a pair of fixtures."""
 
 from pellucid.diagnose.engine import Rule
+from pellucid.diagnose.rules.close_wait import keeps_closed_connections
 from pellucid.diagnose.rules.deadlock import waits_for_ever
+from pellucid.diagnose.rules.deleted_file import holds_a_deleted_file
+from pellucid.diagnose.rules.descriptors import runs_out_of_descriptors
+from pellucid.diagnose.rules.disk_full import writes_to_a_full_disk
 from pellucid.diagnose.rules.event_loop import event_loop_is_blocked
 from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
 from pellucid.diagnose.rules.gil import waits_for_the_gil
@@ -9,12 +13,18 @@ from pellucid.diagnose.rules.idle import is_idle
 from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
 from pellucid.diagnose.rules.lock import waits_for_a_lock
 from pellucid.diagnose.rules.on_cpu import runs_on_cpu
+from pellucid.diagnose.rules.orphan import lost_its_parent
+from pellucid.diagnose.rules.oversubscribed import wants_more_cpus_than_there_are
 from pellucid.diagnose.rules.pipe import waits_for_a_pipe
 from pellucid.diagnose.rules.poll import waits_for_several
 from pellucid.diagnose.rules.sleeps import sleeps
 from pellucid.diagnose.rules.socket_peer import waits_for_a_socket_peer
+from pellucid.diagnose.rules.sqlite_lock import waits_for_sqlite
 from pellucid.diagnose.rules.stopped import is_stopped
+from pellucid.diagnose.rules.swapped import is_swapped_out
+from pellucid.diagnose.rules.tracer import is_being_traced
 from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
+from pellucid.diagnose.rules.uncollected import leaves_children_uncollected
 from pellucid.diagnose.rules.wait_child import waits_for_a_child
 from pellucid.diagnose.rules.zombie import is_a_zombie
 
@@ -31,8 +41,18 @@ ALL: tuple[Rule, ...] = (
     waits_for_a_pipe,
     waits_for_a_file_lock,
     waits_in_the_kernel,
+    waits_for_sqlite,
     waits_for_several,
     runs_on_cpu,
     sleeps,
+    writes_to_a_full_disk,
+    runs_out_of_descriptors,
+    keeps_closed_connections,
+    lost_its_parent,
+    is_being_traced,
+    wants_more_cpus_than_there_are,
+    leaves_children_uncollected,
+    holds_a_deleted_file,
+    is_swapped_out,
     is_idle,
 )
