@@ -39,7 +39,7 @@ _ORDER: tuple[Confidence, ...] = ("certain", "likely", "possible")
 
 def _cycle(cycle: Cycle) -> Stuck | None:
     members = _speaking(cycle.members)
-    victims = _speaking(cycle.victims)
+    victims = _concerned(_speaking(cycle.victims))
     everybody = [*members, *victims]
     if not members or not cycle.edges:
         if not everybody or all(node.parks for node in everybody) or any(_just_now(node) for node in everybody):
@@ -115,7 +115,8 @@ def _remedy(members: tuple[Node, ...]) -> str:
 
 def _knot(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) -> Stuck:
     """Everybody who could wake one of them is among them."""
-    everybody = tuple(sorted((*members, *victims), key=lambda node: (node.pid, node.tid or 0)))
+    concerned = _concerned((*members, *victims)) or members
+    everybody = tuple(sorted(concerned, key=lambda node: (node.pid, node.tid or 0)))
     alone = len({node.pid for node in everybody}) == 1
     rule, title, remedy = _shape(everybody, alone=alone)
     busy = [node for node in everybody if not node.parks] or list(everybody)
@@ -199,7 +200,7 @@ def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> It
         by_fate.setdefault(key, []).append(node)
     for (rule, fate, _), nodes in by_fate.items():
         members = tuple(nodes)
-        victims = _speaking(_waiting_for(members, graph, all_stuck))
+        victims = _concerned(_speaking(_waiting_for(members, graph, all_stuck)))
         alone = len({node.pid for node in (*members, *victims)}) == 1
         first = max(members, key=lambda node: (node.waiting.since_s or 0) if node.waiting else 0)
         assert first.waiting is not None
@@ -250,6 +251,11 @@ def _waiting_for(members: tuple[Node, ...], graph: Graph, all_stuck: frozenset[s
 
 def _speaking(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(node for node in nodes if node.kind not in {"any", "process"} and node.waiting is not None)
+
+
+def _concerned(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Without those that serve others, and are idle because of it: a pool's handlers and workers, a resource tracker."""
+    return tuple(node for node in nodes if node.waiting is None or node.waiting.role not in {"service", "worker"})
 
 
 def _stuck(

@@ -87,7 +87,9 @@ def idle(thread: Thread) -> str | None:
         return None
     if wait.watched and all(one.socket is not None and one.socket.state == "LISTEN" for one in wait.watched):
         return "connections on " + ", ".join(sorted({one.socket.local for one in wait.watched if one.socket}))
-    if wait.kind not in {"lock", "poll", "pipe", "socket", "sleep"}:
+    if wait.kind not in {"lock", "poll", "pipe", "socket", "sleep"} or any(
+        one.wants == "write" for one in wait.watched
+    ):
         return None
     for frame in thread.frames[:_INNER]:
         for suffix, function, what in _IDLE_LOOPS:
