@@ -4,6 +4,7 @@
 # PYTHON names the interpreter to make it from. A directory whose interpreter still works is kept and brought up to date.
 # It needs nothing but PATH, and speaks in whole sentences about the one thing that is missing.
 set -eu
+umask 022 # the environment holds no secrets, and pellucid may run as another user than the one who installed it
 
 directory=$1
 extras=$2

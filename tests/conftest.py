@@ -10,6 +10,10 @@ import pytest
 
 TARGETS = Path(__file__).parent / "targets"
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts its background commands so, and everything that the tests start would ignore Ctrl-C too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def target():

@@ -32,22 +32,40 @@ def nobodys_home(home):
 
 def as_nobody(home):
     """A command line that runs the rest of it as nobody, without any capability, in a mount namespace where nobody can read our Python."""
-    needed = {sys.base_prefix, sys.prefix, sysconfig.get_path("purelib"), str(Path(pellucid.__file__).parents[1])}
+    source = str(Path(pellucid.__file__).parents[1])
+    needed = {sys.base_prefix, sys.prefix, sysconfig.get_path("purelib"), source}
     closed = sorted({place for path in needed for place in _closed(Path(path))})
     script = ["set -e"]
     for number, place in enumerate(closed):
         inside = [path for path in needed if Path(path).is_relative_to(place)]
         for path in inside:
-            script += [f"mkdir -p {home}/bound/{number}{path}", f"mount --bind {path} {home}/bound/{number}{path}"]
-        script += [f"mount -t tmpfs -o mode=755 none {place}"]
+            script += [_sh("mkdir", "-p", f"{home}/bound/{number}{path}"), _bind(path, f"{home}/bound/{number}{path}")]
+        script += [_sh("mount", "-t", "tmpfs", "-o", "mode=755", "none", place)]
         for path in inside:
-            script += [f"mkdir -p {path}", f"mount --bind {home}/bound/{number}{path} {path}"]
+            script += [_sh("mkdir", "-p", path), _bind(f"{home}/bound/{number}{path}", path)]
+    script += [_bind(_readable(source, home / "source"), source)]
     script += [
         f"exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "
         + shlex.join(["sh", "-c", 'exec "$@"', "sh"])
         + ' "$@"'
     ]
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(script), "sh"]
+
+
+def _sh(*words):
+    return shlex.join(map(str, words))
+
+
+def _bind(path, place):
+    return _sh("mount", "--bind", path, place)
+
+
+def _readable(source, copy):
+    """A copy that others can read: a clone that was made under a strict umask can't be."""
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
 
 
 def _closed(path):
