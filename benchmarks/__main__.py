@@ -8,7 +8,7 @@ import sys
 
 from benchmarks import harness
 
-QUESTIONS = ("startup", "dump", "serve")
+QUESTIONS = ("startup", "dump", "files", "serve")
 RESULTS = harness.here() / "benchmarks" / "RESULTS.md"
 HEAD = """# Results
 

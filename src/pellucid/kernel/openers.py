@@ -22,7 +22,7 @@ from pellucid.kernel.procfs import gone
 DELETED = " (deleted)"
 _PLACES = ("cwd", "root", "exe")
 _MAX_MOUNTS = 1 << 24
-_MAX_MAPS = 1 << 26
+_MAX_MAPS, _MAPS_PIECE = 1 << 28, 1 << 14
 _SHARED_NUMBERS = ("btrfs", "bcachefs")
 """Subvolumes of one device each have an inode 300: only stat(2) tells them apart."""
 
@@ -58,11 +58,12 @@ def of(file: Answer) -> Openers:
     alike = _alike(file, tables)
     found: list[Opened] = []
     ask: list[Opened] = []
-    for opened in _links(alike, hidden):
+    places = ("cwd", "root") if S_ISDIR(file.mode) else ()  # an executable is among the mappings
+    for opened in _links(alike, hidden, places=places):
         if not file.name.startswith("/"):
             found.append(opened)  # pipe:[41] is all its identity
             continue
-        same = _by_fdinfo(opened, file, tables) if opened.fd is not None else None
+        same = tables.compared(opened, file) if opened.fd is not None else None
         if same is None:
             ask.append(opened)
         elif same:
@@ -71,8 +72,7 @@ def of(file: Answer) -> Openers:
     unsure = [one for one in ask if one.path not in answers]
     found += (one for one in ask if _is(answers.get(one.path), file))
     if S_ISREG(file.mode):
-        running = {one.pid for one in found if one.place == "exe"}  # its executable is mapped, of course
-        found += (one for one in _mappings(file, tables, hidden) if one.pid not in running)
+        found += _mappings(file, tables, hidden)
     return Openers(tuple(sorted(found, key=_order)), tuple(unsure), tuple(dict(hidden).items()))
 
 
@@ -100,10 +100,14 @@ def _is(answer: Answer | None, file: Answer) -> bool:
 
 
 def _links(
-    alike: Callable[[str], bool], hidden: list[tuple[int, OSError]], pids: tuple[int, ...] | None = None
+    alike: Callable[[str], bool],
+    hidden: list[tuple[int, OSError]],
+    pids: tuple[int, ...] | None = None,
+    places: tuple[str, ...] = _PLACES,
 ) -> Iterator[Opened]:
-    """Every link that may be the file, of all processes: one readlink for each descriptor, and three for each process."""
+    """Every link that may be the file, of all processes: one readlink for each descriptor and place."""
     readlink = os.readlink
+    known: dict[str, bool] = {}  # most links are those of many processes
     for pid in procfs.pids() if pids is None else pids:
         try:
             directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
@@ -117,9 +121,12 @@ def _links(
                     target = readlink(name, dir_fd=directory)
                 except FileNotFoundError:  # closed meanwhile
                     continue
-                if alike(target):
+                may_be = known.get(target)
+                if may_be is None:
+                    may_be = known[target] = alike(target)
+                if may_be:
                     yield Opened(pid, f"fd/{name}", target)
-            for place in _PLACES:
+            for place in places:
                 target = readlink(f"../{place}", dir_fd=directory)
                 if alike(target):
                     yield Opened(pid, place, target)
@@ -137,8 +144,10 @@ def _alike(file: Answer, tables: "_Tables") -> Callable[[str], bool]:
     if not S_ISDIR(file.mode) and file.links != 1:  # other names lie on the same file system, anywhere
         device = tables.ours[file.mount].device if file.mount in tables.ours else None
         return lambda target: target.startswith("/") and tables.device_of(target) in (device, None)
-    names = {file.name.rpartition("/")[2], "", *(point.rpartition("/")[2] for point in tables.points)}
     directory = S_ISDIR(file.mode)
+    names = {file.name.rpartition("/")[2], *(point.rpartition("/")[2] for point in tables.points)}
+    if not directory:
+        names.discard("")  # "/" is a directory, and half of all working directories
 
     def one_name(target: str) -> bool:
         return target.rpartition("/")[2] in names or (not directory and target.endswith(DELETED))
@@ -156,6 +165,8 @@ class _Tables:
         self._by_length = sorted(self.points, key=len, reverse=True)
         self._folders: dict[str, str | None] = {}
         self._theirs: dict[str, dict[int, fds.Mount]] = {}
+        self._others: set[tuple[str, str]] = set()
+        self._namespace = (0, "")
 
     def device_of(self, link: str) -> str | None:
         """The device of the mount that a name lies on, as we see mounts; None where nothing of ours is above it."""
@@ -165,6 +176,21 @@ class _Tables:
             point = next((one for one in self._by_length if one == "/" or f"{folder}/".startswith(f"{one}/")), None)
             known = self._folders[folder] = self.points[point] if point is not None else None
         return known
+
+    def compared(self, opened: Opened, file: Answer) -> bool | None:
+        """`_by_fdinfo`; of links with one text in one mount namespace, only the first that is another file is read.
+
+        A deleted file has the text of others. Two live ones have the same only where one lies below a mount that hides it.
+        """
+        if opened.pid != self._namespace[0]:
+            self._namespace = (opened.pid, _mount_namespace(opened.pid))
+        key = (self._namespace[1], opened.link)
+        if key in self._others:
+            return False
+        same = _by_fdinfo(opened, file, self)
+        if same is False and not opened.link.endswith(DELETED):
+            self._others.add(key)
+        return same
 
     def mount(self, pid: int, number: int) -> fds.Mount | None:
         """None for one that is in no table: it was unmounted lazily, or belongs to a namespace that is left."""
@@ -177,6 +203,14 @@ class _Tables:
         except OSError:  # it ended meanwhile
             return None
         return self._theirs[namespace].get(number)
+
+
+def _mount_namespace(pid: int) -> str:
+    """Its name; one of its own for a process that does not tell."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return f"of pid {pid}"
 
 
 def _points(text: bytes) -> dict[str, str]:
@@ -198,9 +232,10 @@ def _unescaped(point: str) -> str:
 def _by_fdinfo(opened: Opened, file: Answer, tables: _Tables) -> bool | None:
     """Whether a descriptor leads to the file; None where only stat(2) could tell."""
     try:
-        told = procfs.parse_status(procfs.read_small(f"/proc/{opened.pid}/fdinfo/{opened.fd}", 4096))
+        text = procfs.read_small(f"/proc/{opened.pid}/fdinfo/{opened.fd}", 4096)
     except OSError:  # closed meanwhile
         return False
+    told = procfs.parse_status(text)
     if file.file_inode is None or "ino" not in told:
         return None
     if int(told["ino"]) != file.file_inode:
@@ -211,6 +246,20 @@ def _by_fdinfo(opened: Opened, file: Answer, tables: _Tables) -> bool | None:
     if theirs is None or ours is None or ours.filesystem in _SHARED_NUMBERS:
         return None
     return theirs.device == ours.device
+
+
+def _maps(pid: int) -> bytes:
+    """/proc/PID/maps; the kernel gives some 4 kB a read, and a small buffer costs less than a large one."""
+    fd = os.open(f"/proc/{pid}/maps", os.O_RDONLY)
+    try:
+        parts = [os.read(fd, _MAPS_PIECE)]
+        for _ in range(_MAX_MAPS // _MAPS_PIECE):
+            if not parts[-1]:
+                break
+            parts.append(os.read(fd, _MAPS_PIECE))
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def _mappings(file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]]) -> Iterator[Opened]:
@@ -225,7 +274,7 @@ def _mappings(file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]]) 
         if pid in refused:
             continue
         try:
-            text = procfs.read_file(f"/proc/{pid}/maps", _MAX_MAPS)
+            text = _maps(pid)
         except OSError as error:
             if not gone(error):
                 hidden.append((pid, error))
@@ -234,4 +283,12 @@ def _mappings(file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]]) 
         if at >= 0:
             line = text[text.rfind(b"\n", 0, at) + 1 : text.find(b"\n", at)].decode("utf-8", "replace")
             span, _, rest = line.partition(" ")
-            yield Opened(pid, f"map_files/{span}", rest.split(None, 4)[4])
+            link = rest.split(None, 4)[4]
+            yield Opened(pid, "exe" if _executable(pid) == link else f"map_files/{span}", link)
+
+
+def _executable(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:  # it ended meanwhile
+        return ""
