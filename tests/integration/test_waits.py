@@ -67,6 +67,7 @@ def test_what_is_no_cycle_and_yet_stuck(state, rule, confidence, words):
 
 
 PROCESSES = [
+    ("file_locks", "deadlock", "certain", ["a lock on fd", "pellucid-test-", "/proc/locks"]),
     ("mp_slots_lost", "slots-lost", "certain", ["w0", "no free slot"]),
     ("mp_abba", "deadlock", "certain", ["P1", "P2", "multiprocessing.Lock", "multiprocessing.RLock"]),
     ("mp_holder_died", "holder-is-gone", "certain", ["w0", "w1", "ended without giving it back"]),

@@ -281,6 +281,25 @@ def openmp():
     os.waitpid(pid, 0)
 
 
+def file_locks():
+    """A certain cycle of two processes over flock, which the kernel does not look for."""
+    import fcntl, tempfile
+
+    one, other = (tempfile.NamedTemporaryFile(prefix="pellucid-test-") for _ in range(2))
+    going, coming = os.pipe(), os.pipe()
+    pid = os.fork()
+    mine, theirs = (open(one.name), open(other.name)) if pid else (open(other.name), open(one.name))
+    fcntl.flock(mine, fcntl.LOCK_EX)
+    os.write((going if pid else coming)[1], b".")
+    os.read((coming if pid else going)[0], 1)
+    if pid:
+        one.close(), other.close()  # which takes their names away
+        ready()
+        while threading.active_count() > 1:
+            time.sleep(0.05)
+    fcntl.flock(theirs, fcntl.LOCK_EX)
+
+
 def take_slot(door):
     door.acquire()
     os._exit(9)

@@ -49,6 +49,8 @@ def what(waiting: Waiting) -> str:
             return f"{waiting.call} on {name}" if name else waiting.call
         case "sleep":
             return waiting.call
+        case "file-lock":
+            return f"a lock on {name}" if name else "a lock on a file"
         case _:
             return (f"{waiting.kind} {name}" if name else waiting.kind) + detail
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from pellucid.kernel import fds, maps, procfs
 from pellucid.kernel.maps import Mapping
-from pellucid.model import Call, Gap, OpenFile
-from pellucid.model.errors import LookError
+from pellucid.model import Call, Gap, OpenFile, Wait
+from pellucid.model.errors import LookError, os_words
 from pellucid.observe.blocked import Seen, descendants
 
 Key = tuple[str, int, int]
@@ -33,6 +33,7 @@ class Ends:
         self._unread_maps: set[int] = set()
         self._unread_fds: set[int] = set()
         self._parents: dict[int, int] = {}
+        self._file_locks: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def ask(self, seen: Iterable[Seen]) -> None:
         """Finds the holders of every pipe, and the mappers of every semaphore, that these processes wait on."""
@@ -85,6 +86,22 @@ class Ends:
                 self.gaps.append(Gap(f"the mappings of pid {pid}", error.said, error.remedy))
                 self._maps[pid] = ()
         return self._maps[pid]
+
+    def has_file_lock(self, each: Seen, wait: Wait) -> tuple[int, ...]:
+        """The pids that have the file locked which the thread waits to lock; empty where that is not known."""
+        if wait.kind != "file-lock" or not wait.watched:
+            return ()
+        key = each.pid, wait.watched[0].fd
+        if key not in self._file_locks:
+            from pellucid.observe.locks import blocking  # only where some thread waits for a file lock
+
+            try:
+                found = blocking(*key, wait.call)
+            except OSError as error:
+                self.gaps.append(Gap(f"who has descriptor {key[1]} of pid {each.pid} locked", os_words(error)))
+                found = ()
+            self._file_locks[key] = tuple(dict.fromkeys(pid for lock in found for pid in lock.holders if pid > 0))
+        return self._file_locks[key]
 
     def library_at(self, pid: int, call: Call | None) -> str:
         """The name of the file whose code made the system call, `libgomp.so.1.0.0`; "" where that is not known."""

@@ -155,6 +155,7 @@ class _World:
                 for child in (wait.child, blocked.child if blocked else None):
                     if child:
                         found[child] = None
+                found |= dict.fromkeys(self.ends.has_file_lock(each, wait))
                 for one in wait.watched:
                     if one.socket is not None:
                         found |= dict.fromkeys(one.socket.peer_pids)
@@ -253,6 +254,8 @@ class _World:
             if wait.child:
                 return "and", (Waker(str(wait.child), "certain", f"pid {wait.child} has to end"),), "", ""
             return _LIVE
+        if wait.kind == "file-lock":
+            return self._for_file_lock(each, wait)
         if wait.watched:
             return self._for_ends(each, wait)
         if wait.kind == "lock" and blocked is None and len(each.tasks) == 1:
@@ -260,6 +263,17 @@ class _World:
             if library.startswith(_OPENMP):
                 return "dead", (), _TEAM.format(library), "openmp-after-fork"
         return _LIVE
+
+    def _for_file_lock(self, each: Seen, wait: Wait) -> Need:
+        """The one process that has the file locked has to unlock it; where there are several, or it was not seen, nothing is said."""
+        pids = self.ends.has_file_lock(each, wait)
+        holder = self.seen.get(pids[0]) if len(pids) == 1 else None
+        if holder is None:
+            return _LIVE
+        because = f"pid {holder.pid} has the file locked (/proc/locks)"
+        alone = next(iter(holder.tasks)) if len(holder.tasks) == 1 else None
+        key = f"{holder.pid}/{alone}" if alone is not None else f"{holder.pid}/any"
+        return "and", (Waker(key, "certain", because),), "", ""
 
     def _for_ends(self, each: Seen, wait: Wait) -> Need:
         """A wait on descriptors: alive unless the holders of every one of them are known."""
