@@ -10,10 +10,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from importlib import import_module
 from pathlib import Path
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
+MARK = "PELLUCID_TEST_SERVER"
 FAULTY = Path(__file__).parent / "targets" / "serving" / "faulty.py"
 
 
@@ -60,7 +62,8 @@ class Server:
     """One `pellucid serve`, its log read line by line."""
 
     def __init__(self, home, *arguments, prefix=(), env=None):
-        environment = {**os.environ, "XDG_DATA_HOME": str(home), **(env or {})}
+        self.mark = uuid.uuid4().hex
+        environment = {**os.environ, "XDG_DATA_HOME": str(home), MARK: self.mark, **(env or {})}
         self.process = subprocess.Popen(
             [*prefix, *PELLUCID, "serve", *arguments, "--port", "0"],
             stderr=subprocess.PIPE,
@@ -132,12 +135,11 @@ class Server:
         return descendants(self.process.pid)
 
     def end(self):
-        """Kill it; all below it must go too, and what does not is killed here."""
-        below = self.family()
+        """Kill it; all that it started must go too, and what does not is killed here, by its mark."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for pid in below:
+        for pid in marked(self.mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._reader.join(5)
@@ -173,6 +175,17 @@ class Asking:
         self.thread.join(within_s)
         assert self.result is not None, f"no answer within {within_s} s"
         return self.result
+
+
+def marked(mark):
+    """Processes that inherited this mark in their environment."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if f"{MARK}={mark}".encode() in Path(f"/proc/{entry}/environ").read_bytes():
+                    found.append(int(entry))
+    return found
 
 
 def descendants(root):

@@ -72,6 +72,7 @@ class Supervision:
         self._resumed = 0.0
         self._generation = 0
         self._over = False
+        self._gave_up = False
         self._closed: dict[str, tuple[Incident, int]] = {}
         """Incidents that are decided while looks of theirs, so many, are still going on."""
 
@@ -210,6 +211,7 @@ class Supervision:
         self._out.append(Say("warning", "killed", said, worker=worker.slot, pid=worker.pid))
         worker.kill_at = now
         worker.killed = True
+        self._gave_up = self.stopping is not None
         self._out.append(Kill(worker.pid))
 
     def _looked(self, event: Looked) -> None:
@@ -388,7 +390,11 @@ class Supervision:
         if self.stopping is not None:
             if not self.workers and not self._template_started:
                 self._over = True
-                self._out += (Say("info", "stopped", "stopped: every request was answered or told why not"), Exit(0))
+                self._out += (
+                    (Say("warning", "stopped", "stopped; a worker that did not finish was killed"), Exit(1))
+                    if self._gave_up
+                    else (Say("info", "stopped", "stopped: every request was answered or told why not"), Exit(0))
+                )
             return
         if not self._template_started and now >= self._template_not_before:
             self._template_started = True
