@@ -37,6 +37,20 @@ def test_what_changed_since_the_start(target, python):
     assert shown["DB"][0] == GIVEN["DB"]
 
 
+@pytest.mark.parametrize("python", interpreters.each())
+def test_an_os_environ_that_was_replaced(target, python):
+    process, _ = target(python, "changing_environment.py", "replaced", env={**os.environ, **GIVEN})
+    found = {one.name: one for one in environment(process.pid).variables}
+    assert (found["ANSWER"].now, found["ANSWER"].python) == ("43", "44")
+    assert (found["ONLY_PYTHON"].start, found["ONLY_PYTHON"].now, found["ONLY_PYTHON"].python) == (None, None, "1")
+    assert (found["KEPT"].differs, found["KEPT"].python) == (True, None)
+    assert "a third" not in str(found["SIGNING_KEY"])
+    assert found["SIGNING_KEY"].differs
+    assert {one.name for one in found.values() if one.differs} == {"ANSWER", "ONLY_PYTHON", "KEPT", "SIGNING_KEY"}
+    plain, _ = target(python, "changing_environment.py", env={**os.environ, **GIVEN})
+    assert not any(one.differs for one in environment(plain.pid).variables)
+
+
 def test_a_program_that_is_no_python():
     child = subprocess.Popen(["sleep", "30"], env={"ONLY": "this"})
     try:

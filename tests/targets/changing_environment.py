@@ -1,10 +1,13 @@
-"""Changes its environment after its start, then waits; `moving`: for ever. Prints "ready"."""
+"""Changes its environment after its start, then waits; `moving`: for ever. `replaced`: os.environ is another dict. Prints "ready"."""
 import os, sys, time
 
 os.environ["ANSWER"] = "43"
 os.environ["ADDED"] = "x" * 3000
 os.environ["SIGNING_KEY"] = "another"
 del os.environ["DROPPED"]
+if sys.argv[1:] == ["replaced"]:
+    os.environ = dict(os.environ, ANSWER="44", ONLY_PYTHON="1", SIGNING_KEY="a third")
+    del os.environ["KEPT"]
 print("ready", flush=True)
 number = 0
 while sys.argv[1:] == ["moving"]:

@@ -63,3 +63,6 @@ class Variable(Struct, frozen=True):
     start: str | None
     now: str | None
     redacted: bool = False
+    python: str | None = None
+    """What os.environ of a Python program has, where `differs`: that is another value than `now`, or none."""
+    differs: bool = False

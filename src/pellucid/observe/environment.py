@@ -6,17 +6,20 @@
 
 /proc/PID/environ is the memory that execve(2) filled; it never learns of a putenv. What the program's C library goes by is its
 variable `environ` (environ(7)), an array of pointers that setenv(3) moves when it grows: it is found by its symbol, read from memory,
-and read again when it moved meanwhile. A Python program that replaces os.environ itself changes only its own dict.
+and read again when it moved meanwhile. A Python program has a third one, os.environ: it is told where it differs from that of the C
+library at two readings.
 """
 
 import time
 from struct import iter_unpack
 
+from msgspec.structs import replace
+
 from pellucid.kernel import access, elf, maps, procfs
 from pellucid.kernel.maps import Mapping
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.model import Gap, Process, Variable, redact
-from pellucid.model.errors import NotPermitted
+from pellucid.model.errors import LookError, NotPermitted
 from pellucid.model.report import EnvReport
 
 MAX_VARIABLES = 1 << 14
@@ -34,17 +37,55 @@ def environment(pid: int, *, show_secrets: bool = False) -> EnvReport:
     if process.state == "zombie" or procfs.stat(pid).kernel_thread:
         raise access.no_memory(process)
     start, gaps = _at_start(pid)
-    now = _now(process)
-    if isinstance(now, Gap):
-        gaps.append(now)
-        now = start
-    names = sorted(start.keys() | now.keys())
+    current = _now(process)
+    if isinstance(current, Gap):
+        gaps.append(current)
+    now = start if isinstance(current, Gap) else current
+    other = _differing(pid, now) if isinstance(current, dict) else {}
+    names = sorted(start.keys() | now.keys() | other.keys())
     return EnvReport(
         process=process,
         taken_at=time.time(),
         gaps=tuple(gaps),
-        variables=tuple(_variable(name, start.get(name), now.get(name), show_secrets) for name in names),
+        variables=tuple(
+            _with_python(_variable(name, start.get(name), now.get(name), show_secrets), other, show_secrets)
+            for name in names
+        ),
     )
+
+
+def _with_python(variable: Variable, other: dict[str, str | None], show_secrets: bool) -> Variable:
+    if variable.name not in other:
+        return variable
+    text = other[variable.name]
+    shown, hidden = (text, False) if show_secrets or text is None else redact.value(variable.name, text)
+    if hidden and shown == variable.now:
+        shown = f"{shown} (another value)"
+    return replace(variable, python=shown, differs=True, redacted=variable.redacted or hidden)
+
+
+def _differing(pid: int, now: dict[str, str]) -> dict[str, str | None]:
+    """What os.environ has, of the variables that it and the C library differ in at two readings; empty for what is no such Python."""
+    from pellucid.runtimes import cpython
+    from pellucid.runtimes.cpython.environ import environ
+
+    try:
+        with cpython.attach(pid) as python:
+            python.read()
+            first = _differences(environ(python), now)
+            if not first:
+                return {}
+            again = _now(procfs.process(pid))
+            second = _differences(environ(python), again) if isinstance(again, dict) else {}
+    except (LookError, Unreadable):  # no CPython that is known here; or its dict moved: nothing is claimed then
+        return {}
+    return {name: value for name, value in first.items() if name in second and second[name] == value}
+
+
+def _differences(python: dict[str, str] | None, libc: dict[str, str]) -> dict[str, str | None]:
+    if python is None:
+        return {}
+    return {name: python.get(name) for name in python.keys() | libc.keys() if python.get(name) != libc.get(name)}
 
 
 def _variable(name: str, start: str | None, now: str | None, show_secrets: bool) -> Variable:

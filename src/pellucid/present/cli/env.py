@@ -29,12 +29,17 @@ def command(target: str, as_json: bool, show_secrets: bool, changed: bool) -> No
             if variable.now is None
             else "~"
         )
-        if changed and mark == " ":
+        if changed and mark == " " and not variable.differs:
             continue
         hidden += variable.redacted
         value = variable.now if variable.now is not None else variable.start
         was = f"   (at start: {variable.start})" if mark == "~" else ""
-        screen.say(screen.printable(f"{mark} {variable.name}={value}{was}"))
+        python = (
+            f"   (os.environ: {'not there' if variable.python is None else variable.python})"
+            if variable.differs
+            else ""
+        )
+        screen.say(screen.printable(f"{mark} {variable.name}={value or ''}{was}{python}"))
     if hidden:
         screen.say(f"{hidden} values are hidden (--show-secrets prints them)", dim=True)
     for line in screen.gaps(report.gaps):
