@@ -143,6 +143,18 @@ def test_the_output_of_children_alone_or_not_at_all(prints):
     assert {piece.pid for piece in pieces} == set(children(process.pid))
 
 
+@pytest.mark.parametrize("way", ["fork", "shell"])
+def test_children_that_were_there_before_the_look(prints, way):
+    process, _ = prints(way)
+    go(process)
+    time.sleep(0.5)
+    pieces = []
+    output(process.pid, pieces.append, seconds=0.4)
+    seen = numbers(b"".join(piece.content for piece in pieces).partition(b"\n")[2])
+    assert seen == list(range(seen[0], seen[0] + len(seen)))
+    assert {piece.pid for piece in pieces} <= set(children(process.pid))
+
+
 def test_another_process_that_writes_to_the_same_file_is_not_its_output(prints, tmp_path):
     """A shell and what it runs share a terminal: only the family of the process counts."""
     process, _ = prints("quiet")
