@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -168,7 +169,7 @@ def test_fail_on_a_severity(target):
 def test_a_closed_pipe_is_no_error(target):
     process, _ = target(interpreters.get("3.11"), "states.py", "threads")
     done = subprocess.run(
-        f"{' '.join(PELLUCID)} stacks {process.pid} --json | head -c 10",
+        f"{shlex.join(PELLUCID)} stacks {process.pid} --json | head -c 10",
         shell=True,
         capture_output=True,
         timeout=60,

@@ -1,6 +1,7 @@
 """Who a process is, which there are, and which one a name means; compared with psutil."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -174,7 +175,7 @@ def test_a_name_that_means_several_lists_them(started):
 def test_it_never_means_the_shell_that_runs_us():
     """`sh -c "... pellucid ... word"`: the shell has the word on its command line, and so has python."""
     program = "import sys; from pellucid.observe.identity import matching; print(list(matching('a-word-of-its-own')), sys.argv)"
-    line = f'{sys.executable} -c "{program}" a-word-of-its-own; true'
+    line = f'{shlex.quote(sys.executable)} -c "{program}" a-word-of-its-own; true'
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.startswith("[]"), done.stdout
 
