@@ -1,6 +1,7 @@
 """Looks at system calls, made here, for the tests: by every way that this machine and user permit."""
 
 import os
+import time
 
 import pytest
 
@@ -19,6 +20,23 @@ def _loads():
 
 needs_bpf = pytest.mark.skipif(not _loads(), reason="needs CAP_BPF and CAP_PERFMON: run the tests as root")
 each_way = pytest.mark.parametrize("way", [pytest.param("bpf", marks=needs_bpf), "ptrace", "seccomp"])
+
+
+def until(true, seconds=20):
+    """Wait for what a test can't go on without."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
+
+
+def held(pid, word="bpf"):
+    """What of BPF a process holds: maps and programs; `bpf_link` or `raw_tracepoint` once they are attached."""
+    try:
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []
+    return [link for link in links if word in link]
 
 
 def launch(*command, stdout=None, **asked):

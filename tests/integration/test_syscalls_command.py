@@ -15,7 +15,7 @@ from pellucid.observe.syscalls import Asked, attached
 from tests import interpreters
 from tests.conftest import TARGETS
 from tests.forked import looked, needs_root, without_capabilities
-from tests.syscalls import failed, launch, lines, needs_bpf
+from tests.syscalls import failed, held, launch, lines, needs_bpf, until
 
 PELLUCID = [sys.executable, "-m", "pellucid", "syscalls"]
 HERE = interpreters.Interpreter("", sys.executable)
@@ -91,7 +91,8 @@ def test_an_interruption_ends_the_look_and_prints_it(target, tmp_path, number):
     process, _ = target(HERE, "silent_errors.py", str(tmp_path), "wait")
     looking = subprocess.Popen([*PELLUCID, "--failed", str(process.pid)], stdout=subprocess.PIPE, text=True)
     try:
-        time.sleep(1.5)
+        until(lambda: held(looking.pid, "link"))
+        time.sleep(0.3)
         looking.send_signal(number)
         told, _ = looking.communicate(timeout=20)
     finally:
@@ -108,7 +109,9 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_too():
         [*PELLUCID, "--summary", "--", "sleep", "30"], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        time.sleep(1.5)
+        until(lambda: held(looking.pid, "link") and procfs.children(looking.pid))
+        (child,) = procfs.children(looking.pid)
+        until(lambda: procfs.stat(child).name == "sleep")
         os.killpg(looking.pid, signal.SIGINT)
         told, _ = looking.communicate(timeout=20)
     finally:

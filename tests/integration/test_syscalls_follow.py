@@ -1,5 +1,6 @@
 """Children are followed however they are made, nothing that is made stays behind, and what found no room is counted."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from pellucid.kernel.traced import Called, Watch
 from tests import interpreters
 from tests.conftest import TARGETS
 from tests.forked import CLONE_NEWNS, CLONE_NEWPID, looked, mount, needs_root, unshare
-from tests.syscalls import attach, each_way, failed, launch, lines, needs_bpf
+from tests.syscalls import attach, each_way, failed, held, launch, lines, needs_bpf, until
 
 HERE = interpreters.Interpreter("", sys.executable)
 each_python = pytest.mark.parametrize("python", interpreters.each())
@@ -99,12 +100,12 @@ def test_a_killed_tracer_leaves_nothing_loaded_and_the_target_running(tmp_path, 
         [sys.executable, "-m", "pellucid", "syscalls", str(process.pid)], stdout=subprocess.DEVNULL
     )
     try:
-        _until(lambda: _ours(tracer.pid))
+        until(lambda: held(tracer.pid))
         tracer.kill()
     finally:
         tracer.kill()
         tracer.wait()
-    _until(lambda: not _ours(tracer.pid))
+    until(lambda: not held(tracer.pid))
     assert process.poll() is None
     again = attach(process.pid, seconds=0.3)
     assert failed(again, "absent.csv")
@@ -118,11 +119,11 @@ def test_a_command_whose_tracer_is_killed_goes_on(tmp_path):
         line = [sys.executable, "-m", "pellucid", "syscalls", "--backend", way, "--", *command]
         tracer = subprocess.Popen(line, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
-            _until(lambda tracer=tracer: any(name == "sleep" for name in _names_in_session(tracer.pid)))
+            until(lambda tracer=tracer: any(name == "sleep" for name in _names_in_session(tracer.pid)))
         finally:
             tracer.kill()
             tracer.wait()
-        _until(mark.exists)
+        until(mark.exists)
         mark.unlink()
 
 
@@ -138,29 +139,13 @@ def _names_in_session(leader):
                 yield text.partition("(")[2].rpartition(")")[0]
 
 
-def _ours(pid):
-    """The BPF programs and maps that process `pid` holds."""
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []
-    return [link for link in links if "bpf" in link]
-
-
-def _until(true, seconds=15):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
-
-
 @needs_bpf
 def test_a_look_gives_back_all_that_it_took():
     launch("true")
     before = os.listdir("/proc/self/fd")
     launch("true")
     assert os.listdir("/proc/self/fd") == before
-    assert not _ours(os.getpid())
+    assert not held(os.getpid())
 
 
 @needs_bpf
@@ -174,10 +159,11 @@ def test_equal_failures_are_told_once_and_all_counted(tmp_path):
 def test_what_overflows_the_ring_is_counted(tmp_path):
     """A ring of one page, and a reader that never comes until the end."""
     count = 3000
-    ready, go = os.pipe(), os.pipe()
+    held, gate = os.pipe()
     child = os.fork()
     if child == 0:
-        os.read(go[0], 1)
+        os.close(gate)
+        os.read(held, 1)
         for number in range(count):
             os.access(f"{tmp_path}/{number}", os.R_OK)
         os._exit(0)
@@ -185,7 +171,7 @@ def test_what_overflows_the_ring_is_counted(tmp_path):
         with BpfTracer(Watch(wanted=wanted(frozenset(), descriptors=False)), ring_bytes=4096) as tracer:
             tracer.follow(child)
             tracer.start()
-            os.write(go[1], b"x")
+            os.close(gate)
             os.waitpid(child, 0)
             told = [each for each in tracer.stop() if isinstance(each, Called) and each.failed]
             lost = tracer.lost()["records"]
@@ -193,8 +179,9 @@ def test_what_overflows_the_ring_is_counted(tmp_path):
                 each for each in tracer.totals() if syscalls.name(each.number) in ("access", "faccessat", "faccessat2")
             ]
     finally:
-        for fd in (*ready, *go):
-            os.close(fd)
+        os.close(held)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     assert total.errors == count
     assert len(told) + lost == count
     assert lost > 0

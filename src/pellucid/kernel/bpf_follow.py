@@ -8,11 +8,9 @@ where the process is not one that is followed: a lookup, some 20 ns a call.
 from msgspec import Struct
 
 from pellucid.kernel.bpf_assembler import (
-    GET_CURRENT_PID_TGID,
     GET_NS_CURRENT_PID_TGID,
     KTIME_GET_NS,
     MAP_DELETE,
-    MAP_LOOKUP,
     MAP_UPDATE,
     PROBE_READ_KERNEL,
     PROBE_READ_USER_STR,
@@ -30,9 +28,10 @@ from pellucid.kernel.bpf_assembler import (
     Assembler,
     Register,
 )
-from pellucid.kernel.bpf_python import count_lost
+from pellucid.kernel.bpf_parts import IDS, NO_WAKEUP, WAKEUP, count_lost, lookup, own_process
 from pellucid.kernel.bpf_records import (
     CALLS,
+    CODE_SEGMENT,
     COUNTS,
     EXECUTED,
     EXITED,
@@ -42,13 +41,12 @@ from pellucid.kernel.bpf_records import (
     PATH_ROOM,
     PROCESS,
     SEEN,
+    SEGMENT_32_BIT,
     THREAD,
     WAITS,
     WANTED,
 )
-
-_NO_WAKEUP, _WAKEUP = 1, 2  # BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP
-_IDS = -8  # where each program keeps bpf_get_current_pid_tgid: the tid, and 4 bytes on the tgid
+from pellucid.kernel.traced import COMPAT
 
 
 class Namespace(Struct, frozen=True):
@@ -71,21 +69,6 @@ class FollowMaps(Struct, frozen=True):
     """Pids, as this process sees them, whose processes are to be followed from their next call on."""
 
 
-def lookup(code: Assembler, map_fd: int, key_at: int) -> None:
-    """R0 = address of the value, 0 where there is none; the key lies at `key_at` from the top of the stack."""
-    code.map_address(R1, map_fd)
-    code.address(R2, R10, key_at)
-    code.call(MAP_LOOKUP)
-
-
-def own_process(code: Assembler, processes: int, absent: str) -> None:
-    """Our ids on the stack, and R0 = this process in `processes`."""
-    code.call(GET_CURRENT_PID_TGID)
-    code.store(R10, _IDS, R0)
-    lookup(code, processes, _IDS + 4)
-    code.jump_if(R0, "==", 0, absent)
-
-
 def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
     """sys_enter(struct pt_regs *, long number): keep when it began, and its path, which execve(2) is about to destroy."""
     code = Assembler()
@@ -104,25 +87,31 @@ def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
     code.label("counts")
     if namespace:
         _first_seen(code, maps, namespace)
-    lookup(code, maps.threads, _IDS)
+    lookup(code, maps.threads, IDS)
     code.jump_if(R0, "!=", 0, "thread known")
     code.store(R10, -16, 0)
     lookup(code, maps.blank, -16)
     code.jump_if(R0, "==", 0, "out")
     code.map_address(R1, maps.threads)
-    code.address(R2, R10, _IDS)
+    code.address(R2, R10, IDS)
     code.move(R3, R0)
     code.move(R4, 0)
     code.call(MAP_UPDATE)
-    lookup(code, maps.threads, _IDS)
+    lookup(code, maps.threads, IDS)
     code.jump_if(R0, "==", 0, "thread lost")
     code.label("thread known")
     code.move(R7, R0)
+    _whether_32_bit(code)
     code.store(R7, THREAD["number"], R8, 4)
-    code.load(R1, R10, _IDS + 4, 4)
+    code.load(R1, R10, IDS + 4, 4)
     code.store(R7, THREAD["tgid"], R1, 4)
     code.store(R7, THREAD["in_call"], 1, 4)
     code.store(R7, THREAD["path_length"], 0, 4)
+    code.load(R1, R9, PROCESS["runtime"])
+    code.jump_if(R1, "==", 0, "no Python")
+    code.move(R1, 1)
+    code.label("no Python")
+    code.store(R7, THREAD["python"], R1, 4)
     wanted(code, maps.wanted, R8)
     code.load(R1, R0, WANTED["path"], 2)
     code.jump_if(R1, "==", 0, "timed")
@@ -143,12 +132,37 @@ def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
     code.label("out")
     code.leave(0)
     code.label("thread lost")
-    count_lost(code, maps.lost, "threads", "out")
+    count_lost(code, maps.lost, "threads", "out", -16)
     if namespace:
         _awaited(code, maps, namespace)
     return code.assembled()
 
 
+def _whether_32_bit(code: Assembler) -> None:
+    """Add COMPAT to the number (R8) in a thread of a 32-bit program; looked at once a thread, and again after an execve.
+
+    Before that its registers (R6: the context) have to be asked for the code segment.
+    """
+    code.load(R1, R7, THREAD["bits"], 4)
+    code.jump_if(R1, "==", _64_BIT, "bits known")
+    code.jump_if(R1, "==", _32_BIT, "32 bit")
+    code.load(R3, R6, 0)
+    code.add(R3, CODE_SEGMENT)
+    code.address(R1, R10, -16)
+    code.move(R2, 8)
+    code.call(PROBE_READ_KERNEL)
+    code.load(R1, R10, -16)
+    code.jump_if(R1, "==", SEGMENT_32_BIT, "is 32 bit")
+    code.store(R7, THREAD["bits"], _64_BIT, 4)
+    code.jump("bits known")
+    code.label("is 32 bit")
+    code.store(R7, THREAD["bits"], _32_BIT, 4)
+    code.label("32 bit")
+    code.add(R8, COMPAT)
+    code.label("bits known")
+
+
+_64_BIT, _32_BIT = 64, 32
 _EXECVE = (59, 322)  # execve, execveat on x86-64
 
 
@@ -179,7 +193,7 @@ def _first_seen(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None
     _own_ids_here(code, namespace, "seen before")
     code.load(R1, R10, -20, 4)
     code.store(R9, PROCESS["pid"], R1, 4)
-    _tell(code, maps.ring, SEEN, _NO_WAKEUP, R9)
+    _tell(code, maps.ring, SEEN, NO_WAKEUP, R9)
     code.label("seen before")
 
 
@@ -190,14 +204,14 @@ def _awaited(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None:
     lookup(code, maps.awaited, -20)
     code.jump_if(R0, "==", 0, "out")
     code.map_address(R1, maps.processes)
-    code.address(R2, R10, _IDS + 4)
+    code.address(R2, R10, IDS + 4)
     code.move(R3, R0)
     code.move(R4, 0)
     code.call(MAP_UPDATE)
     code.map_address(R1, maps.awaited)
     code.address(R2, R10, -20)
     code.call(MAP_DELETE)
-    lookup(code, maps.processes, _IDS + 4)
+    lookup(code, maps.processes, IDS + 4)
     code.jump_if(R0, "==", 0, "out")
     code.store(R0, PROCESS["pid"], 0, 4)  # so that it is told
     code.jump("known")
@@ -207,9 +221,9 @@ def _tell(code: Assembler, ring: int, kind: int, wake: int, process: Register) -
     """A record that is its head alone."""
     base = -64
     code.store(R10, base + HEAD["kind"], kind, 4)
-    code.load(R1, R10, _IDS + 4, 4)
+    code.load(R1, R10, IDS + 4, 4)
     code.store(R10, base + HEAD["tgid"], R1, 4)
-    code.load(R1, R10, _IDS, 4)
+    code.load(R1, R10, IDS, 4)
     code.store(R10, base + HEAD["tid"], R1, 4)
     code.load(R1, process, PROCESS["pid"], 4)
     code.store(R10, base + HEAD["pid"], R1, 4)
@@ -238,7 +252,7 @@ def forked(maps: FollowMaps, ids_offset: int, *, namespace: Namespace | None) ->
     code.move(R2, 8)
     code.call(PROBE_READ_KERNEL)
     code.load(R7, R10, child + 4, 4)
-    code.load(R1, R10, _IDS + 4, 4)
+    code.load(R1, R10, IDS + 4, 4)
     code.jump_if(R7, "==", R1, "out")  # a new thread
     code.map_address(R1, maps.processes)
     code.address(R2, R10, child + 4)
@@ -259,13 +273,13 @@ def forked(maps: FollowMaps, ids_offset: int, *, namespace: Namespace | None) ->
     code.label("out")
     code.leave(0)
     code.label("process lost")
-    count_lost(code, maps.lost, "processes", "out")
+    count_lost(code, maps.lost, "processes", "out", -16)
     return code.assembled()
 
 
 def _inherit_thread(code: Assembler, maps: FollowMaps, child: int) -> None:
     """The child's thread begins with its parent's PyThreadState, under its parent's native id."""
-    lookup(code, maps.threads, _IDS)
+    lookup(code, maps.threads, IDS)
     code.jump_if(R0, "==", 0, "no thread")
     code.map_address(R1, maps.threads)
     code.address(R2, R10, child)
@@ -280,9 +294,9 @@ def _inherit_thread(code: Assembler, maps: FollowMaps, child: int) -> None:
 
 def _tell_fork(code: Assembler, ring: int, base: int, parent: Register, child: Register, pid: Register) -> None:
     code.store(R10, base + FORK["kind"], FORKED, 4)
-    code.load(R1, R10, _IDS + 4, 4)
+    code.load(R1, R10, IDS + 4, 4)
     code.store(R10, base + FORK["tgid"], R1, 4)
-    code.load(R1, R10, _IDS, 4)
+    code.load(R1, R10, IDS, 4)
     code.store(R10, base + FORK["tid"], R1, 4)
     code.load(R1, parent, PROCESS["pid"], 4)
     code.store(R10, base + FORK["pid"], R1, 4)
@@ -293,7 +307,7 @@ def _tell_fork(code: Assembler, ring: int, base: int, parent: Register, child: R
     code.map_address(R1, ring)
     code.address(R2, R10, base)
     code.move(R3, FORK.size)
-    code.move(R4, _NO_WAKEUP)
+    code.move(R4, NO_WAKEUP)
     code.call(RINGBUF_OUTPUT)
 
 
@@ -309,12 +323,12 @@ def executed(maps: FollowMaps) -> bytes:
     code.store(R9, PROCESS["runtime"], 0)
     code.load(R7, R6, 8)
     code.store(R10, -16, R7, 4)
-    code.load(R1, R10, _IDS, 4)
+    code.load(R1, R10, IDS, 4)
     code.jump_if(R1, "==", R7, "same id")
     lookup(code, maps.threads, -16)
     code.jump_if(R0, "==", 0, "same id")
     code.map_address(R1, maps.threads)
-    code.address(R2, R10, _IDS)
+    code.address(R2, R10, IDS)
     code.move(R3, R0)
     code.move(R4, 0)
     code.call(MAP_UPDATE)
@@ -322,12 +336,13 @@ def executed(maps: FollowMaps) -> bytes:
     code.address(R2, R10, -16)
     code.call(MAP_DELETE)
     code.label("same id")
-    lookup(code, maps.threads, _IDS)
+    lookup(code, maps.threads, IDS)
     code.jump_if(R0, "==", 0, "tell")
     code.store(R0, THREAD["state"], 0)
     code.store(R0, THREAD["absent_until"], 0)
+    code.store(R0, THREAD["bits"], 0, 4)
     code.label("tell")
-    _tell(code, maps.ring, EXECUTED, _WAKEUP, R9)
+    _tell(code, maps.ring, EXECUTED, WAKEUP, R9)
     code.label("out")
     code.leave(0)
     return code.assembled()
@@ -342,12 +357,12 @@ def exited(maps: FollowMaps) -> bytes:
     own_process(code, maps.processes, "out")
     code.move(R9, R0)
     code.map_address(R1, maps.threads)
-    code.address(R2, R10, _IDS)
+    code.address(R2, R10, IDS)
     code.call(MAP_DELETE)
-    code.load(R1, R10, _IDS, 4)
-    code.load(R2, R10, _IDS + 4, 4)
+    code.load(R1, R10, IDS, 4)
+    code.load(R2, R10, IDS + 4, 4)
     code.jump_if(R1, "!=", R2, "out")
-    _tell(code, maps.ring, EXITED, _WAKEUP, R9)
+    _tell(code, maps.ring, EXITED, WAKEUP, R9)
     code.label("out")
     code.leave(0)
     return code.assembled()

@@ -6,6 +6,8 @@ alone. All numbers are little-endian, as the one architecture that is supported 
 
 from struct import Struct as Packing
 
+from pellucid.kernel.stack_layout import CODE_ROOM
+
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -42,8 +44,6 @@ ADDRESS_ROOM = 128
 """struct sockaddr_storage."""
 NAME_ROOM, FILE_ROOM, TABLE_ROOM = 256, 512, 16384
 """Bytes that are read of a code object's names, file and line table."""
-CODE_ROOM = 216
-"""Bytes before a code object's instructions: 184 to 208 in CPython 3.11 to 3.15."""
 MAX_FRAMES = 64
 SHALLOW = 8
 """So many inner frames tell calls apart that neither failed nor were slow: a walk costs some 50 ns a frame."""
@@ -62,9 +62,12 @@ PROCESS = Fields(
 COUNTS, WAITS = 1, 2
 
 THREAD = Fields(
-    f"start:8 state:8 absent_until:8 number:4 in_call:4 native_id:4 path_length:4 tgid:4 spare:4 path:{PATH_ROOM}"
+    "start:8 state:8 absent_until:8 number:4 in_call:4 native_id:4 path_length:4 tgid:4 python:4 bits:4 spare:4 "
+    f"path:{PATH_ROOM}"
 )
-"""The value of `threads`, by the kernel's own tid: the call that it is in, and where its PyThreadState was found."""
+"""The value of `threads`, by the kernel's own tid: the call that it is in, and where its PyThreadState was found.
+
+`python`: its process has a CPython that can be read. `bits`: 64 or 32, 0 where it was not looked at yet."""
 
 WANTED = Fields("flags:4 path:2 second:2 address:2 reads:2 writes:2 spare:2")
 """The value of `wanted`, by call number. All but `flags` are offsets into pt_regs of the argument that is a path, a second
@@ -98,6 +101,7 @@ REGISTERS, REGISTERS_SIZE = 56, 88
 ARGUMENTS = (112, 104, 96, 56, 72, 64)
 """Offsets in struct pt_regs of the six arguments: rdi, rsi, rdx, r10, r8, r9. They are ABI (arch/x86/include/uapi/asm/ptrace.h),
 and each still has its value when the call returns."""
+CODE_SEGMENT = 136
 SEGMENT_32_BIT = 0x23  # __USER32_CS: a 32-bit program, whose numbers mean other calls
 CALLED, FORKED, EXECUTED, EXITED, SEEN, STACK, CODE = range(1, 8)
 """Kinds of records."""

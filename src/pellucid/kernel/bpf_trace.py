@@ -15,8 +15,9 @@ from typing import Self
 
 from msgspec.structs import asdict
 
-from pellucid.kernel import bpf, bpf_decode, bpf_exit, bpf_follow, bpf_python, bpf_task
-from pellucid.kernel.bpf_python import StackLayout
+from pellucid.kernel import bpf, bpf_decode, bpf_exit, bpf_follow, bpf_task
+from pellucid.kernel.bpf_call import CallMaps
+from pellucid.kernel.bpf_code import CodeMaps
 from pellucid.kernel.bpf_records import (
     ARGUMENTS,
     CALLS,
@@ -39,7 +40,9 @@ from pellucid.kernel.bpf_records import (
     WANTED,
 )
 from pellucid.kernel.bpf_ring import Ring
+from pellucid.kernel.bpf_scratch import CODE_SCRATCH_SIZE, SCRATCH
 from pellucid.kernel.permission import INITIAL_PID_NS
+from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.traced import Failure, Moved, Told, Total, Unfinished, Wanted, Watch
 
 RING_BYTES = 1 << 23
@@ -94,8 +97,8 @@ class BpfTracer:
         self._moved = new(bpf.HASH, MOVED_KEY.size, MOVED.size, MAX_KEPT, b"moved")
         self._stacks = new(bpf.HASH, 8, 8, MAX_KEPT, b"stack")
         self._codes = new(bpf.HASH, 8, 8, MAX_KEPT, b"codes")
-        self._scratch = new(bpf.PERCPU_ARRAY, 4, bpf_python.SCRATCH.size, 1, b"call")
-        self._code_scratch = new(bpf.PERCPU_ARRAY, 4, bpf_python.CODE_SCRATCH_SIZE, 1, b"code")
+        self._scratch = new(bpf.PERCPU_ARRAY, 4, SCRATCH.size, 1, b"call")
+        self._code_scratch = new(bpf.PERCPU_ARRAY, 4, CODE_SCRATCH_SIZE, 1, b"code")
 
     def _load(self, watch: Watch) -> None:
         for number, wanted in watch.wanted.items():
@@ -110,7 +113,7 @@ class BpfTracer:
             lost=self._lost.fd,
             awaited=self._awaited.fd,
         )
-        end = bpf_exit.ExitMaps(
+        end = CallMaps(
             processes=self._processes.fd,
             threads=self._threads.fd,
             wanted=self._wanted.fd,
@@ -121,14 +124,14 @@ class BpfTracer:
             ring=self._ring.map.fd,
             lost=self._lost.fd,
         )
-        python = bpf_python.PythonMaps(
+        python = CodeMaps(
             ring=self._ring.map.fd,
             stacks=self._stacks.fd,
             codes=self._codes.fd,
             code_scratch=self._code_scratch.fd,
             lost=self._lost.fd,
         )
-        told = bpf_exit.Told(watch.slow_ns, watch.every_line, watch.descriptors)
+        told = bpf_exit.Telling(watch.slow_ns, watch.every_line, watch.descriptors)
         ids = bpf_task.ids_offset()
         programs = {
             "sys_exit": bpf_exit.ended(end, python, told),
@@ -214,7 +217,7 @@ class BpfTracer:
     def unfinished(self) -> Iterator[Unfinished]:
         """The calls that threads are in, of those whose beginning was seen."""
         for key, value in self._threads.items():
-            start, _, _, number, in_call, _, length, tgid, _, path = THREAD.packing.unpack(value)
+            start, _, _, number, in_call, _, length, tgid, _, _, _, path = THREAD.packing.unpack(value)
             if in_call:
                 text = path[: length - 1] if length else None
                 yield Unfinished(self._pid(tgid), _U32.unpack(key)[0], number, start, text)

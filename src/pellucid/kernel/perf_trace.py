@@ -16,12 +16,12 @@ from typing import Self
 import numpy as np
 
 from pellucid.kernel import perf, perf_decode, syscalls
-from pellucid.kernel.bpf_python import StackLayout
 from pellucid.kernel.bpf_records import ADDRESS_ROOM, PATH_ROOM
 from pellucid.kernel.capabilities import NAMES, SYS_ADMIN
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.perf_decode import Pairs, Records
 from pellucid.kernel.procfs import parse_status, read_file, read_small
+from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.tally import Tally
 from pellucid.kernel.traced import Called, Failure, Moved, Told, Total, Unfinished, Wanted, Watch
 from pellucid.kernel.tracefs import Tracefs

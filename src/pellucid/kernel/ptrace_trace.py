@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from pellucid.kernel import ptrace
-from pellucid.kernel.bpf_python import StackLayout
 from pellucid.kernel.bpf_records import ADDRESS_ROOM, MAX_FRAMES, PATH_ROOM, SHALLOW
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.procfs import parse_status, read_file
+from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.stack_reader import StackReader
 from pellucid.kernel.syscalls import number as number_of
 from pellucid.kernel.tally import Tally

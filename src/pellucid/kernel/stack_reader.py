@@ -7,13 +7,12 @@ that the programs in the kernel give it, so that nobody after this has to know w
 from collections.abc import Iterator
 from struct import Struct as Packing
 
-from pellucid.kernel.bpf_python import FRAME_BYTES, MAX_STATES, NAMES_BYTES, StackLayout
 from pellucid.kernel.bpf_records import FILE_ROOM, MAX_FRAMES, NAME_ROOM
 from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.kernel.stack_layout import FRAME_BYTES, MAX_STATES, NAMES_BYTES, OWNED_BY_C, StackLayout
 from pellucid.kernel.traced import FRAME, OWNER_SHIFT, CodeTold, StackTold
 
 _MAX_TABLE = 1 << 22
-_OWNED_BY_C = 3
 _NAMES = Packing("<4Q")
 
 
@@ -75,7 +74,7 @@ class StackReader:
             frame = word(layout.frame_previous)
             owner = raw[layout.frame_owner]
             code = word(layout.frame_code) & ~7
-            if owner >= _OWNED_BY_C or not code:
+            if owner >= OWNED_BY_C or not code:
                 continue
             names = memory.read(code + layout.code_names, NAMES_BYTES)
             found += 1

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from pellucid.kernel import fds, procfs
-from pellucid.kernel.bpf_python import StackLayout
 from pellucid.kernel.memory import Memory
+from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.traced import CodeTold, Executed, Exited, Forked, StackTold
 from pellucid.model import Frame, Gap
 from pellucid.model.errors import LookError

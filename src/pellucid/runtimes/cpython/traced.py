@@ -11,10 +11,9 @@ from struct import error
 from msgspec import Struct
 
 from pellucid.kernel import maps
-from pellucid.kernel.bpf_python import FRAME_BYTES, NAMES_BYTES, StackLayout
-from pellucid.kernel.bpf_records import CODE_ROOM
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.procfs import failed, read_file
+from pellucid.kernel.stack_layout import CODE_ROOM, FRAME_BYTES, NAMES_BYTES, StackLayout
 from pellucid.kernel.traced import FRAME, OWNER_SHIFT, CodeTold, StackTold
 from pellucid.model import Frame
 from pellucid.model.errors import NotUnderstood

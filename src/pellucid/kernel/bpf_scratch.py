@@ -1,0 +1,32 @@
+"""The memory that the program at the end of a call works in: one piece for each CPU, since its stack has 512 bytes only.
+
+A program that is running on a CPU is not started there a second time (kernel/trace/bpf_trace.c, __bpf_trace_run), so nobody else
+writes here meanwhile. What it keeps here is unknown to the verifier, which therefore has to look at each path once only, and
+not once for each value.
+"""
+
+from pellucid.kernel.bpf_records import (
+    CALL,
+    CALL_DATA_ROOM,
+    CODE_HEAD,
+    FRAME,
+    MAX_FRAMES,
+    PATH_ROOM,
+    STACK_HEAD,
+    TABLE_ROOM,
+    Fields,
+)
+from pellucid.kernel.stack_layout import NAMES_BYTES
+
+LAST = 127
+"""Offsets that come from a map are cut to seven bits, so that the verifier knows their bounds."""
+
+SCRATCH = Fields(
+    f"call:{CALL.size + CALL_DATA_ROOM + PATH_ROOM + 8} "  # and room for the verifier, which adds up the largest lengths
+    f"stack:{STACK_HEAD.size + MAX_FRAMES * FRAME.size} "
+    f"frame:{LAST + 9} names:{NAMES_BYTES} hash:8 depth:8 interest:8 position:8"
+)
+"""The record of a call, that of its stack, and what is needed on the way. `interest`: why a record is due."""
+
+CODE_SCRATCH_SIZE = CODE_HEAD.size + TABLE_ROOM
+"""The record of a code object is put together in a map of its own."""
