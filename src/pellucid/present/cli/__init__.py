@@ -45,12 +45,27 @@ def _straight(words: list[str]) -> int | None:
         return 0
     if len(words) < 2 or words[0] not in STRAIGHT or words[1].startswith("-") or words[2:] not in ([], ["--json"]):
         return None
+    _import_msgspec_alone()
     show = importlib.import_module(STRAIGHT[words[0]]).show
     gc.freeze()  # as in lazy.py: what was imported stays, and need not be searched for cycles
     gc.enable()
     status = show(words[1], as_json=len(words) == 3)
     assert isinstance(status, int)
     return status
+
+
+def _import_msgspec_alone() -> None:
+    """Import msgspec as where typing_extensions is not installed: it brings inspect, ast and tokenize, a tenth of `pellucid stacks`.
+
+    msgspec takes from it what typing has itself since 3.11 (msgspec/_utils.py, 0.22). A module that is None in sys.modules can't be
+    imported (the import system, docs.python.org/3/reference/import.html#the-module-cache); it can again when this is over.
+    """
+    if "typing_extensions" not in sys.modules:
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("msgspec")
+        finally:
+            del sys.modules["typing_extensions"]
 
 
 def _told(error: Exception) -> int:
