@@ -22,7 +22,23 @@ def diagnose(seen: Snapshot) -> tuple[Finding, ...]:
                 message = f"rule {finding.rule} says {finding.title!r} without evidence"
                 raise ValueError(message)
             found[finding] = None
-    return tuple(sorted(found, key=_rank))
+    return tuple(sorted(_consistent(tuple(found)), key=_rank))
+
+
+def _consistent(found: tuple[Finding, ...]) -> Iterator[Finding]:
+    """Without what a worse finding makes untrue or tells already.
+
+    A process is not idle as a whole when tasks in it are deadlocked while its loop waits for events; and of a lock that is part of a
+    deadlock the deadlock tells more.
+    """
+    worst = [finding for finding in found if finding.severity in {"critical", "warning"}]
+    deadlocked = {tid for finding in found if finding.rule == "deadlock" for tid in finding.tids}
+    for finding in found:
+        if finding.rule == "idle" and worst:
+            continue
+        if finding.rule == "lock" and finding.tids and deadlocked.issuperset(finding.tids):
+            continue
+        yield finding
 
 
 def _rank(finding: Finding) -> tuple[int, int]:

@@ -97,7 +97,12 @@ def _found(command: tuple[str, ...]) -> str:
 def _become(program: str, command: tuple[str, ...], held: int, stdout: int) -> None:
     """In the child: wait, then run the command. Never returns."""
     try:
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):  # the last two may be handled here
+        for number in (
+            signal.SIGPIPE,
+            signal.SIGXFSZ,
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # the last two may be handled here
             signal.signal(number, signal.SIG_DFL)
         if stdout != 1:
             os.dup2(stdout, 1)

@@ -210,3 +210,11 @@ def test_findings_come_worst_first_and_each_has_evidence():
     found = diagnose(snapshot(thread(wait=wait("sleep", 3.0), frames=(frame("handle"),)), sockets=[listening]))
     assert [finding.severity for finding in found] == ["critical", "notice"]
     assert all(finding.evidence for finding in found)
+
+
+def test_a_process_with_something_worse_is_not_called_idle():
+    listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=0, tx_queue=5)
+    accepts = thread(wait=on_socket(listening, wants="accept", call="accept4"))
+    assert [finding.rule for finding in diagnose(snapshot(accepts))] == ["idle"]
+    stuck = thread(tid=42, name="payer", wait=wait(), frames=(frame("pay"),))
+    assert [finding.rule for finding in diagnose(snapshot(accepts, stuck))] == ["lock", "idle-threads"]

@@ -6,6 +6,9 @@ from pellucid.diagnose import words
 from pellucid.diagnose.groups import evidence, name
 from pellucid.model import Finding, Snapshot, Thread
 
+WHOLE = "idle"
+"""The rule's name where the whole process is idle; nothing that has a worse finding is called that (`diagnose.engine`)."""
+
 
 def is_idle(seen: Snapshot) -> Iterator[Finding]:
     idle = [(thread, what) for thread in seen.threads if (what := words.idle(thread)) is not None]
@@ -23,7 +26,7 @@ def is_idle(seen: Snapshot) -> Iterator[Finding]:
         f"{_who(threads)} {'waits' if len(threads) == 1 else 'wait'} for {what}" for what, threads in by_what.items()
     )
     yield Finding(
-        rule="idle",
+        rule=WHOLE if whole else "idle-threads",
         severity="info",
         title=f"pid {seen.process.pid} is idle"
         if whole
