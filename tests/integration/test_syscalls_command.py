@@ -160,6 +160,26 @@ def test_without_privileges_a_command_is_seen_and_a_process_is_told_why_not(tmp_
 
 
 @needs_root
+def test_check_says_whether_programs_can_be_loaded():
+    assert bpf_access.check().ok
+    refused = looked(bpf_access.check, without_capabilities)
+    assert (refused.ok, refused.detail) == (False, "you lack CAP_BPF and CAP_PERFMON")
+
+
+@needs_bpf
+def test_a_program_that_the_verifier_refuses_says_why():
+    leave = bytes.fromhex("9500000000000000")  # R0 was never set
+    with pytest.raises(bpf.Refused, match="R0 !read_ok"):
+        bpf.Program("wrong", leave)
+
+
+def test_ptrace_does_not_stop_those_that_we_run_under():
+    done = run(os.getpid(), "--backend", "ptrace", "-d", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pellucid runs under it" in done.stderr
+
+
+@needs_root
 def test_a_process_that_may_not_be_traced_says_so():
     """By ptrace, which is asked for: it belongs to somebody else, or has a tracer already."""
     child = subprocess.Popen(["sleep", "30"])

@@ -198,7 +198,14 @@ def checks() -> tuple[Check, ...]:
         _sleeping(),
         _sockets(),
         _other_networks(ours),
+        _system_calls(),
     )
+
+
+def _system_calls() -> Check:
+    from pellucid.kernel import bpf_access  # needs ctypes, which the other checks do without
+
+    return bpf_access.check()
 
 
 def _capable(ours: Circumstances) -> bool:

@@ -11,11 +11,24 @@ from errno import E2BIG, EINVAL, ENOSYS, EPERM
 from pellucid.kernel import capabilities, procfs
 from pellucid.kernel.permission import INITIAL_USER_NS
 from pellucid.model.errors import os_words
+from pellucid.model.report import Check
 
 _PERFMON = 1 << capabilities.NAMES.index("perfmon")
 _BPF = 1 << capabilities.NAMES.index("bpf")
 _NEEDED_RELEASE = (5, 8)
 _SECCOMP_FILTER = "2"
+
+
+def check() -> Check:
+    """Whether system calls can be seen without stopping anything, for `pellucid check`."""
+    from pellucid.kernel import bpf
+
+    name = "system calls, without stopping the process"
+    try:
+        bpf.Program("check", bytes.fromhex("b7000000000000009500000000000000")).close()  # R0 = 0; leave
+    except OSError as error:
+        return Check(name, ok=False, detail=why_not(error), remedy="sudo pellucid ...")
+    return Check(name, ok=True, detail="BPF programs can be loaded")
 
 
 def why_not(error: OSError) -> str:

@@ -4,7 +4,7 @@ What comes here was written by our programs, out of foreign memory: the numbers 
 not. A record that is too short for what it says of itself is left out and counted.
 """
 
-from collections.abc import Iterator
+from struct import Struct as Packing
 from struct import error as TooShort  # noqa: N812  what it means here
 
 from pellucid.kernel.bpf_records import (
@@ -26,6 +26,8 @@ from pellucid.kernel.bpf_records import (
 )
 from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, Moved, StackTold, Told
 
+_KIND = Packing("<I")
+
 
 class Decoder:
     """Decodes records, and learns from them which pid, as we see it, belongs to which of the kernel's own numbers."""
@@ -36,46 +38,47 @@ class Decoder:
         self.garbled = 0
         self._born: dict[int, tuple[int, int]] = {}
 
-    def record(self, raw: bytes) -> Iterator[Told]:
-        """What one record tells: mostly one value; none for what is only for the decoder."""
+    def record(self, raw: bytes) -> Told | None:
+        """What one record tells; None for what is only for the decoder."""
         try:
-            kind, tgid, pid, _, at = HEAD.packing.unpack_from(raw)
+            kind = _KIND.unpack_from(raw)[0]
+            if kind == STACK:
+                return _stack(raw)
             if kind == CALLED:
-                yield _called(raw)
-            elif kind == FORKED:
-                yield from self._forked(raw)
-            elif kind == SEEN:
-                yield from self._seen(tgid, pid)
-            elif kind == EXECUTED:
-                yield Executed(pid, at)
-            elif kind == EXITED:
-                yield Exited(pid, at)
-            elif kind == STACK:
-                yield _stack(raw)
-            elif kind == CODE:
-                yield _code(raw)
-            else:
-                self.garbled += 1
+                return _called(raw)
+            if kind == CODE:
+                return _code(raw)
+            _, tgid, pid, _, at = HEAD.packing.unpack_from(raw)
+            if kind == FORKED:
+                return self._forked(raw)
+            if kind == SEEN:
+                return self._seen(tgid, pid)
         except TooShort:
             self.garbled += 1
+            return None
+        if kind == EXECUTED:
+            return Executed(pid, at)
+        if kind == EXITED:
+            return Exited(pid, at)
+        self.garbled += 1
+        return None
 
-    def _forked(self, raw: bytes) -> Iterator[Told]:
+    def _forked(self, raw: bytes) -> Forked | None:
         """In a pid namespace the child's number there shows at its first call only."""
         _, _, pid, _, at, child, known = FORK.packing.unpack_from(raw)
-        if known:
-            self.tgids[known] = child
-            yield Forked(pid, known, at)
-        else:
+        if not known:
             self._born[child] = (pid, at)
+            return None
+        self.tgids[known] = child
+        return Forked(pid, known, at)
 
-    def _seen(self, tgid: int, pid: int) -> Iterator[Told]:
+    def _seen(self, tgid: int, pid: int) -> Told:
         self.pids[tgid] = pid
         self.tgids[pid] = tgid
         parent = self._born.pop(tgid, None)
         if parent is not None:
-            yield Forked(parent[0], pid, parent[1])
-        else:
-            yield Executed(pid, 0)  # a process that was awaited: nothing is known of its program yet
+            return Forked(parent[0], pid, parent[1])
+        return Executed(pid, 0)  # a process that was awaited: nothing is known of its program yet
 
 
 def _called(raw: bytes) -> Called:

@@ -190,7 +190,9 @@ class BpfTracer:
 
     def _drain(self) -> Iterator[Told]:
         for raw in self._ring.records():
-            yield from self._decoder.record(raw)
+            told = self._decoder.record(raw)
+            if told is not None:
+                yield told
 
     def stop(self) -> Iterator[Told]:
         """See no more calls; gives what is still in the ring. The tables stay readable until `close`."""

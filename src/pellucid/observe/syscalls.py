@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.kernel import access, decode_calls, procfs, tasks
 from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, StackTold, Told, Watch
 from pellucid.model import Gap, Process
-from pellucid.model.errors import LookError, NotPermitted
+from pellucid.model.errors import LookError, NotPermitted, UsageError
 from pellucid.model.syscalls import SyscallsReport, UnfinishedCall
 from pellucid.observe.syscalls_backend import Backend, Tracer, choose
 from pellucid.observe.syscalls_calls import Calls
@@ -24,6 +25,8 @@ from pellucid.observe.syscalls_processes import Processes, lives
 from pellucid.observe.syscalls_uses import Uses
 
 POLL_S = 0.02
+PTRACE_S = 5.0
+"""For so long a running process is stopped at its calls, where nothing else was asked for."""
 _GRACE_S = 2.0
 """After an interruption, for so long a launched command is waited for: Ctrl-C in a terminal reaches it too."""
 _LEAST_PAUSE_S = 0.0005
@@ -67,6 +70,8 @@ def attached(pid: int, asked: Asked, stopped: Stopped = lambda: False) -> Syscal
     with ExitStack() as open_:
         backend = choose(asked.watch(), asked.backend, pid=pid)
         tracer = open_.enter_context(backend.tracer)
+        if tracer.name == "ptrace":
+            asked = _within_limits(asked, pid)
         look = _Look(tracer, backend, asked)
         open_.callback(look.processes.close)
         for each, parent in _family(pid):
@@ -92,10 +97,38 @@ def launched(
         process = _process(child)
         look.run(_with_grace(stopped, child), child.ended, child.release)
         report = look.report(process)
+        gaps = report.gaps
         if child.status is None:
             said = "it was still running when the look ended, and goes on"
-            report = _with_gap(report, Gap(f"the rest of {command[0]} (pid {child.pid})", said))
-        return _with_status(report, child.status)
+            if tracer.name == "seccomp":
+                said = "it was ended with the look: under a seccomp filter it can't go on without its tracer"
+                child.end()
+            gaps = (*gaps, Gap(f"the rest of {command[0]} (pid {child.pid})", said))
+        return replace(report, exit_status=child.status, gaps=gaps)
+
+
+def _within_limits(asked: Asked, pid: int) -> Asked:
+    """Stopping a process at each call slows it so much that it is done for a few seconds only, unless asked for longer.
+
+    Raises UsageError for a process that we run under: a stop of the terminal, or of the shell, would be one of ourselves.
+    """
+    if pid in _ancestors():
+        raise UsageError(
+            tried=f"stop pid {pid} at its system calls",
+            said="pellucid runs under it, and would stop with it",
+            remedy=f"sudo pellucid syscalls {pid} --backend bpf",
+        )
+    return asked if asked.seconds is not None else replace(asked, seconds=PTRACE_S)
+
+
+def _ancestors() -> set[int]:
+    parents = {pid: seen.ppid for pid, seen in procfs.all_stats()}
+    found = {os.getpid()}
+    pid = os.getppid()
+    while pid and pid not in found:
+        found.add(pid)
+        pid = parents.get(pid, 0)
+    return found
 
 
 def _refused(pid: int, error: PermissionError) -> LookError:
@@ -107,18 +140,6 @@ def _refused(pid: int, error: PermissionError) -> LookError:
         remedy = f"sudo pellucid syscalls {pid} --backend bpf"
         return NotPermitted(pid, tried=tried, said=said, remedy=remedy, errno=error.errno or 0)
     return access.refused(pid, tried, error, "syscalls")
-
-
-def _with_gap(report: SyscallsReport, gap: Gap) -> SyscallsReport:
-    from msgspec.structs import replace
-
-    return replace(report, gaps=(*report.gaps, gap))
-
-
-def _with_status(report: SyscallsReport, status: int | None) -> SyscallsReport:
-    from msgspec.structs import replace
-
-    return replace(report, exit_status=status)
 
 
 def _with_grace(stopped: Stopped, child: Launched) -> Stopped:
@@ -144,7 +165,7 @@ def _family(pid: int) -> Iterator[tuple[int, int]]:
     waiting, done = [pid], set[int]()
     while waiting:
         each = waiting.pop()
-        if each not in done:
+        if each not in done and each != os.getpid():
             done.add(each)
             yield each, parents.get(each, 0)
             waiting += children.get(each, [])
@@ -152,8 +173,6 @@ def _family(pid: int) -> Iterator[tuple[int, int]]:
 
 def _process(child: Launched) -> Process:
     """Who the launched command is: the child that waits to become it, under the command's name."""
-    from msgspec.structs import replace
-
     seen = procfs.process(child.pid)
     return replace(
         seen, name=child.program.rpartition("/")[2][:15], command=child.command, exe=child.program, threads=1
@@ -208,13 +227,13 @@ class _Look:
         return min(pauses)
 
     def take(self, told: Told) -> None:
-        """One thing that was told, to all whom it concerns."""
-        if isinstance(told, Called):
+        """One thing that was told, to all whom it concerns; the most frequent first."""
+        if isinstance(told, StackTold):
+            self.processes.stack(told)
+        elif isinstance(told, Called):
             if self.uses is not None:
                 self.uses.called(told)
             self.calls.called(told)
-        elif isinstance(told, StackTold):
-            self.processes.stack(told)
         elif isinstance(told, CodeTold):
             self.processes.code(told)
         elif isinstance(told, Forked):

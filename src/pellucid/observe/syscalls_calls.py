@@ -15,7 +15,7 @@ from pellucid.kernel.decode_calls import KINDS
 from pellucid.kernel.traced import Called, Failure, Total, Unfinished
 from pellucid.model import Frame
 from pellucid.model.syscalls import CallSummary, FailedCall, LineShare, SlowCall, UnfinishedCall
-from pellucid.observe.syscalls_noise import noise
+from pellucid.observe.syscalls_noise import is_usual, noise
 from pellucid.observe.syscalls_processes import Processes
 
 MAX_KEPT = 1 << 17
@@ -96,7 +96,7 @@ class Calls:
         known = self._processes.known.get(call.pid)
         fd = decode.c_int(call.arguments[0]) if kinds and kinds[0] == "fd" else None
         what = decode.socket_address(call) if call.address else None
-        if fd is not None and not what:
+        if fd is not None and not what and not is_usual(decode.name(call.number), decode.error_name(call.result)):
             what = self.descriptor(call.pid, fd)
         return Seen(
             call=call,

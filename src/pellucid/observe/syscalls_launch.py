@@ -66,10 +66,16 @@ class Launched:
     def abandon(self) -> None:
         """It was never released: end it, it is still ours."""
         if self._gate >= 0 and self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            self.status = 128 + signal.SIGKILL
+            self.end()
         self.release()
+
+    def end(self) -> None:
+        """Kill it, and wait for that."""
+        os.kill(self.pid, signal.SIGKILL)
+        while self.status is None:
+            _, status = os.waitpid(self.pid, 0)  # a tracer is told of stops too, which the kill ends
+            if not os.WIFSTOPPED(status):
+                self.reaped(status)
 
     def __enter__(self) -> Self:
         return self

@@ -55,6 +55,11 @@ _BY_CALL = {
 }
 
 
+def is_usual(name: str, error: str) -> bool:
+    """Noise whatever it was asked of: nobody has to find out what that was."""
+    return (name, error) in _BY_CALL or error in _BY_ERROR
+
+
 def noise(name: str, error: str, path: str | None, stack: Sequence[Frame]) -> str:
     """Why this failure is no trouble, in a few words; "" where it may be."""
     known = _BY_CALL.get((name, error)) or _BY_ERROR.get(error)

@@ -8,6 +8,7 @@ same interpreter at the same place, and need no look.
 import os
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import Protocol
 
 from pellucid.kernel import fds, procfs
@@ -62,11 +63,7 @@ class Known:
     @property
     def program(self) -> str:
         """`python app.py`, `gcc`: enough to know it by."""
-        if not self.command:
-            return "?"
-        name = self.command[0].rpartition("/")[2]
-        script = next((word for word in self.command[1:] if not word.startswith("-")), "")
-        return f"{name} {script.rpartition('/')[2]}" if name.startswith("python") and script else name
+        return program(self.command)
 
     def new_program(self) -> None:
         """Its memory is another program's now."""
@@ -243,6 +240,16 @@ class Processes:
             if each.memory is not None:
                 each.memory.close()
                 each.memory = None
+
+
+@lru_cache(256)
+def program(command: tuple[str, ...]) -> str:
+    """`python app.py` for an interpreter and its script, else the name of the program."""
+    if not command:
+        return "?"
+    name = command[0].rpartition("/")[2]
+    script = next((word for word in command[1:] if not word.startswith("-")), "")
+    return f"{name} {script.rpartition('/')[2]}" if name.startswith("python") and script else name
 
 
 def directory(pid: int) -> str | None:

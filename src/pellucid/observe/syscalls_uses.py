@@ -11,13 +11,13 @@ import time
 from typing import NamedTuple
 
 from pellucid.kernel import decode, syscalls
-from pellucid.kernel.birth import born_at
 from pellucid.kernel.decode_flags import words
 from pellucid.kernel.traced import Called, Forked, Moved
 from pellucid.model.errors import LookError
 from pellucid.model.syscalls import FileUse, NetUse
 from pellucid.observe.syscalls_calls import Calls
 from pellucid.observe.syscalls_places import place
+from pellucid.observe.syscalls_things import Connection, File, Opened, Pipe, Socket, Table, change, is_new
 
 _O_CREAT, _O_EXCL, _O_TRUNC, _O_APPEND, _O_DIRECTORY = os.O_CREAT, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_DIRECTORY
 _O_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
@@ -25,66 +25,7 @@ _DUPLICATES = (0, 1030)  # F_DUPFD, F_DUPFD_CLOEXEC
 _MAP_SHARED, _PROT_WRITE = 1, 2
 _AT_REMOVEDIR = 0x200
 _INTERNET = {2: "", 10: "", 1: "unix", 16: "netlink"}
-_SLACK_S = 0.05  # between the clock of file systems, which ticks, and ours
 MAX_USES = 1 << 17
-
-
-class File:
-    """What was done with one path so far."""
-
-    __slots__ = (
-        "appended", "changed", "created", "deleted", "executed", "kind", "mapped", "moved", "opened_at", "opens", "path", "pids",
-        "renamed_from", "stack", "truncated",
-    )  # fmt: skip
-
-    def __init__(self, path: str, kind: str) -> None:
-        self.path = path
-        self.kind = kind
-        self.opens = self.executed = self.mapped = 0
-        self.created: bool | None = False
-        """None: it may have been there before."""
-        self.opened_at = 0.0
-        """When it was opened to be made, in seconds since the epoch."""
-        self.truncated = self.appended = self.deleted = self.changed = False
-        self.renamed_from: str | None = None
-        self.moved = Moved()
-        self.stack = 0
-        self.pids: set[int] = set()
-
-
-class Connection:
-    """What went to or came from one address in one role."""
-
-    __slots__ = ("address", "count", "errors", "moved", "pids", "protocol", "role", "stack")
-
-    def __init__(self, role: str, protocol: str, address: str) -> None:
-        self.role = role
-        self.protocol = protocol
-        self.address = address
-        self.count = 0
-        self.errors: dict[str, int] = {}
-        self.moved = Moved()
-        self.stack = 0
-        self.pids: set[int] = set()
-
-
-class Socket:
-    """A socket before it is connected: only its protocol is known."""
-
-    __slots__ = ("connection", "local", "protocol")
-
-    def __init__(self, protocol: str) -> None:
-        self.protocol = protocol
-        self.local = ""
-        self.connection: Connection | None = None
-
-
-class Pipe:
-    """One end of a pipe or socket pair: what goes through it stays among the processes."""
-
-
-Opened = File | Socket | Pipe
-Table = dict[int, Opened]
 
 
 class Key(NamedTuple):
@@ -231,7 +172,7 @@ class Uses:
         file.opens += 1
         if flags & _O_CREAT and file.opens == 1 and not file.truncated and file.created is False:
             file.opened_at = time.time() - (time.monotonic_ns() - call.ended_ns + call.duration_ns) / 1e9
-            file.created = True if flags & _O_EXCL else _is_new(f"/proc/{call.pid}/root{path}", path, file.opened_at)
+            file.created = True if flags & _O_EXCL else is_new(f"/proc/{call.pid}/root{path}", path, file.opened_at)
         if file.deleted and flags & _O_CREAT:
             file.deleted = False
         file.truncated |= bool(flags & _O_TRUNC)
@@ -369,12 +310,12 @@ class Uses:
 
     def _use(self, file: File) -> FileUse:
         if file.created is None and not file.deleted:  # it has another name by now, or its process had ended
-            file.created = _is_new(file.path, file.path, file.opened_at)
+            file.created = is_new(file.path, file.path, file.opened_at)
         moved = file.moved
         return FileUse(
             path=file.path,
             place=place(file.path),
-            change=_change(file),
+            change=change(file),
             opens=file.opens,
             reads=moved.reads,
             read_bytes=moved.read_bytes,
@@ -419,26 +360,3 @@ def _local(pid: int, target: str) -> str | None:
     except LookError:
         return None  # it has ended
     return next((socket.local for socket in found if socket.inode == int(inode)), None)
-
-
-def _change(file: File) -> str:
-    """What became of the file, in a word."""
-    if file.deleted and file.created:
-        return "created and deleted"
-    if file.deleted:
-        return "written and deleted" if file.moved.writes else "deleted"
-    if file.created:
-        return "created"
-    if file.renamed_from is not None:
-        return "renamed"
-    if file.truncated:
-        return "replaced"
-    if file.moved.writes:
-        return "appended" if file.appended else "written"
-    return "changed" if file.changed else ""
-
-
-def _is_new(there: str, here: str, opened_at: float) -> bool | None:
-    """Whether the file was born at this very open, None where its file system doesn't tell, or it is gone already."""
-    born = born_at(there) or born_at(here)
-    return None if born is None else born >= opened_at - _SLACK_S
