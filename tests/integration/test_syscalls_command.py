@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pellucid.kernel import procfs, ptrace_trace  # noqa: F401  a child that became nobody may not be able to import any more
+from pellucid.kernel import bpf, bpf_access, procfs, ptrace_trace  # noqa: F401  a child that became nobody may not be able to import any more
 from pellucid.model.errors import NotPermitted
 from pellucid.observe.syscalls import Asked, attached
 from tests import interpreters
