@@ -16,17 +16,23 @@ from pellucid.kernel.bpf_records import (
     TABLE_ROOM,
     Fields,
 )
-from pellucid.kernel.stack_layout import NAMES_BYTES
+from pellucid.kernel.stack_layout import FRAME_BYTES, NAMES_BYTES
 
 LAST = 127
 """Offsets that come from a map are cut to seven bits, so that the verifier knows their bounds."""
 
+PAGE = 4096
+WINDOW_BYTES = PAGE + FRAME_BYTES
+
 SCRATCH = Fields(
     f"call:{CALL.size + CALL_DATA_ROOM + PATH_ROOM + 8} "  # and room for the verifier, which adds up the largest lengths
     f"stack:{STACK_HEAD.size + MAX_FRAMES * FRAME.size} "
-    f"frame:{LAST + 9} names:{NAMES_BYTES} hash:8 depth:8 interest:8 position:8"
+    f"names:{NAMES_BYTES} hash:8 depth:8 interest:8 position:8 base:8 window:{WINDOW_BYTES + LAST + 9}"
 )
-"""The record of a call, that of its stack, and what is needed on the way. `interest`: why a record is due."""
+"""The record of a call, that of its stack, and what is needed on the way. `interest`: why a record is due.
+
+`window`: the memory of the thread from `base` on, a page at most, and the frame that begins there last.
+"""
 
 CODE_SCRATCH_SIZE = CODE_HEAD.size + TABLE_ROOM
 """The record of a code object is put together in a map of its own."""

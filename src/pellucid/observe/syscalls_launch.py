@@ -103,13 +103,11 @@ def _found(command: tuple[str, ...]) -> str:
 def _become(program: str, command: tuple[str, ...], held: int, stdout: int) -> None:
     """In the child: wait, then run the command. Never returns."""
     try:
-        for number in (
-            signal.SIGPIPE,
-            signal.SIGXFSZ,
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # the last two may be handled here
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):  # handled here, if not ignored on purpose (nohup)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         if stdout != 1:
             os.dup2(stdout, 1)
         asked = os.read(held, 1)

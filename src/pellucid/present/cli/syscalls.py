@@ -128,10 +128,12 @@ def _look(target: str | None, launch: "tuple[str, ...] | None", asked: "Asked", 
 
 @contextmanager
 def _interruptions() -> "Iterator[Callable[[], bool]]":
-    """While inside, Ctrl-C and SIGTERM only end the look, whose report is still printed."""
+    """While inside, Ctrl-C and SIGTERM only end the look, whose report is still printed; what is ignored stays so."""
     seen: list[int] = []
     before = {
-        number: signal.signal(number, lambda got, _: seen.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, lambda got, _: seen.append(got))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield lambda: bool(seen)
