@@ -16,7 +16,7 @@ from pellucid.kernel.memory import Memory
 from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.traced import CodeTold, Executed, Exited, Forked, StackTold
 from pellucid.model import Frame, Gap
-from pellucid.model.errors import LookError
+from pellucid.model.errors import LookError, NotUnderstood
 from pellucid.model.syscalls import Traced
 from pellucid.runtimes.cpython.traced import Build, Naming, build_of, fits
 
@@ -43,10 +43,23 @@ class Follows(Protocol):
 class Known:
     """One followed process. `build` is its CPython; `checked` once it was seen to fit its table.
 
-    `told`: its command line could be read; a process may end before that.
+    `told`: its command line could be read; a process may end before that. `refusal`: why its Python lines can't be read.
     """
 
-    __slots__ = ("begun", "build", "checked", "command", "cwd", "ended", "memory", "next_look", "pid", "ppid", "told")
+    __slots__ = (
+        "begun",
+        "build",
+        "checked",
+        "command",
+        "cwd",
+        "ended",
+        "memory",
+        "next_look",
+        "pid",
+        "ppid",
+        "refusal",
+        "told",
+    )
 
     def __init__(self, pid: int, ppid: int, command: tuple[str, ...], cwd: str | None) -> None:
         self.pid = pid
@@ -58,6 +71,7 @@ class Known:
         self.build: Build | None = None
         self.memory: Memory | None = None
         self.checked = False
+        self.refusal = ""
         self.begun = self.next_look = time.monotonic()
 
     @property
@@ -72,6 +86,7 @@ class Known:
 
     def forget_python(self) -> None:
         self.build = None
+        self.refusal = ""
         self.checked = False
         if self.memory is not None:
             self.memory.close()
@@ -89,8 +104,6 @@ class Processes:
         self._frames: dict[int, tuple[Frame, ...]] = {}
         self._lines: dict[int, Frame | None] = {}
         self._lingering: list[Known] = []
-        self.without_lines: dict[str, str] = {}
-        """Why a process has no Python lines, by its program: told once for each."""
 
     def begin(self, pid: int, ppid: int, command: tuple[str, ...] | None = None, *, waits: bool = False) -> None:
         """Follow a process that is there. Raises NoSuchProcess; OSError where the tracer can't."""
@@ -168,10 +181,15 @@ class Processes:
                     self._tracer.understand(known.pid, known.build.stacks, os.stat(f"/proc/{known.pid}/ns/pid"))
             if known.build is not None:
                 self._check(known, age)
+        except NotUnderstood as error:
+            if error.found:  # else it is a zombie, which has nothing to read
+                known.refusal = error.said
+            if age > _STARTED_S or not lives(known.pid):
+                self._refused(known, error)
+                return
+            # Else its pages may still be on their way: the loader maps a library as a whole, and then its data where they belong.
         except LookError as error:
-            if lives(known.pid):
-                self._give_up(known, error.said)
-            known.next_look = float("inf")
+            self._refused(known, error)
             return
         except OSError:
             known.next_look = float("inf")  # it has ended
@@ -180,6 +198,11 @@ class Processes:
             known.next_look = float("inf")
         else:
             known.next_look = now + min(max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S), _MOST_PAUSE_S)
+
+    def _refused(self, known: Known, error: LookError) -> None:
+        known.next_look = float("inf")
+        if lives(known.pid):
+            self._give_up(known, error.said)
 
     def _check(self, known: Known, age: float) -> None:
         assert known.build is not None
@@ -192,8 +215,8 @@ class Processes:
     def _give_up(self, known: Known, why: str) -> None:
         known.forget_python()
         known.next_look = float("inf")
+        known.refusal = why
         self._tracer.understand(known.pid, None)
-        self.without_lines.setdefault(known.program, f"pid {known.pid}: {why}")
 
     def code(self, told: CodeTold) -> None:
         known = self.known.get(told.pid)
@@ -227,7 +250,9 @@ class Processes:
         return self._lines[stack]
 
     def gaps(self) -> list[Gap]:
-        return [Gap(f"the Python lines of {program}", why) for program, why in self.without_lines.items()]
+        """The programs whose Python lines could not be read, each told once."""
+        refused = {each.program: each for each in reversed(self.known.values()) if each.refusal and each.build is None}
+        return [Gap(f"the Python lines of {name}", f"pid {each.pid}: {each.refusal}") for name, each in refused.items()]
 
     def traced(self) -> tuple[Traced, ...]:
         return tuple(
