@@ -1,9 +1,8 @@
 """What watching the system calls of a program costs that program: `pellucid syscalls` against strace and perf trace.
 
 Three commands tell their own time, so that the start of a tool counts for nothing: `dd bs=1`, which does nothing but calls of
-some 0.1 µs; `import pandas`, which does some thousand of them and much else; and a loop whose every call fails, twelve Python
-frames deep. Before anything is timed, pellucid has to count what strace counts. A run that lost something has failed: a tool
-that throws away what it should tell looks cheap.
+some 0.1 µs; `import pandas`, which does some thousand of them and much else; and a loop whose every call fails, thirteen Python
+frames deep. Before anything is timed, pellucid has to count what strace counts: a tool that loses what it should tell looks cheap.
 """
 
 import json
@@ -19,24 +18,26 @@ from msgspec import Struct
 
 from benchmarks import harness, machine
 
-ROUNDS = 7
-TARGETS = harness.here() / "benchmarks" / "targets"
+ROUNDS = 9
 STORM = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=50000"]
-IMPORT = [sys.executable, "-c", "import time; t = time.perf_counter(); import pandas; print(time.perf_counter() - t)"]
-FAILING = [sys.executable, "-S", str(TARGETS / "failing.py"), "/nowhere/at/all"]
-PELLUCID = [str(Path(sys.executable).with_name("pellucid")), "syscalls"]
+_IMPORT = "w, c = perf_counter(), process_time(); import pandas; print(perf_counter() - w, process_time() - c)"
+IMPORT = [sys.executable, "-c", f"from time import *; {_IMPORT}"]
+FAILING = [sys.executable, "-S", str(harness.here() / "benchmarks" / "targets" / "failing.py"), "/nowhere/at/all"]
+PELLUCID = [str(Path(sys.executable).with_name("pellucid")), "syscalls", "--json"]
+BEST = "pellucid, all calls with their lines"
 _COPIED = re.compile(r"copied, ([0-9.e+-]+) s")
-_NOT_MEASURED = "–"
 
 
 class Measured(Struct, frozen=True):
-    """What the command told of its own time, in seconds; and why it counts for nothing ("" where it does)."""
+    """What the command told of its own time, in seconds, and of its CPU where it did; and why it counts for nothing."""
 
-    seconds: float
+    wall_s: float = 0.0
+    cpu_s: float | None = None
     error: str = ""
 
 
-Tell = Callable[[str, str], float]
+Tell = Callable[[harness.Ended], Measured]
+Runs = dict[str, list[Measured]]
 
 
 def report() -> str:
@@ -44,13 +45,14 @@ def report() -> str:
         raise harness.Failed("watching without stopping needs root")
     parts = [
         machine.described(["pellucid", "numpy", "msgspec"]),
-        (
-            f"{_version('strace')}; {_version('perf')}. {ROUNDS} rounds, every tool once a round. `×` is the time of the command under the "
-            "tool over its time alone, as the command itself tells it.\n"
-        ),
+        f"{_version('strace')}; {_version('perf')}. {ROUNDS} rounds, every tool once a round.",
+        "`×` is the time of the command under the tool over its time alone, as the command itself tells it.\n",
         _agreement(),
-        _table("dd bs=1 count=50000: 100,000 calls and nothing else", STORM, _copied, scale=1e3, unit="ms"),
-        _table("import pandas", IMPORT, _printed, scale=1e3, unit="ms"),
+        "### dd bs=1 count=50000: 100,000 calls and nothing else\n",
+        _table(_rounds(_tools(), STORM, _copied)),
+        "### import pandas: 8,400 calls, and much else\n",
+        _table(_rounds(_tools(), IMPORT, _printed)),
+        "### One failed call in a loop, with its Python stack of 13 frames (strace: without)\n",
         _per_failure(),
     ]
     return "\n".join(parts)
@@ -67,21 +69,12 @@ def _tools() -> dict[str, list[str]]:
     """What stands before the command."""
     tools = {
         "nothing": [],
-        "pellucid, all calls with lines (bpf)": [*PELLUCID, "--json", "-o", os.devnull, "--force", "--"],
-        "pellucid --written --read --net (bpf)": [
-            *PELLUCID,
-            "--json",
-            "--written",
-            "--read",
-            "--net",
-            "-o",
-            os.devnull,
-            "--force",
-            "--",
-        ],
-        "pellucid --backend perf": [*PELLUCID, "--json", "--backend", "perf", "-o", os.devnull, "--force", "--"],
-        "pellucid --backend seccomp": [*PELLUCID, "--json", "--backend", "seccomp", "-o", os.devnull, "--force", "--"],
-        "pellucid --backend ptrace": [*PELLUCID, "--json", "--backend", "ptrace", "-o", os.devnull, "--force", "--"],
+        BEST: _pellucid(),
+        "pellucid --failed": _pellucid("--failed"),
+        "pellucid --written --read --net": _pellucid("--written", "--read", "--net"),
+        "pellucid --failed --backend perf": _pellucid("--failed", "--backend", "perf"),
+        "pellucid --failed --backend seccomp": _pellucid("--failed", "--backend", "seccomp"),
+        "pellucid --failed --backend ptrace": _pellucid("--failed", "--backend", "ptrace"),
     }
     if shutil.which("strace"):
         tools |= {
@@ -94,86 +87,98 @@ def _tools() -> dict[str, list[str]]:
     return tools
 
 
+def _pellucid(*options: str) -> list[str]:
+    return [*PELLUCID, *options, "-o", os.devnull, "--force", "--"]
+
+
 def _agreement() -> str:
     """Counted by both on the storm. Raises Failed where they differ, or where something was lost."""
-    seen = json.loads(_run([*PELLUCID, "--json", "--", *STORM]).output)
+    seen = json.loads(_run([*PELLUCID, "--", *STORM]).output)
     ours = {call["name"]: call["calls"] for call in seen["summary"]}
     if seen["lost"]:
         raise harness.Failed(f"pellucid lost {seen['losses']}")
     if shutil.which("strace") is None:
         return f"pellucid counts {ours['read']} reads; strace is not installed.\n"
-    with_strace = _run(["strace", "-f", "-c", *STORM]).progress
-    theirs = {
-        line.split()[-1]: int(line.split()[3])
-        for line in with_strace.splitlines()
-        if line.endswith((" read", " write"))
-    }
+    rows = [line.split() for line in _run(["strace", "-f", "-c", *STORM]).progress.splitlines()]
+    theirs = {row[-1]: int(row[3]) for row in rows if row and row[-1] in ("read", "write")}
     if {name: ours[name] for name in theirs} != theirs:
         raise harness.Failed(f"pellucid counts {ours}, strace {theirs}")
     return f"Both count {theirs['read']} reads and {theirs['write']} writes; pellucid lost nothing.\n"
 
 
 def _run(command: Sequence[str]) -> harness.Ended:
-    ended = harness.command(command, timeout_s=120, environment=harness.clean_environment(LC_ALL="C"))
+    ended = _once(command)
     if ended.run.error:
         raise harness.Failed(f"{' '.join(command[:4])} ...: {ended.run.error}")
     return ended
 
 
-def _copied(_: str, progress: str) -> float:
-    found = _COPIED.search(progress)
+def _once(command: Sequence[str]) -> harness.Ended:
+    return harness.command(command, timeout_s=120, environment=harness.clean_environment(LC_ALL="C"))
+
+
+def _copied(ended: harness.Ended) -> Measured:
+    found = _COPIED.search(ended.progress)
     if found is None:
         raise harness.Failed("dd did not tell its time")
-    return float(found[1])
+    return Measured(float(found[1]))
 
 
-def _printed(output: str, _: str) -> float:
-    return float(output.split(maxsplit=1)[0])
+def _printed(ended: harness.Ended) -> Measured:
+    wall, *cpu = (float(word) for word in ended.output.split())
+    return Measured(wall, cpu[0] if cpu else None)
 
 
-def _timed(before: Sequence[str], command: Sequence[str], tell: Tell) -> Callable[[], Measured]:
-    def once() -> Measured:
-        ended = harness.command([*before, *command], timeout_s=120, environment=harness.clean_environment(LC_ALL="C"))
-        if ended.run.error:
-            return Measured(0.0, ended.run.error)
-        return Measured(tell(ended.output, ended.progress))
+def _rounds(tools: dict[str, list[str]], command: Sequence[str], tell: Tell) -> Runs:
+    def timed(before: Sequence[str]) -> Callable[[], Measured]:
+        def once() -> Measured:
+            ended = _once([*before, *command])
+            return Measured(error=ended.run.error) if ended.run.error else tell(ended)
 
-    return once
+        return once
+
+    return harness.interleave({name: timed(before) for name, before in tools.items()}, ROUNDS)
 
 
-def _table(title: str, command: Sequence[str], tell: Tell, *, scale: float, unit: str) -> str:
-    found = harness.interleave({name: _timed(before, command, tell) for name, before in _tools().items()}, ROUNDS)
-    alone = _seconds(found["nothing"])
+def _table(found: Runs) -> str:
     rows = []
+    with_cpu = any(run.cpu_s is not None for run in found["nothing"])
     for name, runs in found.items():
+        walls, alone = _walls(runs), _walls(found["nothing"])
+        row = [
+            name,
+            harness.spread(walls).text(1e3),
+            "–" if runs is found["nothing"] else harness.ratios(walls, alone).text(digits=2),
+        ]
+        if with_cpu:
+            cpus, cpu_alone = _cpus(runs), _cpus(found["nothing"])
+            row += [
+                harness.spread(cpus).text(1e3),
+                "–" if runs is found["nothing"] else harness.ratios(cpus, cpu_alone).text(digits=2),
+            ]
         failed = [run.error for run in runs if run.error]
-        slower = harness.ratios(_seconds(runs), alone).text(digits=2) if name != "nothing" else _NOT_MEASURED
-        spread = harness.spread(run.seconds for run in runs if not run.error)
-        rows.append([name, spread.text(scale), slower, failed[0] if failed else "0"])
-    return f"### {title}\n\n" + harness.table(["", unit, "×", "failed"], rows)
+        rows.append([*row, f"{len(failed)}: {failed[0]}" if failed else "0"])
+    return harness.table(["", "ms", "×", *(["CPU ms", "× CPU"] if with_cpu else []), "failed"], rows)
 
 
-def _seconds(runs: Sequence[Measured]) -> list[float | None]:
-    return [None if run.error else run.seconds for run in runs]
+def _walls(runs: Sequence[Measured]) -> list[float | None]:
+    return [None if run.error else run.wall_s for run in runs]
+
+
+def _cpus(runs: Sequence[Measured]) -> list[float | None]:
+    return [None if run.error else run.cpu_s for run in runs]
 
 
 def _per_failure() -> str:
     """Microseconds that one failed call costs more, in each round, than alone."""
-    tools = {
-        name: before
-        for name, before in _tools().items()
-        if name in ("nothing", "pellucid, all calls with lines (bpf)", "pellucid --backend ptrace", "strace -f")
-    }
-    found = harness.interleave({name: _timed(before, FAILING, _printed) for name, before in tools.items()}, ROUNDS)
-    alone = _seconds(found["nothing"])
+    names = ("nothing", BEST, "pellucid --failed", "pellucid --failed --backend ptrace", "strace -f")
+    tools = {name: before for name, before in _tools().items() if name in names}
+    found = _rounds(tools, FAILING, _printed)
     rows = []
     for name, runs in found.items():
-        more = harness.spread(
-            (mine - base) / 1e3
-            for mine, base in zip(_seconds(runs), alone, strict=True)
-            if mine is not None and base is not None
+        pairs = zip(_walls(runs), _walls(found["nothing"]), strict=True)
+        more = harness.spread((mine - alone) / 1e3 for mine, alone in pairs if mine is not None and alone is not None)
+        rows.append(
+            [name, harness.spread(_walls(runs)).text(1e-3, 2), more.text(digits=2) if name != "nothing" else "–"]
         )
-        each = harness.spread(run.seconds / 1e3 for run in runs if not run.error)
-        rows.append([name, each.text(digits=2), more.text(digits=2) if name != "nothing" else _NOT_MEASURED])
-    title = "### One failed call in a loop, with its Python stack of 13 frames (strace: without)\n\n"
-    return title + harness.table(["", "µs a call", "µs more"], rows)
+    return harness.table(["", "µs a call", "µs more"], rows)

@@ -36,9 +36,13 @@ _MOST_ASKED = 64
 
 
 class Asked(Struct, frozen=True):
-    """What the report is to tell. `seconds`: None for until the end, or an interruption. `backend`: one of `BACKENDS`, or auto."""
+    """What the report is to tell. `seconds`: None for until the end, or an interruption. `backend`: one of `BACKENDS`, or auto.
+
+    `every_line`: the lines of all calls, for the summary; else only of those that are told one by one.
+    """
 
     seconds: float | None = None
+    every_line: bool = True
     slow_ms: float | None = None
     files: bool = False
     network: bool = False
@@ -52,7 +56,7 @@ class Asked(Struct, frozen=True):
         return Watch(
             wanted=decode_calls.wanted(tell, descriptors=descriptors),
             slow_ns=None if self.slow_ms is None else round(self.slow_ms * 1e6),
-            every_line=True,
+            every_line=self.every_line,
             descriptors=descriptors,
         )
 

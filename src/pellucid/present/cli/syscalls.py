@@ -85,11 +85,22 @@ def command(
     With CMD the exit status is that of CMD. With --json the standard output of CMD goes to standard error.
     """
     from pellucid.observe.syscalls import Asked
+    from pellucid.present.cli.syscalls_text import Parts
 
     launch: tuple[str, ...] | None = ctx.meta.get(_LAUNCH)
     if (launch is None) == (target is None) or launch == ():
         raise click.UsageError("Name one thing to look at: a PID, or -- and a command.", ctx)
-    asked = Asked(seconds=seconds, slow_ms=slow, files=written or read, network=net, backend=backend)
+    parts = Parts(
+        summary=summary, failed=failed, slow=slow is not None, written=written, read=read, net=net, every=every
+    )
+    asked = Asked(
+        seconds=seconds,
+        every_line=parts.summary or parts.none,
+        slow_ms=slow,
+        files=written or read,
+        network=net,
+        backend=backend,
+    )
     file = _opened(output, force=force) if output is not None else None
     report = _look(target, launch, asked, to_stderr=as_json and file is None)
     if as_json:
@@ -97,11 +108,8 @@ def command(
 
         _write(file, encode(report))
     else:
-        from pellucid.present.cli.syscalls_text import Parts, lines
+        from pellucid.present.cli.syscalls_text import lines
 
-        parts = Parts(
-            summary=summary, failed=failed, slow=slow is not None, written=written, read=read, net=net, every=every
-        )
         told = list(lines(report, parts))
         if file is None:
             for line in told:
