@@ -39,3 +39,14 @@ def target():
         process.kill()
         process.stdout.close()
         process.wait()
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """With a file that only root may read, in a place that everybody may enter."""
+    for part in [tmp_path, *tmp_path.parents]:
+        if part.owner() == "root" or os.stat(part).st_uid == os.getuid():
+            part.chmod(part.stat().st_mode | 0o755)
+    (tmp_path / "secret.txt").write_text("x")
+    (tmp_path / "secret.txt").chmod(0)
+    return tmp_path

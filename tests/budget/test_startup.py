@@ -106,3 +106,13 @@ def test_a_verdict_imports_nothing_of_the_model_server(target):
     assert "pellucid.diagnose.engine" in seen, "the look did not happen"
     assert not rooms(seen) & {"serve", "export"}
     assert not seen & (UNNEEDED | HEAVY - {"ctypes", "socket"})  # sock_diag is a netlink socket
+
+
+def test_the_longer_looks_are_imported_only_where_they_are_made(target):
+    seen = imports("why", "--quick", target)
+    assert "pellucid.diagnose.engine" in seen, "the look did not happen"
+    assert not {
+        name
+        for name in seen
+        if name.startswith(("pellucid.observe.watching", "pellucid.observe.syscalls", "pellucid.kernel.bpf"))
+    }

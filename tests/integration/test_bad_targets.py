@@ -75,7 +75,7 @@ def test_a_pattern_that_matches_several_lists_them(target):
     python = interpreters.get("3.11")
     one, _ = target(python, "states.py", "sleep")
     two, _ = target(python, "states.py", "sleep")
-    done = pellucid("why", "states.py")
+    done = pellucid("why", "--quick", "states.py")
     assert done.returncode == 2
     assert str(one.pid) in done.stderr
     assert str(two.pid) in done.stderr
@@ -97,7 +97,7 @@ def test_a_process_that_runs_no_python(sleeper):
     done = pellucid("stacks", sleeper.pid)
     assert done.returncode == 5
     assert "Python" in done.stderr
-    verdict = pellucid("why", sleeper.pid)
+    verdict = pellucid("why", "--quick", sleeper.pid)
     assert verdict.returncode == 0
     assert "not seen: Python stacks" in verdict.stdout
     assert "sleep" in verdict.stdout
@@ -109,7 +109,7 @@ def test_a_python_without_a_table_is_named(target, python):
     done = pellucid("stacks", process.pid)
     assert done.returncode == 5
     assert python.version in done.stderr
-    verdict = pellucid("why", process.pid)
+    verdict = pellucid("why", "--quick", process.pid)
     assert verdict.returncode == 6
     assert python.version in verdict.stdout
 
@@ -154,7 +154,7 @@ def test_processes_that_end_during_the_look(target):
     """Twenty short lives: each look is a verdict or the error that says that it ended, never a traceback."""
     for lifetime in range(20):
         with subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({lifetime / 100})"]) as process:
-            done = pellucid("why", process.pid)
+            done = pellucid("why", "--quick", process.pid)
             assert done.returncode in {0, 3, 6}, done.stderr
             assert "Traceback" not in done.stderr
             process.wait()
@@ -162,8 +162,8 @@ def test_processes_that_end_during_the_look(target):
 
 def test_fail_on_a_severity(target):
     process, _ = target(interpreters.get("3.11"), "states.py", "sleep")
-    assert pellucid("why", process.pid, "--fail-on", "critical").returncode == 0
-    assert pellucid("why", process.pid, "--fail-on", "notice").returncode == 1
+    assert pellucid("why", "--quick", process.pid, "--fail-on", "critical").returncode == 0
+    assert pellucid("why", "--quick", process.pid, "--fail-on", "notice").returncode == 1
 
 
 def test_a_closed_pipe_is_no_error(target):

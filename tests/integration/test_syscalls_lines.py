@@ -1,7 +1,5 @@
 """Failed calls carry the Python line that made them, under every interpreter and by every way of looking."""
 
-import os
-
 import pytest
 
 from tests import interpreters
@@ -20,17 +18,6 @@ def at(text):
 
 MISSING = at('        open(os.path.join(directory, "absent.csv"))')
 UNREADABLE = at('        open(os.path.join(directory, "secret.txt"))')
-
-
-@pytest.fixture
-def directory(tmp_path):
-    """With a file that only root may read, in a place that everybody may enter."""
-    for part in [tmp_path, *tmp_path.parents]:
-        if part.owner() == "root" or os.stat(part).st_uid == os.getuid():
-            part.chmod(part.stat().st_mode | 0o755)
-    (tmp_path / "secret.txt").write_text("x")
-    (tmp_path / "secret.txt").chmod(0)
-    return tmp_path
 
 
 @each_python

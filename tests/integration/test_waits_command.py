@@ -32,7 +32,7 @@ def test_a_deadlock_on_the_screen_in_json_and_as_a_graph():
         assert told["gaps"] == []
         assert run("waits", "--dot", str(pid)).stdout.startswith("digraph waits {")
         assert run("schema", "waits").returncode == 0
-        because = run("why", "--fail-on", "critical", str(pid))
+        because = run("why", "--quick", "--fail-on", "critical", str(pid))
         assert because.returncode == 1
         assert "Deadlock" in because.stdout
         stacks = run("stacks", str(pid)).stdout

@@ -3,6 +3,7 @@
 from pellucid.model.file import FileGroup, FileLock, OpenFile
 from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
 from pellucid.model.gap import Gap
+from pellucid.model.over_time import Errors, OverTime, RepeatedError
 from pellucid.model.process import Identity, Limit, Process, Variable
 from pellucid.model.recovery import Recovered
 from pellucid.model.resources import Disk, LockWait, Resources, SqliteLock
@@ -18,6 +19,7 @@ __all__ = [
     "Confidence",
     "Cost",
     "Disk",
+    "Errors",
     "FileGroup",
     "FileLock",
     "Finding",
@@ -28,10 +30,12 @@ __all__ = [
     "Limit",
     "LockWait",
     "OpenFile",
+    "OverTime",
     "Peer",
     "Process",
     "Recovered",
     "Ref",
+    "RepeatedError",
     "Resources",
     "Seen",
     "Severity",

@@ -6,6 +6,7 @@ from pellucid.model.file import FileGroup, OpenFile
 from pellucid.model.finding import Confidence, Finding
 from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
+from pellucid.model.over_time import OverTime
 from pellucid.model.process import Identity, Process, Variable
 from pellucid.model.recovery import Recovered
 from pellucid.model.snapshot import Cost, Peer
@@ -112,6 +113,7 @@ class WhyReport(Report, frozen=True, kw_only=True):
     threads: tuple[Thread, ...]
     peers: tuple[Peer, ...]
     cost: Cost
+    over_time: OverTime | None = None
 
 
 class Check(Struct, frozen=True):

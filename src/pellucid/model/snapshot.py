@@ -5,6 +5,7 @@ from msgspec import Struct
 from pellucid.model.file import OpenFile
 from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
+from pellucid.model.over_time import OverTime
 from pellucid.model.process import Process
 from pellucid.model.resources import Resources
 from pellucid.model.socket import Socket
@@ -62,6 +63,9 @@ class Snapshot(Struct, frozen=True):
 
     resources: Resources = Resources()
     """What it holds and uses up."""
+
+    over_time: OverTime | None = None
+    """What longer looks saw; None where none were asked for, or none could have shown more."""
 
     def before(self, tid: int) -> Thread | None:
         """The same thread at the first look, None if it was not there or there was none."""

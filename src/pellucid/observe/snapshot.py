@@ -3,10 +3,13 @@
     tasks of all threads (/proc)  →  stacks  →  0.1 s of samples  →  tasks  →  stacks  →  sockets with both ends  →  peers
 
 The second look is what makes a claim possible: a thread that has not woken between them (`Snapshot.steady`) really waits.
+What only shows in a longer time is left to the longer looks (`observe.watching`), which begin after the second look, where they are asked for.
 """
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -17,6 +20,9 @@ from pellucid.observe.resources import Uses
 from pellucid.observe.stacks import Look, Sampled, cost, watched_inodes
 from pellucid.observe.wait_graph import Beside, named
 
+if TYPE_CHECKING:
+    from pellucid.observe.watching import Watching
+
 SPAN_S = 0.1
 """Between the two looks; 50 to 100 ms tell a waiting thread from a passing one."""
 SAMPLES = 8
@@ -25,8 +31,8 @@ _TOLD = frozenset({"LISTEN", "CLOSE_WAIT"})
 """The states in which a socket is told also when no thread waits on it."""
 
 
-def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
-    """Look at `pid` twice, `span_s` seconds apart, and once at the processes it waits for.
+def snapshot(pid: int, span_s: float = SPAN_S, watch_s: float = 0.0) -> Snapshot:
+    """Look at `pid` twice, `span_s` seconds apart, and once at the processes it waits for; watch it for `watch_s` seconds, 0 for not at all.
 
     NoSuchProcess when it does not exist or ended meanwhile. All else that can't be seen is a gap: a process whose memory may not
     be read, or that runs no Python, still has its system calls, files and sockets.
@@ -52,23 +58,29 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
         now = look.stacks()
         if not procfs.exists(pid, look.process.start_ticks):
             raise NoSuchProcess.ended(pid, f"look at pid {pid} twice")
-        sockets = _sockets(look, kernel)
-        by_inode = {socket.inode: socket for socket in sockets}
-        threads = named(look.threads(kernel, now, by_inode), graph)
-        earlier = look.threads(earlier_kernel, earlier_stacks, by_inode)
-        threads = tuple(_moved(thread, earlier_kernel, sampled, span) for thread in threads)
-        if look.why_not is not None:
-            look.gaps.append(Gap(what="Python stacks", why=look.why_not.said, remedy=look.why_not.remedy))
-        locks = uses.locks(threads)
-        peers = _peers(look, threads, locks)
+        with _watch(look, kernel, watch_s) as watching:
+            sockets = _sockets(look, kernel)
+            by_inode = {socket.inode: socket for socket in sockets}
+            threads = named(look.threads(kernel, now, by_inode), graph)
+            earlier = look.threads(earlier_kernel, earlier_stacks, by_inode)
+            threads = tuple(_moved(thread, earlier_kernel, sampled, span) for thread in threads)
+            if look.why_not is not None:
+                look.gaps.append(Gap(what="Python stacks", why=look.why_not.said, remedy=look.why_not.remedy))
+            locks = uses.locks(threads)
+            peers = _peers(look, threads, locks)
+            files = _files(look, threads)
+            resources = uses.resources(look, threads, earlier, locks)
+            state = procfs.stat(pid).state
+            over_time, gaps = watching.collect() if watching is not None else (None, ())
+            look.gaps += gaps
         return Snapshot(
-            process=replace(look.process, state=procfs.stat(pid).state),
+            process=replace(look.process, state=state),
             taken_at=time.time(),
             span_s=span,
             threads=threads,
             earlier=earlier,
             sockets=sockets,
-            files=_files(look, threads),
+            files=files,
             peers=peers,
             gaps=tuple(dict.fromkeys(look.gaps)),
             cost=cost(look, began, cpu),
@@ -76,9 +88,19 @@ def snapshot(pid: int, span_s: float = SPAN_S) -> Snapshot:
             samples=sampled.samples,
             gil_contended=sampled.contended,
             graph=graph,
-            resources=uses.resources(look, threads, earlier, locks),
+            resources=resources,
+            over_time=over_time,
             partial=isinstance(look.why_not, NotUnderstood) and bool(look.why_not.found),
         )
+
+
+def _watch(look: Look, kernel: tuple[Task, ...], seconds: float) -> "AbstractContextManager[Watching | None]":
+    """The longer looks, begun, where they are wanted and can show something."""
+    if not seconds:
+        return nullcontext()
+    from pellucid.observe import watching  # `stacks` and the model server do without
+
+    return nullcontext() if watching.pointless(look.process, kernel) else watching.Watching(look.process, seconds)
 
 
 def _nothing_but_its_state(look: Look) -> None:

@@ -38,7 +38,8 @@ _MOST_ASKED = 64
 class Asked(Struct, frozen=True):
     """What the report is to tell. `seconds`: None for until the end, or an interruption. `backend`: one of `BACKENDS`, or auto.
 
-    `every_line`: the lines of all calls, for the summary; else only of those that are told one by one.
+    `every_line`: the lines of all calls, for the summary; else only of those that are told one by one. `family`: also the children that
+    a running process has already. `command`: the one that looks, for what an error tells to try.
     """
 
     seconds: float | None = None
@@ -47,6 +48,8 @@ class Asked(Struct, frozen=True):
     files: bool = False
     network: bool = False
     backend: str = "auto"
+    family: bool = True
+    command: str = "syscalls"
 
     def watch(self) -> Watch:
         tell = decode_calls.ALWAYS
@@ -72,13 +75,13 @@ def attached(pid: int, asked: Asked, stopped: Stopped = lambda: False) -> Syscal
     """
     process = procfs.process(pid)
     with ExitStack() as open_:
-        backend = choose(asked.watch(), asked.backend, pid=pid)
+        backend = choose(asked.watch(), asked.backend, pid=pid, command=asked.command)
         tracer = open_.enter_context(backend.tracer)
         if tracer.name == "ptrace":
             asked = _within_limits(asked, pid)
         look = _Look(tracer, backend, asked)
         open_.callback(look.processes.close)
-        for each, parent in _family(pid):
+        for each, parent in _family(pid) if asked.family else [(pid, process.ppid)]:
             look.begin(each, parent)
         try:
             look.run(stopped, lambda: not lives(pid))

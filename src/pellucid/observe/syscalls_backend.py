@@ -78,11 +78,17 @@ class Refused(Exception):  # noqa: N818  answered by trying the next one
 
 
 def choose(
-    watch: Watch, asked: str, *, pid: int | None = None, child: Launched | None = None, limited: bool = False
+    watch: Watch,
+    asked: str,
+    *,
+    pid: int | None = None,
+    child: Launched | None = None,
+    limited: bool = False,
+    command: str = "syscalls",
 ) -> Backend:
     """The best permitted tracer for a running process or a launched command, or the one that was asked for.
 
-    `limited`: the look may end before the command does. Raises NotPermitted, UsageError.
+    `limited`: the look may end before the launched command does. `command`: of ours, for the remedy. Raises NotPermitted, UsageError.
     """
     order = _order(child, limited=limited) if asked == "auto" else (asked,)
     gaps: list[Gap] = []
@@ -92,8 +98,8 @@ def choose(
             return Backend(_MAKERS[name](watch, child), tuple(gaps))
         except Refused as refused:
             why = str(refused)
-            gaps.append(Gap(f"system calls by {name}", why, _remedy(pid, child)))
-    raise _none(pid, child, gaps)
+            gaps.append(Gap(f"system calls by {name}", why, _remedy(pid, child, command)))
+    raise _none(pid, child, gaps, command)
 
 
 def _order(child: Launched | None, *, limited: bool) -> tuple[str, ...]:
@@ -159,16 +165,16 @@ _MAKERS: dict[str, Callable[[Watch, Launched | None], OpenTracer]] = {
 }
 
 
-def _remedy(pid: int | None, child: Launched | None) -> str:
-    return f"sudo pellucid syscalls {f'-- {child.command[0]} ...' if child else pid}"
+def _remedy(pid: int | None, child: Launched | None, command: str) -> str:
+    return f"sudo pellucid {command} {f'-- {child.command[0]} ...' if child else pid}"
 
 
-def _none(pid: int | None, child: Launched | None, gaps: list[Gap]) -> LookError:
+def _none(pid: int | None, child: Launched | None, gaps: list[Gap], command: str) -> LookError:
     said = "; ".join(f"{gap.what.rpartition(' ')[2]}: {gap.why}" for gap in gaps)
     what = f"pid {pid}" if child is None else child.command[0]
     return NotPermitted(
         pid or (child.pid if child else 0),
         tried=f"see the system calls of {what} without stopping it",
         said=said,
-        remedy=_remedy(pid, child),
+        remedy=_remedy(pid, child, command),
     )

@@ -18,12 +18,14 @@ from pellucid.present.cli import options
 @click.option(
     "--span", type=click.FloatRange(0.02, 60), default=0.1, show_default=True, help="Seconds between the two looks."
 )
+@click.option("--quick", "-q", is_flag=True, help="Leave out the longer looks, which watch it for two seconds.")
 @click.option("--evidence", "-e", is_flag=True, help="Print what each sentence rests on, past the twelve lines.")
-def command(target: str, as_json: bool, fail_on: str | None, span: float, evidence: bool) -> int:
+def command(target: str, as_json: bool, fail_on: str | None, span: float, quick: bool, evidence: bool) -> int:
     """Say what is wrong with process PID: what waits, since when, at which line, for whom, and what to do.
 
-    The process is looked at twice, from outside: nothing runs in it, nothing stops it. PID may be a pattern that matches one process.
+    The process is looked at twice, and then watched for two seconds unless all of it has been asleep for long, from outside: nothing
+    runs in it, nothing stops it. Ctrl-C ends the watch and prints the verdict. PID may be a pattern that matches one process.
     """
     from pellucid.present.cli.why_text import show
 
-    return show(target, as_json=as_json, fail_on=fail_on, span_s=span, evidence=evidence)
+    return show(target, as_json=as_json, fail_on=fail_on, span_s=span, quick=quick, evidence=evidence)

@@ -1,21 +1,29 @@
 """The screen of `pellucid why`: at most twelve lines, worst first, then the commands to run next."""
 
-from pellucid.model import SEVERITIES, Finding, Snapshot
+from pellucid.model import SEVERITIES, Finding, Gap, Snapshot
 from pellucid.model.report import WhyReport
 from pellucid.present.cli import plain, screen
 
 MOST_LINES = 12
+WATCH_S = 2.0
+"""For so long it is watched, beside the quick look; all of `why` takes less than three seconds."""
 _MOST_NEXT = 3
 
 
 def show(
-    target: str, *, as_json: bool = False, fail_on: str | None = None, span_s: float = 0.1, evidence: bool = False
+    target: str,
+    *,
+    as_json: bool = False,
+    fail_on: str | None = None,
+    span_s: float = 0.1,
+    quick: bool = False,
+    evidence: bool = False,
 ) -> int:
     """Look, judge and print; the exit status: 1 with a finding as bad as `fail_on`, 6 when a runtime could not be read."""
     from pellucid.diagnose.engine import diagnose
     from pellucid.observe.snapshot import snapshot
 
-    seen = snapshot(plain.resolve(target), span_s=span_s)
+    seen = snapshot(plain.resolve(target), span_s, 0.0 if quick else WATCH_S)
     findings = diagnose(seen)
     if as_json:
         plain.emit(report(seen, findings))
@@ -38,6 +46,7 @@ def report(seen: Snapshot, findings: tuple[Finding, ...]) -> WhyReport:
         threads=seen.threads,
         peers=seen.peers,
         cost=seen.cost,
+        over_time=seen.over_time,
     )
 
 
@@ -55,7 +64,7 @@ def _show(seen: Snapshot, findings: tuple[Finding, ...], *, with_evidence: bool)
     )
     if not findings:
         screen.say("Nothing here waits, runs or is stuck in a way that a rule knows.")
-    not_seen = screen.gaps(seen.gaps, most=2)
+    not_seen = screen.gaps(_gaps(seen, findings), most=2)
     told = _told(findings, MOST_LINES - 2 - len(not_seen) - (1 if with_evidence else 0))
     for finding in told:
         _finding(finding, with_evidence=with_evidence)
@@ -66,6 +75,13 @@ def _show(seen: Snapshot, findings: tuple[Finding, ...], *, with_evidence: bool)
         screen.say("next: " + screen.printable(" · ".join(commands[:_MOST_NEXT])))
     for line in not_seen:
         screen.say(line, dim=True)
+
+
+def _gaps(seen: Snapshot, findings: tuple[Finding, ...]) -> tuple[Gap, ...]:
+    """What was not seen; what would need more rights only where nothing bad was found without."""
+    if seen.over_time is None or any(finding.severity in {"critical", "warning"} for finding in findings):
+        return seen.gaps
+    return (*seen.gaps, *seen.over_time.gaps)
 
 
 def _told(findings: tuple[Finding, ...], lines: int) -> tuple[Finding, ...]:

@@ -1,0 +1,51 @@
+"""What longer looks saw of a process: what only shows when it is watched for a second or two, by `why`."""
+
+from msgspec import Struct
+
+from pellucid.model.gap import Gap
+from pellucid.model.thread import Frame
+
+
+class RepeatedError(Struct, frozen=True):
+    """Equal failed system calls within the window, `count` of them: the same call, error, path and Python line.
+
+    `what` is what a descriptor or an address stands for, where there is no path. `line` is the program's own line, the innermost frame
+    where it has none on the stack, None where the stack could not be read. `certain` is False where the path was read after the call.
+    """
+
+    name: str
+    error: str
+    path: str | None
+    what: str
+    call: str
+    """`openat(AT_FDCWD, "/etc/x", O_RDONLY)`."""
+    count: int
+    pid: int
+    program: str
+    line: Frame | None
+    stack: tuple[Frame, ...]
+    certain: bool = True
+
+
+class Errors(Struct, frozen=True):
+    """Failed calls that are not known to be harmless, the most frequent first; `harmless` is how many others failed.
+
+    `lost` calls are missing from the counts. `backend`: bpf or perf, which reads no Python lines.
+    """
+
+    seconds: float
+    repeated: tuple[RepeatedError, ...]
+    harmless: int
+    lost: int
+    backend: str
+
+
+class OverTime(Struct, frozen=True):
+    """All over the same `seconds`. None stands for a look that could not be made: then a gap says why.
+
+    `gaps` has what needs a permission that is not there. All else that was not seen is in the gaps of the snapshot.
+    """
+
+    seconds: float
+    errors: Errors | None = None
+    gaps: tuple[Gap, ...] = ()

@@ -1,0 +1,46 @@
+"""Errors that a program swallows: its failed system calls over the window, equal ones together, with the Python line that makes them.
+
+    openat /srv/rates.csv = ENOENT   412 times in 2.0 s   load (rates.py:41)
+
+Only by a tracer that stops nothing (BPF programs, or perf events), and only where that is permitted. Of the process itself and of
+children that it makes meanwhile: those that it had before are other processes to ask `why` about.
+"""
+
+from pellucid.model import Process
+from pellucid.model.over_time import Errors, RepeatedError
+from pellucid.model.syscalls import FailedCall
+from pellucid.observe.syscalls import Asked, attached
+from pellucid.observe.window import Seen, Window
+
+_MOST = 32
+
+
+def watch(process: Process, window: Window) -> Seen:
+    """The failed calls of `process` until the window is over. Raises NotPermitted where no cheap tracer may look."""
+    asked = Asked(seconds=window.left(), every_line=False, family=False, command="why")
+    report = attached(process.pid, asked, window.over)
+    failed = [event for event in report.events if not event.noise]
+    errors = Errors(
+        seconds=report.seconds,
+        repeated=tuple(_repeated(event) for event in sorted(failed, key=lambda event: -event.count)[:_MOST]),
+        harmless=sum(event.count for event in report.events if event.noise),
+        lost=report.lost,
+        backend=report.backend,
+    )
+    return Seen(errors, report.gaps)
+
+
+def _repeated(event: FailedCall) -> RepeatedError:
+    return RepeatedError(
+        name=event.name,
+        error=event.error,
+        path=event.path,
+        what=event.what,
+        call=event.call,
+        count=event.count,
+        pid=event.pid,
+        program=event.program,
+        line=event.line,
+        stack=event.stack,
+        certain=event.path_certain,
+    )

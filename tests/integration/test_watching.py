@@ -1,0 +1,149 @@
+"""The longer looks of `why` on real processes: silent errors with their lines; the window ends with the process, and at Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pellucid.diagnose.engine import diagnose
+from pellucid.kernel import procfs, tasks
+from pellucid.model import Gap
+from pellucid.model.errors import NoSuchProcess
+from pellucid.observe.snapshot import snapshot
+from pellucid.observe.watching import LongerLook, Watching
+from tests import interpreters
+from tests.conftest import TARGETS
+from tests.nobody import as_nobody
+from tests.syscalls import needs_bpf
+
+OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
+SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
+
+
+@pytest.fixture
+def sleeper():
+    with subprocess.Popen(SLEEPER, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+        process.kill()
+
+
+@needs_bpf
+def test_errors_that_a_program_swallows(target, directory):
+    process, _ = target(OURS, "silent_errors.py", str(directory), "wait")
+    seen = snapshot(process.pid, watch_s=0.6)
+    told = [finding for finding in diagnose(seen) if finding.rule == "repeated-errors"]
+    lines = (TARGETS / "silent_errors.py").read_text().splitlines()
+    at = {name: number for number, line in enumerate(lines, 1) for name in ("absent.csv", "secret.txt") if name in line}
+    missing = next(one for one in told if "absent.csv" in one.sentence)
+    assert (missing.severity, missing.confidence) == ("notice", "certain")
+    assert f"silent_errors.py:{at['absent.csv']} in missing" in missing.sentence
+    assert seen.over_time.errors.lost == 0
+    assert 0.3 < seen.over_time.errors.seconds < seen.over_time.seconds < 5
+    if os.geteuid() == 0:  # the target has become another user
+        refused = next(one for one in told if "secret.txt" in one.sentence)
+        assert refused.severity == "warning"
+        assert "EACCES (permission denied)" in refused.sentence
+        assert f"silent_errors.py:{at['secret.txt']} in unreadable" in refused.sentence
+
+
+@needs_bpf
+def test_a_healthy_server_at_work_has_no_such_errors(target):
+    server, port = target(OURS, "http_server.py", "0")
+    ask = "import sys, time, urllib.request as u\nwhile True: u.urlopen(sys.argv[1]).read(); time.sleep(0.01)"
+    with subprocess.Popen([sys.executable, "-c", ask, f"http://127.0.0.1:{port}/"]) as client:
+        try:
+            seen = snapshot(server.pid, watch_s=0.5)
+        finally:
+            client.kill()
+    assert seen.over_time.errors is not None
+    assert not [finding for finding in diagnose(seen) if finding.rule == "repeated-errors"]
+
+
+def test_without_the_right_to_trace_the_rest_of_the_verdict_is_there():
+    def look():
+        with subprocess.Popen(["/bin/sleep", "60"]) as process:  # nobody may not be able to run our interpreter
+            time.sleep(0.1)
+            try:
+                seen = snapshot(process.pid, watch_s=0.3)
+            finally:
+                process.kill()
+        assert seen.over_time.errors is None
+        (gap,) = seen.over_time.gaps
+        assert "CAP_BPF" in gap.why
+        assert gap.remedy == f"sudo pellucid why {process.pid}"
+        assert not [one for one in seen.gaps if "errors" in one.what], "it is no failure, and not told as one"
+        assert "sleeps" in {finding.rule for finding in diagnose(seen)}
+
+    as_nobody(look)
+
+
+def test_who_can_do_nothing_is_not_watched(sleeper):
+    assert snapshot(sleeper.pid).over_time is None, "nor who was not to be"
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    assert snapshot(sleeper.pid, watch_s=20).over_time is None
+    assert time.monotonic() - began < 10
+
+
+def test_the_window_ends_with_the_process(sleeper):
+    threading.Timer(0.3, sleeper.kill).start()
+    seen = snapshot(sleeper.pid, watch_s=20)
+    assert 0 < seen.over_time.seconds < 10
+    assert [gap.why for gap in seen.gaps if gap.what == "all of the longer looks"] == [
+        f"it ended after {seen.over_time.seconds:.1f} s"
+    ]
+
+
+def _watches(pid):
+    """It has threads, and its first waits for the end of the window."""
+    (call, *_) = [task.call for task in tasks.tasks(pid)[0] if task.tid == pid]
+    return procfs.process(pid).threads > 1 and call is not None and call.name == "poll"
+
+
+def test_ctrl_c_ends_the_window_and_not_the_verdict(sleeper):
+    with subprocess.Popen(
+        [sys.executable, "-m", "pellucid", "why", str(sleeper.pid)], stdout=subprocess.PIPE, text=True
+    ) as why:
+        deadline = time.monotonic() + 20
+        while not _watches(why.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        why.send_signal(signal.SIGINT)
+        told = why.stdout.read()
+    assert why.returncode == 0
+    assert "sleeps" in told
+    assert "interrupted after" in told
+
+
+def test_a_look_that_fails_is_a_gap_and_leaves_the_others():
+    process = procfs.process(os.getpid())
+
+    def gone(process, window):
+        raise NoSuchProcess.ended(process.pid, "watch it")
+
+    looks = (LongerLook("errors", "its errors", gone),)
+    with Watching(process, 0.05, looks) as watching:
+        over_time, gaps = watching.collect()
+    assert over_time.errors is None
+    assert [gap.what for gap in gaps] == ["its errors"]
+    assert not over_time.gaps
+
+    def broken(process, window):
+        raise ZeroDivisionError
+
+    with (
+        Watching(process, 0.05, (LongerLook("errors", "its errors", broken),)) as watching,
+        pytest.raises(ZeroDivisionError),
+    ):
+        watching.collect()
+
+    def endless(process, window):
+        time.sleep(2)
+
+    with Watching(process, 0.05, (LongerLook("errors", "its errors", endless),)) as watching:
+        _, gaps = watching.collect()
+    assert gaps == (Gap("its errors", "the look did not end within 1 s of its window"),)
