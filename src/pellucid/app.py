@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_CLI}.syscalls:command",
         "What it asks of the kernel: failed, slow and counted calls, with their Python lines.",
     ),
+    "oom": (
+        f"{_CLI}.oom:command",
+        "How a process died of memory, or how near it is: a message, a log, a pid, a cgroup.",
+    ),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

@@ -6,6 +6,7 @@ import msgspec
 
 from pellucid.model import report
 from pellucid.model.errors import LookError, PellucidError
+from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
 from pellucid.model.syscalls import SyscallsReport
 
@@ -24,6 +25,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "ps --tree": report.TreeReport,
     "check": report.CheckReport,
     "syscalls": SyscallsReport,
+    "oom": OomReport,
 }
 
 

@@ -1,0 +1,120 @@
+"""What is there to judge an out-of-memory death by: a text, a process that lives or lived, a cgroup."""
+
+import os
+import time
+
+from pellucid.kernel import cgroups, killlog, procfs
+from pellucid.model import Gap
+from pellucid.model.errors import LookError, NoSuchProcess, UsageError, os_words
+from pellucid.model.oom import Kill, OomSeen
+from pellucid.observe.identity import limits
+
+MAX_TEXT = 1 << 26
+
+
+def of_text(text: str) -> tuple[OomSeen, tuple[Gap, ...]]:
+    """What a log or a message says by itself."""
+    return OomSeen(text=text, kills=killlog.kills(text)), ()
+
+
+def of_file(path: str) -> tuple[OomSeen, tuple[Gap, ...]]:
+    """The same of the last MAX_TEXT bytes of a file. Raises UsageError."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_TEXT:
+                file.seek(size - MAX_TEXT)
+            text = file.read(MAX_TEXT).decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(tried=f"read {path}", said=os_words(error), remedy="pellucid oom --help") from error
+    return of_text(text)
+
+
+def of_pid(pid: int) -> tuple[OomSeen, tuple[Gap, ...]]:
+    """A process that lives, or one that is gone: then only the log can tell. Raises NoSuchProcess when nothing does."""
+    logged, gaps = _logged()
+    try:
+        process = procfs.process(pid)
+    except NoSuchProcess:
+        if not any(kill.pid == pid for kill in logged or ()):
+            raise _no_trace(pid, logged, gaps) from None
+        return OomSeen(pid=pid, kills=logged or (), log_read=logged is not None), gaps
+    groups = cgroups.memory_groups(pid)
+    paths = {group.path for group in groups}
+    kills = tuple(kill for kill in logged or () if kill.pid == pid or kill.cgroup in paths)
+    status = procfs.status(pid)
+    return (
+        OomSeen(
+            pid=pid,
+            process=process,
+            kills=kills,
+            groups=groups,
+            limits=limits(procfs.read_file(f"/proc/{pid}/limits")),
+            virtual_bytes=_kib(status, "VmSize"),
+            data_bytes=_kib(status, "VmData"),
+            resident_bytes=_kib(status, "VmRSS"),
+            oom_score=_number(f"/proc/{pid}/oom_score"),
+            oom_score_adj=_number(f"/proc/{pid}/oom_score_adj"),
+            log_read=logged is not None,
+        ),
+        gaps,
+    )
+
+
+def of_cgroup(name: str) -> tuple[OomSeen, tuple[Gap, ...]]:
+    """A memory cgroup by its folder or its path in the hierarchy; it may be gone, then the log alone can tell. Raises UsageError."""
+    logged, gaps = _logged()
+    groups = cgroups.memory_group(name)
+    path = groups[0].path if groups else name
+    kills = tuple(kill for kill in logged or () if path in {kill.cgroup, kill.task_cgroup})
+    if not groups and not kills:
+        raise UsageError(
+            tried=f"look at the memory cgroup {name}",
+            said="there is no such group in the memory hierarchy, and the kernel's log has no kill in it",
+            remedy="cat /proc/PID/cgroup  (names the groups of a process)",
+        )
+    return OomSeen(kills=kills, groups=groups, log_read=logged is not None), gaps
+
+
+def _logged() -> tuple[tuple[Kill, ...] | None, tuple[Gap, ...]]:
+    """The kills in the kernel's log with the time of day; None where it may not be read."""
+    try:
+        found = killlog.kills(killlog.kernel_log())
+    except OSError as error:
+        remedy = "run it as root, or give it the output of dmesg: dmesg | pellucid oom -"
+        return None, (Gap("the kernel's log (/dev/kmsg)", os_words(error), remedy),)
+    booted = killlog.boot_time()
+    return tuple(_dated(kill, booted) for kill in found), ()
+
+
+def _dated(kill: Kill, booted: float) -> Kill:
+    from msgspec.structs import replace
+
+    since = killlog.boot_time_of(kill.at)
+    if since is None:
+        return kill
+    # The kernel's stamps stop while the machine is suspended: the time of day is right where it never was.
+    return replace(kill, at=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(booted + since)))
+
+
+def _no_trace(pid: int, logged: tuple[Kill, ...] | None, gaps: tuple[Gap, ...]) -> LookError:
+    if logged is None:
+        said = f"there is no process {pid}, and the kernel's log, which would name it, may not be read ({gaps[0].why})"
+        return NoSuchProcess(pid, tried=f"find out how pid {pid} died", said=said, remedy=gaps[0].remedy)
+    return NoSuchProcess(
+        pid,
+        tried=f"find out how pid {pid} died",
+        said=f"there is no process {pid}, and the kernel's log does not name it: as far as it reaches back, the OOM killer did not end it",
+        remedy="pellucid oom FILE  (a log that is older, or what the program printed)",
+    )
+
+
+def _kib(status: dict[str, str], name: str) -> int | None:
+    return int(status[name].split()[0]) * 1024 if name in status else None
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(procfs.read_small(path, 32))
+    except OSError:  # it ended meanwhile
+        return None
