@@ -1,12 +1,15 @@
 """Targets: small programs that the tests look at. Each is started by a test and ended by its pid when the test is over."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests import jvms
 
 TARGETS = Path(__file__).parent / "targets"
 
@@ -50,3 +53,12 @@ def directory(tmp_path):
     (tmp_path / "secret.txt").write_text("x")
     (tmp_path / "secret.txt").chmod(0)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def java(tmp_path_factory):
+    """`java("States", "deadlock", options=(...))` → a running JVM, ended with the `with` that it is used in."""
+    if jvms.JAVA is None or jvms.JAVAC is None:
+        pytest.skip("*** no java and javac (Debian: default-jdk-headless)")
+    classes = jvms.compiled(tmp_path_factory.mktemp("classes"))
+    return functools.partial(jvms.Running, classes)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from pellucid.model import report
+from pellucid.model.collector import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
@@ -26,6 +27,8 @@ REPORTS: dict[str, type[report.Report]] = {
     "check": report.CheckReport,
     "syscalls": SyscallsReport,
     "oom": OomReport,
+    "gc": CollectorReport,
+    "gc --watch": CollectorWatchReport,
 }
 
 

@@ -185,6 +185,12 @@ def runtime(pid: int, exe: str | None) -> str | None:
     return "JVM" if b"/libjvm.so" in maps else None
 
 
+def info_runtime(pid: int) -> str:
+    """The same for `pid`, "" for a program that is none. Raises NoSuchProcess."""
+    process = procfs.process(pid)
+    return runtime(pid, process.exe) or ""
+
+
 def _digits(text: bytes) -> str:
     """`3.11` of `3.11.so.1.0`."""
     return ".".join(part for part in text.decode("ascii", "replace").split(".")[:2] if part.isdigit())

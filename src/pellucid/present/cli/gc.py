@@ -1,0 +1,50 @@
+"""`pellucid gc PID`: what a garbage collector does, by its counters."""
+
+import click
+
+from pellucid.model.errors import NotUnderstood
+from pellucid.present.cli import options
+
+
+@click.command("gc")
+@click.argument("target", metavar="PID")
+@options.as_json
+@click.option("--watch", "-w", is_flag=True, help="Go on: a line each interval, and a verdict at the end.")
+@click.option("-d", "seconds", type=click.FloatRange(0.1), help="Watch for so many seconds (else: Ctrl-C, or its end).")
+@click.option(
+    "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between the lines."
+)
+@click.option("--ask", is_flag=True, help="Also ask the JVM for the use of this moment: a thread of it answers.")
+def command(
+    target: str,
+    as_json: bool,
+    watch: bool,
+    seconds: float | None,
+    interval: float,
+    ask: bool,
+) -> int:
+    """Say how full the generations of process PID are, how often they were collected and what that took.
+
+    The counters are read from outside; nothing is asked of the process but with --ask.
+    """
+    pid = options.resolve(target)
+    kind = runtime(pid)
+    if kind == "JVM":
+        from pellucid.present.cli.gc_jvm_text import show, watched
+
+        if watch or seconds is not None:
+            return watched(pid, as_json=as_json, seconds=seconds, interval_s=interval)
+        return show(pid, as_json=as_json, ask=ask)
+    raise NotUnderstood(
+        pid,
+        tried=f"find a garbage collector in pid {pid}",
+        said=f"pid {pid} runs {kind or 'no runtime that is known here'}",
+        remedy=f"pellucid info {pid}  (what it is)",
+    )
+
+
+def runtime(pid: int) -> str:
+    """`JVM`, `Python 3.13`, or "" for others. Raises NoSuchProcess."""
+    from pellucid.observe.identity import info_runtime
+
+    return info_runtime(pid)

@@ -1,0 +1,23 @@
+/* Keys without equals() and hashCode() go into a map that lives for ever: "the same" key is stored again and again.
+   Arguments: how many to put (0: until memory ends), and milliseconds to sleep after each 10,000. Prints "ready" when it holds still. */
+import java.util.Map;
+
+public class MemLeak {
+    public final String key;
+
+    public MemLeak(String key) {
+        this.key = key;
+    }
+
+    public static void main(String[] args) throws Exception {
+        long count = Long.parseLong(args[0]), pause = args.length > 1 ? Long.parseLong(args[1]) : 0;
+        Map<Object, Object> map = System.getProperties();
+        if (count == 0) System.out.println("ready");
+        for (long n = 1; count == 0 || n <= count; n++) {
+            map.put(new MemLeak("key"), "value");
+            if (pause > 0 && n % 10_000 == 0) Thread.sleep(pause);
+        }
+        System.out.println("ready");
+        System.in.read();
+    }
+}
