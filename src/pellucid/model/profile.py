@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pellucid.model.gap import Gap
+from pellucid.model.process import Process
 from pellucid.model.thread import Frame
 
 Mode = Literal["wall", "cpu", "gil", "calls"]
@@ -73,6 +74,28 @@ class Taking(Struct, frozen=True):
     slowdown_how: str = ""
 
 
+class Hot(Struct, frozen=True):
+    """A function in a profile. `self_ns`: it was innermost; `total_ns`: it was anywhere in the stack (recursion counts once).
+
+    `line`: the one that it was at most often, as innermost if it ever was.
+    """
+
+    function: str
+    qualname: str
+    file: str
+    line: int | None
+    self_ns: int
+    total_ns: int
+    self_samples: int
+
+
+class Step(Struct, frozen=True):
+    """One call of the hottest path; `share` of all time that the path was chosen from."""
+
+    frame: Frame
+    share: float
+
+
 class Profile(Struct, frozen=True, kw_only=True):
     """`began_at` is Unix time in seconds, `duration_ns` until the last sample was asked for. `command` is what was looked at, for titles."""
 
@@ -85,6 +108,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     tracks: tuple[Track, ...]
     taking: Taking
     gaps: tuple[Gap, ...]
+    process: Process | None = None
+    """Whom the look was asked for."""
 
     def frames_of(self, stack: int) -> tuple[Frame, ...]:
         """Innermost first."""

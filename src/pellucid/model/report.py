@@ -8,6 +8,7 @@ from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
 from pellucid.model.over_time import OverTime
 from pellucid.model.process import Identity, Process, Variable
+from pellucid.model.profile import Hot, Mode, Profile, Step, Taking
 from pellucid.model.recovery import Recovered
 from pellucid.model.snapshot import Cost, Peer
 from pellucid.model.socket import Socket
@@ -114,6 +115,21 @@ class WhyReport(Report, frozen=True, kw_only=True):
     peers: tuple[Peer, ...]
     cost: Cost
     over_time: OverTime | None = None
+
+
+class ProfileReport(Report, frozen=True, kw_only=True):
+    """`process` is the one that was asked for, None in what was made from a file of another format.
+
+    `top`: the functions in which threads ran (or were, where the mode does not tell), most first; `waiting`: those in which they slept.
+    `path`: the hottest call path, outermost first. The rest is told by `profile`, which is the whole of it.
+    """
+
+    mode: Mode
+    taking: Taking
+    top: tuple[Hot, ...]
+    waiting: tuple[Hot, ...]
+    path: tuple[Step, ...]
+    profile: Profile
 
 
 class Check(Struct, frozen=True):

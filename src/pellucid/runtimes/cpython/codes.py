@@ -33,6 +33,10 @@ class Code:
         self._table = table
         self._lines: Lines | None = None
 
+    def frame(self, unit: int) -> Frame:
+        """The frame that is at code unit `unit`."""
+        return Frame(self.name, self.qualname, self.file, self.lines.at(unit))
+
     @property
     def lines(self) -> Lines:
         if self._lines is None:
@@ -50,9 +54,10 @@ class Codes:
         self._pointers = tuple(layout[f"code_object.{name}"] for name in ("name", "qualname", "filename", "linetable"))
         self._first_line = layout["code_object.firstlineno"]
         self._first_traceable = layout["code_object.firsttraceable"]
-        self._instructions = layout["code_object.co_code_adaptive"]
+        self.instructions = layout["code_object.co_code_adaptive"]
         self._code_type = 0
         self._codes: dict[int, Code | None] = {}
+        self._due: list[int] = []
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._texts: dict[int, str] = {}
 
@@ -70,9 +75,9 @@ class Codes:
         known = self.code(code)
         found = None
         if known is not None:
-            unit = (instruction - code - self._instructions) >> 1
+            unit = (instruction - code - self.instructions) >> 1
             if generator or unit >= known.first_traceable:
-                found = Frame(known.name, known.qualname, known.file, known.lines.at(unit))
+                found = known.frame(unit)
         if len(self._frames) >= MAX_KEPT:
             self._frames.clear()
         self._frames[key] = found
@@ -97,7 +102,7 @@ class Codes:
             if objects.type_name(kind) != "code":
                 return None
             self._code_type = kind
-        head = objects.pages.read(address, self._instructions)
+        head = objects.pages.read(address, self.instructions)
         identity = self._identity(head)
         name, qualname, file, table, _ = identity
         return Code(
@@ -118,7 +123,7 @@ class Codes:
         """Forgets each code object whose memory has become something else."""
         self._texts.clear()
         kept = list(self._codes.items())
-        heads = self._memory.read_many([(address, self._instructions) for address, _ in kept])
+        heads = self._memory.read_many([(address, self.instructions) for address, _ in kept])
         gone = {
             address
             for (address, code), head in zip(kept, heads, strict=True)
@@ -127,6 +132,23 @@ class Codes:
         if gone:
             self._codes = {address: code for address, code in kept if address not in gone}
             self._frames = {key: frame for key, frame in self._frames.items() if key[0] not in gone}
+
+    def revalidate_some(self, count: int) -> bool:
+        """The next `count` code objects of a round through all; True where one had become something else, and was forgotten."""
+        if not self._due:
+            self._due = list(self._codes)
+        some = [(address, self._codes.get(address)) for address in self._due[-count:]]
+        del self._due[-count:]
+        heads = self._memory.read_many([(address, self.instructions) for address, _ in some])
+        gone = [
+            address
+            for (address, code), head in zip(some, heads, strict=True)
+            if code is None or head is None or self._identity(head) != code.identity
+        ]
+        for address in gone:
+            self._codes.pop(address, None)
+        self._texts.clear()
+        return any(code is not None for address, code in some if address in gone)
 
     def _identity(self, head: bytes) -> tuple[int, ...]:
         """Where its name, qualified name, file and lines lie, and its first line."""

@@ -1,10 +1,14 @@
 """What has to be copied of one thread to prove its stack (`frames`), and the double copy itself: one process_vm_readv."""
 
 from bisect import bisect_right
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from pellucid.kernel.memory import TOP, Vector
+
+if TYPE_CHECKING:
+    from pellucid.runtimes.cpython.chains import Chain
 
 
 class Copies(Struct, frozen=True, gc=False):
@@ -25,6 +29,7 @@ class Plan:
         "_between",
         "_last",
         "cframe",
+        "chain",
         "chunk",
         "chunk_size",
         "loose",
@@ -49,6 +54,8 @@ class Plan:
         self.state: list[tuple[int, int]] = []
         self.state_size = 0
         self.stale = False
+        self.chain: Chain | None = None
+        """The last walk by this plan, where walks are continued."""
         self._between: Vector | None = None
         self._last: Vector | None = None
 

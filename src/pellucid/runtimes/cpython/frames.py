@@ -49,11 +49,15 @@ class Activation(Struct, frozen=True, gc=False):
 
 
 class Walked(Struct, frozen=True):
-    """One stack as it was walked, innermost first; frames of C are left out. `cut`: it has more than MAX_FRAMES frames."""
+    """One stack as it was walked, innermost first; frames of C are left out. `cut`: it has more than MAX_FRAMES frames.
+
+    `node`: its number in a `trie`, for a sampler, whose walks have no activations.
+    """
 
     activations: tuple[Activation, ...]
     moving: bool = False
     cut: bool = False
+    node: int = 0
 
 
 Header = tuple[int, int, int, int, int]

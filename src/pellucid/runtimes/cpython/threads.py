@@ -53,12 +53,29 @@ class Readout(Struct, frozen=True):
     unlisted: bool
 
 
-class _Thread:
+class Tick(Struct, frozen=True):
+    """What is not as it was at the last tick.
+
+    `moved`: the threads that have another stack, or are new; what is said of them is in them. `threads`: all of them, the same tuple
+    while none has come or gone. `holders`: the thread states that hold a GIL. The rest as of `Readout`, `unstable`: of `moved`.
+    """
+
+    moved: "list[ThreadState]"
+    threads: "tuple[ThreadState, ...]"
+    holders: frozenset[int]
+    retries: int
+    unstable: int
+    ended: int
+    unlisted: bool
+
+
+class ThreadState:
     """What is kept of a thread between two readings. `start` is its place in the copy of the resting or moving threads."""
 
     __slots__ = (
         "batched",
         "following",
+        "ident",
         "interpreter",
         "last",
         "plan",
@@ -67,7 +84,9 @@ class _Thread:
         "resting",
         "start",
         "state",
+        "tid",
         "walked",
+        "wants_gil",
     )
 
     def __init__(self, state: int, interpreter: Interpreter, following: int) -> None:
@@ -84,14 +103,18 @@ class _Thread:
         self.last = b""
         self.walked = _NOTHING
         self.raw: RawStack | None = None
+        self.ident = self.tid = 0
+        """As CPython knows it; of a tick."""
+        self.wants_gil = False
 
 
 class Threads:
     """Reads the stacks of all threads of all interpreters, again and again."""
 
-    def __init__(self, memory: Memory, layout: Layout, runtime: int) -> None:
+    def __init__(self, memory: Memory, layout: Layout, runtime: int, frames: Frames | None = None) -> None:
+        """`frames`: how stacks are walked, where another way is wanted."""
         self._memory = memory
-        self._frames = Frames(memory, layout)
+        self._frames = frames or Frames(memory, layout)
         self._census = Census(memory, layout, runtime)
         self._first_interpreter = runtime + layout["runtime_state.interpreters_head"]
         self._next_interpreter = layout["interpreter_state.next"]
@@ -100,12 +123,16 @@ class Threads:
         self._wants = layout.get("thread_state.gil_requested")
         self.interpreters: tuple[Interpreter, ...] = ()
         self._listed = False
-        self._threads: list[_Thread] = []
+        self._threads: list[ThreadState] = []
         self._once: Vector | None = None
         self._twice: Vector | None = None
         self._heads: list[tuple[int, int]] = []
         """(place in the single copy, the address that must stand there)."""
         self._gils: dict[int, int] = {}
+        self._heads_size = 0
+        self._rest = b""
+        """The resting threads in the last single copy."""
+        self._all: tuple[ThreadState, ...] = ()
 
     def read(self) -> Readout:
         """Every stack now. Raises Unreadable when the process is gone."""
@@ -134,6 +161,52 @@ class Threads:
             self._forget()
         return Readout(tuple(stacks), retries, ended, not same or not all(each.whole for each in self.interpreters))
 
+    def tick(self) -> Tick:
+        """As `read`, for one who comes a thousand times a second: only what has changed. Raises Unreadable when the process is gone."""
+        same = False
+        for _ in range(MAX_CENSUS):
+            once, copied = self._copy_once()
+            if once[self._heads_size :] != self._rest or copied != len(once):
+                self._resting(once, copied)
+                self._rest = once[self._heads_size :]
+            moving = self._copy_twice()
+            same = self._heads_stand(once, copied) and all(self._is_followed(*each) for each in moving)
+            if same:
+                break
+            self._forget()
+        moved: list[ThreadState] = []
+        holders = {self._holder(once, place, copied) for place in self._gils.values()}
+        retries = unstable = ended = 0
+        for thread, copies in moving:
+            before = thread.walked
+            settled, tries = self._settle(thread, copies)
+            retries += tries
+            if settled is None:
+                ended += 1
+                continue
+            if self._identify(thread, settled.state) or thread.walked is not before:
+                moved.append(thread)
+                unstable += thread.walked.moving
+            if self._holds is not None and self._flag(settled.state, self._holds):
+                holders.add(thread.state)
+        if ended:
+            self._forget()
+        whole = all(each.whole for each in self.interpreters)
+        return Tick(moved, self._all, frozenset(holders - {0}), retries, unstable, ended, not same or not whole)
+
+    def _identify(self, thread: ThreadState, state: bytes) -> bool:
+        """Who it is, from its state; True where it is another one than it was: an address may be given to a new thread."""
+        _, _, _, ident, tid, _, _ = self._frames.state.unpack_from(state)
+        if self._wants is not None:
+            thread.wants_gil = self._flag(state, self._wants)
+        if thread.tid == tid and thread.ident == ident:
+            return False
+        thread.ident, thread.tid = ident, tid
+        return True
+
+    def _flag(self, state: bytes, offset: int) -> bool:
+        return bool(_I32.unpack_from(state, offset - self._frames.state.start)[0])
+
     def _forget(self) -> None:
         """The lists have changed: the next reading follows them again. What is known of the threads is kept."""
         self._once = self._twice = None
@@ -150,16 +223,16 @@ class Threads:
         """Whether each list begins as it did: new interpreters and threads are put in front."""
         return all(place + 8 <= copied and _U64.unpack_from(once, place)[0] == at for place, at in self._heads)
 
-    def _is_followed(self, thread: _Thread, copies: Copies | None) -> bool:
+    def _is_followed(self, thread: ThreadState, copies: Copies | None) -> bool:
         """Whether the same thread state still comes after it in the list: one that ends is taken out of it."""
         if copies is None or not thread.interpreter.whole:
             return True
         following, *_ = self._frames.state.unpack_from(copies.state)
         return bool(following == thread.following)
 
-    def _resting(self, once: bytes, copied: int) -> list[_Thread]:
+    def _resting(self, once: bytes, copied: int) -> list[ThreadState]:
         """The resting threads whose bytes are as they were. The others begin to move."""
-        found: list[_Thread] = []
+        found: list[ThreadState] = []
         for thread in self._threads:
             if thread.resting:
                 end = thread.start + len(thread.last)
@@ -173,14 +246,14 @@ class Threads:
                         self._once = None  # a part of it can't be read any more
         return found
 
-    def _copy_twice(self) -> list[tuple[_Thread, Copies | None]]:
+    def _copy_twice(self) -> list[tuple[ThreadState, Copies | None]]:
         """Each moving thread with its double copy, None where that could not be read."""
         moving = [thread for thread in self._threads if not thread.resting]
         if self._twice is None:
             self._twice = self._lay_twice(moving)
         copied = self._twice.copy() if self._twice is not None else 0
         twice = bytes(self._twice.buffer) if self._twice is not None else b""
-        found: list[tuple[_Thread, Copies | None]] = []
+        found: list[tuple[ThreadState, Copies | None]] = []
         for thread in moving:
             plan = thread.plan
             if plan is not None and thread.batched:
@@ -205,7 +278,7 @@ class Threads:
                 size += len(thread.last)
         return Vector(self._memory.pid, ranges)
 
-    def _lay_twice(self, moving: list[_Thread]) -> Vector | None:
+    def _lay_twice(self, moving: list[ThreadState]) -> Vector | None:
         """Plans the moving threads that have no plan that fits, and lays out the double copy; None where nothing is left."""
         ranges: list[tuple[int, int]] = []
         size = 0
@@ -229,9 +302,10 @@ class Threads:
         self._twice = None
         for interpreter in self.interpreters:
             for state, following in zip(interpreter.threads, (*interpreter.threads[1:], 0), strict=False):
-                thread = known.get(state) or _Thread(state, interpreter, following)
+                thread = known.get(state) or ThreadState(state, interpreter, following)
                 thread.interpreter, thread.following = interpreter, following
                 self._threads.append(thread)
+        self._all = tuple(self._threads)
 
     def _lay_heads(self, ranges: list[tuple[int, int]]) -> int:
         """Where the lists begin, and each GIL, first in the single copy; returns the bytes that they take."""
@@ -252,16 +326,17 @@ class Threads:
             ranges.append((gil, self._census.gil_size))
             self._gils[gil] = size
             size += self._census.gil_size
+        self._heads_size = size
         return size
 
-    def _plan(self, thread: _Thread) -> None:
+    def _plan(self, thread: ThreadState) -> None:
         """Makes the plan of a thread; None where a part of its stack could not be read, as when it ends just now."""
         try:
             thread.plan = self._frames.plan(thread.state)
         except Unreadable:
             thread.plan = None
 
-    def _settle(self, thread: _Thread, copies: Copies | None) -> tuple[Copies | None, int]:
+    def _settle(self, thread: ThreadState, copies: Copies | None) -> tuple[Copies | None, int]:
         """Proves the stack, which is then `thread.walked`: (the copies it was read from, how often they were taken again).
 
         None for the copies where the thread has ended. What never agreed is kept as far as it did, and marked as moving.
@@ -273,7 +348,7 @@ class Threads:
                 continue
             if self._is_other(thread, copies.state):
                 return None, tries
-            if thread.last == copies.before + copies.state and thread.plan.still(copies):
+            if thread.last and thread.last == copies.before + copies.state and thread.plan.still(copies):
                 thread.quiet += 1
                 if thread.quiet == RESTING_AFTER:
                     self._once = None  # laid out anew before the next reading, with this thread
@@ -289,7 +364,7 @@ class Threads:
         thread.walked, thread.last, thread.quiet = self._frames.outer(thread.plan, copies), b"", 0
         return copies, MAX_RETRIES
 
-    def _again(self, thread: _Thread, *, fast: bool) -> Copies | None:
+    def _again(self, thread: ThreadState, *, fast: bool) -> Copies | None:
         """A double copy of this thread alone, by a new plan where the old one does not fit any more."""
         if thread.plan is None or thread.plan.stale:
             self._plan(thread)
@@ -298,7 +373,7 @@ class Threads:
             return None
         return thread.plan.copy_fast(self._memory.pid) if fast else thread.plan.copy(self._memory.pid)
 
-    def _is_other(self, thread: _Thread, state: bytes) -> bool:
+    def _is_other(self, thread: ThreadState, state: bytes) -> bool:
         """Whether its memory is no thread state of its interpreter any more."""
         _, interpreter, *_ = self._frames.state.unpack_from(state)
         return bool(interpreter != thread.interpreter.address)
@@ -308,7 +383,7 @@ class Threads:
         end = place + self._census.gil_size
         return self._census.gil_holder(once[place:end]) if end <= copied else 0
 
-    def _raw(self, thread: _Thread, state: bytes, holders: dict[int, int]) -> RawStack:
+    def _raw(self, thread: ThreadState, state: bytes, holders: dict[int, int]) -> RawStack:
         """The stack, with who it belongs to; the same value as last time where nothing has changed."""
         holds = holders.get(thread.interpreter.gil) == thread.state
         raw = thread.raw
@@ -320,9 +395,8 @@ class Threads:
         ):
             return raw
         _, _, _, ident, tid, _, _ = self._frames.state.unpack_from(state)
-        start = self._frames.state.start
         if self._holds is not None:  # 3.15 says it in the thread state itself
-            holds = _I32.unpack_from(state, self._holds - start)[0] != 0
-        wants = None if self._wants is None else _I32.unpack_from(state, self._wants - start)[0] != 0
+            holds = self._flag(state, self._holds)
+        wants = None if self._wants is None else self._flag(state, self._wants)
         thread.raw = RawStack(thread.state, thread.interpreter.id, ident, tid, thread.walked, holds, wants)
         return thread.raw
