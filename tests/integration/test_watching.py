@@ -35,20 +35,40 @@ def sleeper():
 @needs_bpf
 def test_errors_that_a_program_swallows(target, directory):
     process, _ = target(OURS, "silent_errors.py", str(directory), "wait")
-    seen = snapshot(process.pid, watch_s=0.6)
+    seen = snapshot(process.pid, watch_s=1)
     told = [finding for finding in diagnose(seen) if finding.rule == "repeated-errors"]
     lines = (TARGETS / "silent_errors.py").read_text().splitlines()
     at = {name: number for number, line in enumerate(lines, 1) for name in ("absent.csv", "secret.txt") if name in line}
     missing = next(one for one in told if "absent.csv" in one.sentence)
     assert (missing.severity, missing.confidence) == ("notice", "certain")
     assert f"silent_errors.py:{at['absent.csv']} in missing" in missing.sentence
-    assert seen.over_time.errors.lost == 0
-    assert 0.3 < seen.over_time.errors.seconds < seen.over_time.seconds < 5
+    assert seen.over_time.calls.lost == 0
+    assert 0 < seen.over_time.calls.seconds < seen.over_time.seconds < 5
     if os.geteuid() == 0:  # the target has become another user
         refused = next(one for one in told if "secret.txt" in one.sentence)
         assert refused.severity == "warning"
         assert "EACCES (permission denied)" in refused.sentence
         assert f"silent_errors.py:{at['secret.txt']} in unreadable" in refused.sentence
+
+
+@needs_bpf
+def test_descriptors_that_become_more_with_the_line_that_opens_them(target):
+    process, _ = target(OURS, "using.py", "leak", __file__)
+    seen = snapshot(process.pid, watch_s=1)
+    (told,) = [finding for finding in diagnose(seen) if finding.rule == "rising-descriptors"]
+    line = (TARGETS / "using.py").read_text().splitlines().index("        file = open(path)") + 1
+    assert f"are file {__file__}, opened at using.py:{line} in <module>" in told.sentence
+    assert (told.severity, told.confidence) == ("warning", "likely")
+    held = seen.over_time.descriptors
+    assert held.grown == held.opened == held.counts[-1] - held.counts[0]
+    assert held.limit is None or "the limit of" in told.sentence or held.limit > 20_000
+
+
+def test_files_that_are_closed_again_do_not_become_more(target):
+    process, _ = target(OURS, "using.py", "churn", __file__)
+    seen = snapshot(process.pid, watch_s=0.6)
+    assert len(seen.over_time.descriptors.counts) >= 3
+    assert "rising-descriptors" not in {finding.rule for finding in diagnose(seen)}
 
 
 @needs_bpf
@@ -60,8 +80,9 @@ def test_a_healthy_server_at_work_has_no_such_errors(target):
             seen = snapshot(server.pid, watch_s=0.5)
         finally:
             client.kill()
-    assert seen.over_time.errors is not None
-    assert not [finding for finding in diagnose(seen) if finding.rule == "repeated-errors"]
+    assert seen.over_time.calls is not None
+    assert seen.over_time.calls.opened, "it accepted connections"
+    assert not {"repeated-errors", "rising-descriptors"} & {finding.rule for finding in diagnose(seen)}
 
 
 def test_without_the_right_to_trace_the_rest_of_the_verdict_is_there():
@@ -72,7 +93,7 @@ def test_without_the_right_to_trace_the_rest_of_the_verdict_is_there():
                 seen = snapshot(process.pid, watch_s=0.3)
             finally:
                 process.kill()
-        assert seen.over_time.errors is None
+        assert seen.over_time.calls is None
         (gap,) = seen.over_time.gaps
         assert "CAP_BPF" in gap.why
         assert gap.remedy == f"sudo pellucid why {process.pid}"
@@ -125,10 +146,10 @@ def test_a_look_that_fails_is_a_gap_and_leaves_the_others():
     def gone(process, window):
         raise NoSuchProcess.ended(process.pid, "watch it")
 
-    looks = (LongerLook("errors", "its errors", gone),)
+    looks = (LongerLook("calls", "its errors", gone),)
     with Watching(process, 0.05, looks) as watching:
         over_time, gaps = watching.collect()
-    assert over_time.errors is None
+    assert over_time.calls is None
     assert [gap.what for gap in gaps] == ["its errors"]
     assert not over_time.gaps
 
@@ -136,7 +157,7 @@ def test_a_look_that_fails_is_a_gap_and_leaves_the_others():
         raise ZeroDivisionError
 
     with (
-        Watching(process, 0.05, (LongerLook("errors", "its errors", broken),)) as watching,
+        Watching(process, 0.05, (LongerLook("calls", "its errors", broken),)) as watching,
         pytest.raises(ZeroDivisionError),
     ):
         watching.collect()
@@ -144,6 +165,6 @@ def test_a_look_that_fails_is_a_gap_and_leaves_the_others():
     def endless(process, window):
         time.sleep(2)
 
-    with Watching(process, 0.05, (LongerLook("errors", "its errors", endless),)) as watching:
+    with Watching(process, 0.05, (LongerLook("calls", "its errors", endless),)) as watching:
         _, gaps = watching.collect()
     assert gaps == (Gap("its errors", "the look did not end within 1 s of its window"),)

@@ -2,7 +2,7 @@
 
 descriptors: all but two of 64 · close-wait: 12 connections whose clients have closed · zombies: 12 · one-zombie · cpus: 8 threads in C code ·
 deleted (PATH, 300 kB) · writing (PATH stays open for writing) · worker: a multiprocessing child, whose parent can be killed ·
-sqlite-writer, sqlite-waiter (PATH)
+sqlite-writer, sqlite-waiter (PATH) · leak (opens PATH 50 times a second) · churn (opens and closes it)
 """
 import hashlib, multiprocessing, os, resource, socket, sqlite3, sys, threading, time
 
@@ -62,4 +62,9 @@ if __name__ == "__main__":
         print("ready", flush=True)
         base.execute("begin immediate")
     print("ready", flush=True)
+    more = []
+    while way in ("leak", "churn"):
+        file = open(path)
+        more = [*more, file] if way == "leak" else [file]
+        time.sleep(0.02)
     time.sleep(100)

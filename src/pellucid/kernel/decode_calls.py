@@ -266,6 +266,10 @@ _MAKES_FD = _names(
     "io_uring_setup open_by_handle_at userfaultfd"
 )
 
+PAIRS = _names("pipe pipe2 socketpair")
+OPENS = (_MAKES_FD - _names("dup2 dup3")) | PAIRS
+"""What makes descriptors of new numbers; a pair is written to memory."""
+
 FILES = _names(
     "open openat openat2 creat close dup dup2 dup3 fcntl rename renameat renameat2 unlink unlinkat rmdir mkdir mkdirat link "
     "linkat symlink symlinkat truncate ftruncate chmod fchmod fchmodat chown fchownat lchown utimensat mknod mknodat "

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from errno import EACCES, EPERM, ESRCH
+from errno import ESRCH
 from types import TracebackType
 from typing import Self
 
@@ -17,22 +17,19 @@ import numpy as np
 
 from pellucid.kernel import perf, perf_decode, syscalls
 from pellucid.kernel.bpf_records import ADDRESS_ROOM, PATH_ROOM
-from pellucid.kernel.capabilities import NAMES, SYS_ADMIN
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.perf_decode import Pairs, Records
-from pellucid.kernel.procfs import parse_status, read_file, read_small
 from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.tally import Tally
 from pellucid.kernel.traced import Called, Failure, Moved, Told, Total, Unfinished, Wanted, Watch
 from pellucid.kernel.tracefs import Tracefs
-from pellucid.model.errors import LookError, os_name
+from pellucid.model.errors import LookError
 
 PAGES = 512  # of each ring: 2 MiB hold 20,000 beginnings of calls
 MAX_TOLD = 20_000
 """Failed, slow and asked-for calls of one look that are taken one by one."""
 _TASK_PAGES = 64
 _LEAST_PATH = 3  # shorter strings are found everywhere
-_PERFMON = 1 << NAMES.index("perfmon")
 _LOOKS_FOR_THREADS = 4
 _EXECVE = [number for name in ("execve", "execveat") if (number := syscalls.number(name)) is not None]
 
@@ -266,15 +263,6 @@ def _described() -> dict[str, bytes]:
 def _probe(described: bytes) -> None:
     """Whether such an event may be opened here: of this very process, on its CPU. Raises OSError."""
     os.close(perf.open_event(described, 0, 0))
-
-
-def why_not(error: OSError) -> str:
-    """In one sentence, why tracepoints can't be opened: kernel/events/core.c asks for CAP_PERFMON, tracefs for root."""
-    held = int(parse_status(read_file("/proc/self/status"))["CapEff"], 16)
-    if error.errno in (EACCES, EPERM) and not held & (_PERFMON | SYS_ADMIN):
-        paranoid = read_small("/proc/sys/kernel/perf_event_paranoid", 16).decode().strip()
-        return f"you lack CAP_PERFMON (kernel.perf_event_paranoid is {paranoid})"
-    return f"{os_name(error.errno)}, {error.strerror}"
 
 
 def _threads(pid: int) -> list[int]:

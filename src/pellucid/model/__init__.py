@@ -3,7 +3,7 @@
 from pellucid.model.file import FileGroup, FileLock, OpenFile
 from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
 from pellucid.model.gap import Gap
-from pellucid.model.over_time import Errors, OverTime, RepeatedError
+from pellucid.model.over_time import Calls, Descriptors, Opener, OverTime, RepeatedError
 from pellucid.model.process import Identity, Limit, Process, Variable
 from pellucid.model.recovery import Recovered
 from pellucid.model.resources import Disk, LockWait, Resources, SqliteLock
@@ -16,10 +16,11 @@ __all__ = [
     "CONFIDENCES",
     "SEVERITIES",
     "Call",
+    "Calls",
     "Confidence",
     "Cost",
+    "Descriptors",
     "Disk",
-    "Errors",
     "FileGroup",
     "FileLock",
     "Finding",
@@ -30,6 +31,7 @@ __all__ = [
     "Limit",
     "LockWait",
     "OpenFile",
+    "Opener",
     "OverTime",
     "Peer",
     "Process",

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from pellucid.model.file import FileGroup
 from pellucid.model.gap import Gap
 from pellucid.model.thread import Frame
 
@@ -27,17 +28,47 @@ class RepeatedError(Struct, frozen=True):
     certain: bool = True
 
 
-class Errors(Struct, frozen=True):
-    """Failed calls that are not known to be harmless, the most frequent first; `harmless` is how many others failed.
+class Opener(Struct, frozen=True):
+    """A place that made descriptors within the window: `fds` are the numbers that it was the last to make, closed since or not.
+
+    `name` of the call, and its stack, innermost first, empty where it could not be read.
+    """
+
+    name: str
+    stack: tuple[Frame, ...]
+    fds: tuple[int, ...]
+
+
+class Calls(Struct, frozen=True):
+    """`repeated`: failed calls that are not known to be harmless, the most frequent first; `harmless` is how many others failed.
 
     `lost` calls are missing from the counts. `backend`: bpf or perf, which reads no Python lines.
     """
 
     seconds: float
     repeated: tuple[RepeatedError, ...]
+    opened: tuple[Opener, ...]
     harmless: int
     lost: int
     backend: str
+
+
+class Descriptors(Struct, frozen=True):
+    """How many descriptors it had at even times of the window, first and last included; and what the new ones are, most first.
+
+    `opened` is how many numbers are new, though others may have been closed; of very many, some are looked at. The `fds` of a group are all of those. `limit`: RLIMIT_NOFILE,
+    None where there is none.
+    """
+
+    seconds: float
+    counts: tuple[int, ...]
+    opened: int
+    limit: int | None
+    new: tuple[FileGroup, ...]
+
+    @property
+    def grown(self) -> int:
+        return self.counts[-1] - self.counts[0]
 
 
 class OverTime(Struct, frozen=True):
@@ -47,5 +78,6 @@ class OverTime(Struct, frozen=True):
     """
 
     seconds: float
-    errors: Errors | None = None
+    calls: Calls | None = None
+    descriptors: Descriptors | None = None
     gaps: tuple[Gap, ...] = ()

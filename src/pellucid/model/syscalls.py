@@ -2,6 +2,7 @@
 
 from msgspec import Struct, field
 
+from pellucid.model.over_time import Opener
 from pellucid.model.report import Report
 from pellucid.model.thread import Frame
 
@@ -160,6 +161,8 @@ class SyscallsReport(Report, frozen=True, kw_only=True):
     slow_ms: float | None = None
     files: tuple[FileUse, ...] = ()
     network: tuple[NetUse, ...] = ()
+    openers: tuple[Opener, ...] = ()
+    """Who made the descriptors of `process`; only where that was asked for, by `why`."""
     unfinished: tuple[UnfinishedCall, ...] = ()
     processes: tuple[Traced, ...] = ()
     losses: dict[str, int] = field(default_factory=dict)

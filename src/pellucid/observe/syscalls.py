@@ -21,6 +21,7 @@ from pellucid.model.syscalls import SyscallsReport, UnfinishedCall
 from pellucid.observe.syscalls_backend import Backend, Tracer, choose
 from pellucid.observe.syscalls_calls import Calls
 from pellucid.observe.syscalls_launch import Launched
+from pellucid.observe.syscalls_openers import Openers
 from pellucid.observe.syscalls_processes import Processes, lives
 from pellucid.observe.syscalls_uses import Uses
 
@@ -39,7 +40,7 @@ class Asked(Struct, frozen=True):
     """What the report is to tell. `seconds`: None for until the end, or an interruption. `backend`: one of `BACKENDS`, or auto.
 
     `every_line`: the lines of all calls, for the summary; else only of those that are told one by one. `family`: also the children that
-    a running process has already. `command`: the one that looks, for what an error tells to try.
+    a running process has already. `openers`: which calls made the descriptors. `command`: the one that looks, for what an error tells to try.
     """
 
     seconds: float | None = None
@@ -47,6 +48,7 @@ class Asked(Struct, frozen=True):
     slow_ms: float | None = None
     files: bool = False
     network: bool = False
+    openers: bool = False
     backend: str = "auto"
     family: bool = True
     command: str = "syscalls"
@@ -55,6 +57,7 @@ class Asked(Struct, frozen=True):
         tell = decode_calls.ALWAYS
         tell |= decode_calls.FILES if self.files else frozenset()
         tell |= decode_calls.NETWORK if self.network else frozenset()
+        tell |= decode_calls.OPENS if self.openers else frozenset()
         descriptors = self.files or self.network
         return Watch(
             wanted=decode_calls.wanted(tell, descriptors=descriptors),
@@ -195,6 +198,7 @@ class _Look:
         self.asked = asked
         self.processes = Processes(tracer)
         self.calls = Calls(self.processes, certain=tracer.name != "perf")
+        self.openers = Openers(self.processes) if asked.openers else None
         self.uses = Uses(self.calls) if asked.files or asked.network else None
         self.gaps: list[Gap] = list(backend.gaps)
         self.began = self.ended = time.monotonic()
@@ -240,6 +244,8 @@ class _Look:
         elif isinstance(told, Called):
             if self.uses is not None:
                 self.uses.called(told)
+            if self.openers is not None:
+                self.openers.called(told)
             self.calls.called(told)
         elif isinstance(told, CodeTold):
             self.processes.code(told)
@@ -286,6 +292,7 @@ class _Look:
             slow_ms=self.asked.slow_ms,
             files=self.uses.files() if self.uses is not None and self.asked.files else (),
             network=self.uses.network() if self.uses is not None and self.asked.network else (),
+            openers=self.openers.of(process.pid) if self.openers is not None else (),
             unfinished=self._unfinished(),
             processes=self.processes.traced(),
             lost=sum(lost.values()),

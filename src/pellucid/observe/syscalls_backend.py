@@ -125,12 +125,17 @@ def _bpf(watch: Watch, _: Launched | None) -> OpenTracer:
 
 
 def _perf(watch: Watch, _: Launched | None) -> OpenTracer:
-    from pellucid.kernel.perf_trace import PerfTracer, Unfit, why_not
+    from pellucid.kernel import perf_access
+
+    lacks = perf_access.lacking()
+    if lacks:
+        raise Refused(lacks)
+    from pellucid.kernel.perf_trace import PerfTracer, Unfit  # with numpy: not for who may not use it
 
     try:
         return PerfTracer(watch)
     except OSError as error:
-        raise Refused(why_not(error)) from error
+        raise Refused(perf_access.why_not(error)) from error
     except Unfit as error:
         raise Refused(str(error)) from error
 

@@ -20,7 +20,7 @@ from pellucid.kernel import procfs
 from pellucid.model import Gap, Process, Task
 from pellucid.model.errors import LookError, NotPermitted
 from pellucid.model.over_time import OverTime
-from pellucid.observe import silent_errors
+from pellucid.observe import watched_calls, watched_files
 from pellucid.observe.window import Seen, Window
 
 _ASLEEP_S = 10.0
@@ -38,7 +38,10 @@ class LongerLook(Struct, frozen=True):
     run: Callable[[Process, Window], Seen]
 
 
-LOOKS: tuple[LongerLook, ...] = (LongerLook("errors", "repeated errors of system calls", silent_errors.watch),)
+LOOKS = (
+    LongerLook("calls", "system calls that fail, and who opens files", watched_calls.watch),
+    LongerLook("descriptors", "whether descriptors become more", watched_files.watch),
+)
 
 
 class Watching:

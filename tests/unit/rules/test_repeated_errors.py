@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from pellucid.diagnose.rules.repeated_errors import fails_again_and_again
-from pellucid.model import Errors, OverTime, RepeatedError
+from pellucid.model import Calls, OverTime, RepeatedError
 from tests.unit.rules.build import frame, snapshot, thread
 
 
@@ -13,7 +13,7 @@ def failed(error="ENOENT", count=90, path="/srv/a.csv", name="openat", **more):
 
 
 def judged(*errors):
-    seen = replace(snapshot(thread()), over_time=OverTime(2.0, Errors(2.0, errors, 12, 0, "bpf")))
+    seen = replace(snapshot(thread()), over_time=OverTime(2.0, Calls(2.0, errors, (), 12, 0, "bpf")))
     return list(fails_again_and_again(seen))
 
 

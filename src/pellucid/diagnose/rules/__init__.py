@@ -18,6 +18,7 @@ from pellucid.diagnose.rules.oversubscribed import wants_more_cpus_than_there_ar
 from pellucid.diagnose.rules.pipe import waits_for_a_pipe
 from pellucid.diagnose.rules.poll import waits_for_several
 from pellucid.diagnose.rules.repeated_errors import fails_again_and_again
+from pellucid.diagnose.rules.rising_descriptors import descriptors_become_more
 from pellucid.diagnose.rules.sleeps import sleeps
 from pellucid.diagnose.rules.socket_peer import waits_for_a_socket_peer
 from pellucid.diagnose.rules.sqlite_lock import waits_for_sqlite
@@ -48,6 +49,7 @@ ALL: tuple[Rule, ...] = (
     sleeps,
     writes_to_a_full_disk,
     runs_out_of_descriptors,
+    descriptors_become_more,
     fails_again_and_again,
     keeps_closed_connections,
     lost_its_parent,

@@ -8,7 +8,7 @@ What is known to be harmless is left out before (`observe.syscalls_noise`).
 from collections.abc import Iterator
 
 from pellucid.diagnose import words
-from pellucid.model import Errors, Finding, Ref, RepeatedError, Snapshot
+from pellucid.model import Calls, Finding, Ref, RepeatedError, Snapshot
 
 _REPEATED, _REPEATED_SERIOUS = 3, 2
 _MOST = 3
@@ -51,17 +51,17 @@ _MEANT = frozenset({"EINTR"})
 
 
 def fails_again_and_again(seen: Snapshot) -> Iterator[Finding]:
-    errors = seen.over_time.errors if seen.over_time else None
-    if errors is None:
+    calls = seen.over_time.calls if seen.over_time else None
+    if calls is None:
         return
     groups: dict[tuple[object, ...], list[RepeatedError]] = {}
-    for one in errors.repeated:
+    for one in calls.repeated:
         if one.error not in _MEANT:
             groups.setdefault((one.name, one.error, one.line or one.path or one.what), []).append(one)
     repeated = [group for group in groups.values() if _count(group) >= _enough(group[0])]
     repeated.sort(key=lambda group: (group[0].error not in _SERIOUS, -_count(group)))
     for group in repeated[:_MOST]:
-        yield _finding(seen, errors, group, more=len(repeated) - _MOST if group is repeated[:_MOST][-1] else 0)
+        yield _finding(seen, calls, group, more=len(repeated) - _MOST if group is repeated[:_MOST][-1] else 0)
 
 
 def _count(group: list[RepeatedError]) -> int:
@@ -72,7 +72,7 @@ def _enough(one: RepeatedError) -> int:
     return _REPEATED_SERIOUS if one.error in _SERIOUS else _REPEATED
 
 
-def _finding(seen: Snapshot, errors: Errors, group: list[RepeatedError], more: int) -> Finding:
+def _finding(seen: Snapshot, calls: Calls, group: list[RepeatedError], more: int) -> Finding:
     first, count = group[0], _count(group)
     pid = seen.process.pid
     who = f"pid {pid}" if first.pid == pid else f"pid {first.pid} ({first.program}), a child of pid {pid},"
@@ -84,12 +84,12 @@ def _finding(seen: Snapshot, errors: Errors, group: list[RepeatedError], more: i
         rule="repeated-errors",
         severity="warning" if first.error in _SERIOUS else "notice",
         title=f"{first.name} fails with {first.error} again and again" + (f"{where}" if where else ""),
-        sentence=f"{who} made {first.name}{of}, which failed with {error} {count} times in {errors.seconds:.1f} s{where}; "
+        sentence=f"{who} made {first.name}{of}, which failed with {error} {count} times in {calls.seconds:.1f} s{where}; "
         "whether the program tells anybody can't be seen from outside."
         + (f" {more} more kinds of failed calls are in --failed." if more > 0 else ""),
         evidence=tuple(
             Ref(
-                source=f"system calls of pid {one.pid}, by {errors.backend}",
+                source=f"system calls of pid {one.pid}, by {calls.backend}",
                 said=f"{one.call} = {one.error}, {one.count} times",
             )
             for one in group[:3]

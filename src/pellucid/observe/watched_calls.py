@@ -1,13 +1,14 @@
-"""Errors that a program swallows: its failed system calls over the window, equal ones together, with the Python line that makes them.
+"""Two things that only its system calls tell of a process: the errors that it swallows, and the lines that open descriptors.
 
     openat /srv/rates.csv = ENOENT   412 times in 2.0 s   load (rates.py:41)
+    accept4 → 812, 813, 815 ...                           serve (server.py:17)
 
 Only by a tracer that stops nothing (BPF programs, or perf events), and only where that is permitted. Of the process itself and of
 children that it makes meanwhile: those that it had before are other processes to ask `why` about.
 """
 
 from pellucid.model import Process
-from pellucid.model.over_time import Errors, RepeatedError
+from pellucid.model.over_time import Calls, RepeatedError
 from pellucid.model.syscalls import FailedCall
 from pellucid.observe.syscalls import Asked, attached
 from pellucid.observe.window import Seen, Window
@@ -16,18 +17,19 @@ _MOST = 32
 
 
 def watch(process: Process, window: Window) -> Seen:
-    """The failed calls of `process` until the window is over. Raises NotPermitted where no cheap tracer may look."""
-    asked = Asked(seconds=window.left(), every_line=False, family=False, command="why")
+    """Those of `process` until the window is over. Raises NotPermitted where no cheap tracer may look."""
+    asked = Asked(seconds=window.left(), every_line=False, openers=True, family=False, command="why")
     report = attached(process.pid, asked, window.over)
     failed = [event for event in report.events if not event.noise]
-    errors = Errors(
+    calls = Calls(
         seconds=report.seconds,
         repeated=tuple(_repeated(event) for event in sorted(failed, key=lambda event: -event.count)[:_MOST]),
+        opened=report.openers,
         harmless=sum(event.count for event in report.events if event.noise),
         lost=report.lost,
         backend=report.backend,
     )
-    return Seen(errors, report.gaps)
+    return Seen(calls, report.gaps)
 
 
 def _repeated(event: FailedCall) -> RepeatedError:
