@@ -22,11 +22,14 @@ Outcome = Literal[
 
 
 class Served(Struct, frozen=True):
-    """The request that was in the predict thread, `age_s` seconds after the prediction began."""
+    """The request that was in the predict thread, `age_s` seconds after the prediction began; of a batch of several requests the first, with
+    the rows of all.
+    """
 
     id: str
     rows: int
     age_s: float
+    requests: int = 1
 
 
 class LookAt(Struct, frozen=True):

@@ -7,6 +7,7 @@ Every refusal is JSON with `detail`; a wrong field is named by its path (`loc`),
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -97,9 +98,9 @@ class Service:
             told = {"detail": "this worker is being replaced; ask again on a new connection"}
             raise Answer(503, told, {"retry-after": "1", "connection": "close"})
         try:
-            work = self.predictor.submit(records)
+            work = self.predictor.submit(records, self._deadline(request))
         except Full as full:
-            told = {"detail": f"{self.predictor.most} requests wait already; ask again later"}
+            told = {"detail": f"{self.predictor.limits.queue} requests wait already; ask again later"}
             raise Answer(503, told, {"retry-after": str(full.retry_s)}) from full
         name = slots.request_id(self.slot.number, work.number)
         try:
@@ -110,13 +111,27 @@ class Service:
         predictions = self.model.answers(records, labels)
         return _json(200, {"predictions": predictions, **self._model}, {"x-request-id": name})
 
+    def _deadline(self, request: Request) -> float:
+        """Seconds that this client waits: what it says in X-Request-Timeout, at most the server's own. Raises Answer."""
+        told = request.headers.get("x-request-timeout")
+        if told is None:
+            return self.options.timeout_s
+        try:
+            wanted = float(told)
+        except ValueError:
+            wanted = 0.0
+        if not 0 < wanted < math.inf:
+            msg = f"must be a number of seconds above 0, not {told[:40]!r}"
+            raise Answer(422, {"detail": [Problem(("header", "x-request-timeout"), msg)]})
+        return min(wanted, self.options.timeout_s)
+
     def expire(self, works: list[Work]) -> None:
         """Tell clients whose deadline has passed; the incident, where the supervisor has opened one, is in the slot."""
         seen = self.slot.seen()
         for work in works:
-            predicted = seen.started and seen.request == work.number
+            predicted = seen.started and seen.request <= work.number < seen.request + seen.requests
             within = "it is still being predicted" if predicted else "it waited in the queue"
-            self._end(work, 504, f"no prediction within the deadline of {self.options.timeout_s:g} s: {within}", {})
+            self._end(work, 504, f"no prediction within the deadline of {work.within_s:g} s: {within}", {})
 
     def send_away(self, works: list[Work]) -> None:
         """Tell clients that wait behind a prediction which hangs: they may ask again, another worker is there."""

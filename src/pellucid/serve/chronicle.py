@@ -18,11 +18,15 @@ def served(seen: Seen, now: float) -> Served | None:
     """The request in the predict thread, None while nothing is predicted."""
     if not seen.started:
         return None
-    return Served(id=seen.request_id, rows=seen.rows, age_s=round(now - seen.started, 3))
+    return Served(
+        id=seen.request_id, rows=seen.rows, age_s=round(now - seen.started, 3), requests=max(1, seen.requests)
+    )
 
 
 def rows(request: Served) -> str:
-    return "1 row" if request.rows == 1 else f"{request.rows} rows"
+    """`3 rows`, or `5 rows of 4 requests in one batch`."""
+    told = "1 row" if request.rows == 1 else f"{request.rows} rows"
+    return told if request.requests == 1 else f"{told} of {request.requests} requests in one batch"
 
 
 def named(seen: Seen) -> str:

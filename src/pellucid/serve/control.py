@@ -18,9 +18,12 @@ class Begin(Struct, frozen=True, tag=True):
 
 
 class Loaded(Struct, frozen=True, tag=True):
-    """The template can fork; `note` is something to tell, such as other library versions than at the training."""
+    """The template can fork; `note` is something to tell, such as other library versions than at the training; `how`
+    says by which engine it predicts, and whether several requests together.
+    """
 
     note: str = ""
+    how: str = ""
 
 
 class Refused(Struct, frozen=True, tag=True):

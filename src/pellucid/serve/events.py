@@ -31,10 +31,11 @@ class Tick(Struct, frozen=True, tag=True):
 
 
 class TemplateReady(Struct, frozen=True, tag=True):
-    """It has loaded the model, predicted the sample rightly, and waits for orders to fork."""
+    """It has loaded the model, predicted the sample rightly, and waits for orders to fork. `how`: it predicts so, in words."""
 
     now: float
     pid: int
+    how: str = ""
 
 
 class TemplateEnded(Struct, frozen=True, tag=True):

@@ -8,6 +8,7 @@ from pellucid.serve.signature import Signature
 
 SCHEMA = 1
 MODEL = "model.skops"
+ONNX = "final.onnx"
 SAMPLE = "sample.json"
 EXPECTED = "expected.json"
 CODE = "code/"
@@ -32,6 +33,24 @@ class Training(Struct, frozen=True):
     folds: int = 0
 
 
+class Proof(Struct, frozen=True, kw_only=True):
+    """Whether an engine gave the pipeline's own predictions on `rows` rows. `difference`: the largest between its scores and the pipeline's."""
+
+    engine: str
+    equal: bool
+    rows: int
+    difference: float = 0.0
+    why_not: str = ""
+
+
+class RowProof(Struct, frozen=True):
+    """Whether each of `rows` rows got the same prediction alone as among the others: only then requests may be predicted together."""
+
+    equal: bool
+    rows: int
+    why_not: str = ""
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """One version. `libraries` are those it was made with; `trusted` the types beyond scikit-learn's own that its file may hold."""
 
@@ -47,6 +66,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     trusted: tuple[str, ...]
     members: tuple[Member, ...]
     sample_rows: int
+    rows_proof: RowProof | None = None
+    proofs: tuple[Proof, ...] = ()
 
     def member(self, path: str) -> Member:
         """KeyError where the package has no such file."""
@@ -54,6 +75,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
             if member.path == path:
                 return member
         raise KeyError(path)
+
+    def has(self, path: str) -> bool:
+        return any(member.path == path for member in self.members)
 
     def code(self) -> tuple[Member, ...]:
         """The source files of the model's own classes."""

@@ -45,6 +45,13 @@ def _lines(board: Board, model: str, version: int, timeout_s: float) -> Iterator
     )
     yield from _simple(
         used,
+        "pellucid_batched_requests_total",
+        "counter",
+        "Requests in those calls.",
+        lambda counts: counts.batched,
+    )
+    yield from _simple(
+        used,
         "pellucid_predict_seconds_total",
         "counter",
         "Time in the pipeline.",

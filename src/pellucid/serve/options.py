@@ -1,5 +1,7 @@
 """What a server was asked to be: made once from the command line, then handed on, frozen, to the template and each worker."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 
@@ -17,6 +19,9 @@ class Options(Struct, frozen=True, kw_only=True):
     max_rows: int = 10_000
     max_body: int = 8 * 1024 * 1024
     max_queue: int = 128
+    max_batch: int = 1024
+    """Rows in one prediction of several requests; 1 predicts each request alone."""
+    engine: Literal["auto", "pipeline", "exact", "onnx"] = "auto"
     supervisor: int = 0
     listener: int = -1
     slots: int = -1

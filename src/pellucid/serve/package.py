@@ -10,17 +10,21 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from pellucid.model.errors import UsageError
 from pellucid.serve import stored_code
-from pellucid.serve.manifest import CODE, EXPECTED, MODEL, SAMPLE, Manifest, Training
+from pellucid.serve.engines.pipeline import Engine, Name, Pipeline
+from pellucid.serve.manifest import CODE, EXPECTED, MODEL, ONNX, SAMPLE, Manifest, Training
 from pellucid.serve.records import Reader
 from pellucid.serve.signature import Signature
 from pellucid.serve.store import LATEST, Store
+
+if TYPE_CHECKING:
+    from pellucid.serve.engines.choice import Wanted
 
 OWN = frozenset({"sklearn.tree._tree.Tree", "sklearn.tree._classes.DecisionTreeClassifier"})
 """Types of scikit-learn that skops does not count as safe and that trees and forests are made of."""
@@ -29,18 +33,23 @@ SAMPLE_ROWS = 50
 
 
 class Model:
-    """A pipeline that can predict, with its manifest and its reader of records."""
+    """A pipeline that can predict, with its manifest, its reader of records and the engine that computes it."""
 
-    def __init__(self, manifest: Manifest, pipeline: Any, max_rows: int) -> None:
+    def __init__(self, manifest: Manifest, pipeline: Any, max_rows: int, engine: Engine | None = None) -> None:
         self.manifest = manifest
         self.pipeline = pipeline
+        self.engine = engine or Pipeline(pipeline)
         self.reader = Reader(manifest.signature, max_rows)
+        self.batches = manifest.rows_proof is not None and manifest.rows_proof.equal
+        """Several requests may be predicted together."""
 
     def predict(self, records: list[Struct]) -> list[Any]:
         """One label a record, in order, as plain Python values."""
         from pellucid.serve.frames import frame
 
-        labels: list[Any] = self.pipeline.predict(frame(self.reader, records)).tolist()
+        labels: list[Any] = self.engine.predict(frame(self.reader, records)).tolist()
+        if len(labels) != len(records):
+            raise ValueError(f"{len(labels)} predictions came for {len(records)} records")
         return labels
 
     def answers(self, records: list[Struct], labels: Sequence[Any]) -> list[dict[str, Any]]:
@@ -65,18 +74,28 @@ def save(
     metrics: dict[str, float],
     training: Training,
     alias: str = LATEST,
+    onnx: bool = False,
 ) -> Manifest:
-    """Store a fitted pipeline as the next version of `name`. `sources`: file name → text of the modules that its own classes come from.
+    """Store a fitted pipeline as the next version of `name`. `sources`: file name → text of the modules that its own classes come from;
+    `sample`: records to prove it on, the first of which are stored with it; `onnx`: try that engine too.
 
     UsageError where it holds a type that can't be trusted, or predicts differently once it is stored.
     """
     import skops.io
+
+    from pellucid.serve.engines import choice
+    from pellucid.serve.frames import frame
 
     package = stored_code.package_of(sources)
     content = skops.io.dumps(pipeline)
     trusted = tuple(sorted(skops.io.get_untrusted_types(data=content)))
     _refuse_strangers(name, trusted, package)
     records = list(sample)[:SAMPLE_ROWS]
+    reader = Reader(signature, max_rows=len(sample) or 1)
+    inputs = frame(reader, reader.check(list(sample)))
+    nullable = [column.name for column in signature.columns if column.nullable]
+    wanted: list[Name] = ["exact", "onnx"] if onnx else ["exact"]
+    engines = choice.proved(pipeline, inputs, nullable, wanted) if records else choice.Engines((), None)
     manifest = Manifest(
         name=name,
         version=0,
@@ -89,6 +108,8 @@ def save(
         trusted=trusted,
         members=(),
         sample_rows=len(records),
+        rows_proof=choice.prove_rows(Pipeline(pipeline), inputs.iloc[:SAMPLE_ROWS]),
+        proofs=engines.proofs,
     )
     fitted = Model(manifest, pipeline, max_rows=len(records) or 1)
     stored = Model(manifest, skops.io.loads(content, trusted=list(trusted)), max_rows=len(records) or 1)
@@ -105,12 +126,18 @@ def save(
         SAMPLE: msgspec.json.encode(records),
         EXPECTED: msgspec.json.encode(expected),
     }
+    if engines.onnx is not None:
+        members[ONNX] = engines.onnx
     return store.register(manifest, members, alias)
 
 
-def load(store: Store, manifest: Manifest, max_rows: int) -> Model:
-    """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted or the sample not predicted."""
+def load(store: Store, manifest: Manifest, max_rows: int, engine: "Wanted" = "auto") -> Model:
+    """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted, the engine not proved or the
+    sample not predicted.
+    """
     import skops.io
+
+    from pellucid.serve.engines import choice
 
     sources = {member.path.removeprefix(CODE): store.read(manifest, member.path).decode() for member in manifest.code()}
     package = stored_code.bring_to_life(sources, manifest.name)
@@ -119,7 +146,9 @@ def load(store: Store, manifest: Manifest, max_rows: int) -> Model:
     _refuse_strangers(manifest.name, trusted, package)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other versions: `verify` answers what they only suspect
-        model = Model(manifest, skops.io.loads(content, trusted=trusted), max_rows)
+        pipeline = skops.io.loads(content, trusted=trusted)
+    onnx = store.read(manifest, ONNX) if engine == "onnx" and manifest.has(ONNX) else None
+    model = Model(manifest, pipeline, max_rows, choice.choose(manifest, engine, pipeline, onnx))
     verify(store, model)
     return model
 
@@ -138,6 +167,19 @@ def verify(store: Store, model: Model) -> None:
             f"{found[first]!r} instead of {expected[first]!r}; {drift(manifest) or 'the library versions are the same'}",
             remedy=f"install {' '.join(f'{name}=={version}' for name, version in manifest.libraries.items())}, or train anew",
         )
+
+
+def how(model: Model) -> str:
+    """By which engine it predicts, and whether several requests are predicted together, each with its proof."""
+    manifest = model.manifest
+    proof = next((proof for proof in manifest.proofs if proof.engine == model.engine.name), None)
+    told = f"by the engine {model.engine.name}" + (f", proved equal on {proof.rows} rows" if proof else "")
+    rows = manifest.rows_proof
+    if rows is None:
+        return f"{told}; each request is predicted alone, since it was stored without a proof that its rows are independent"
+    if not rows.equal:
+        return f"{told}; each request is predicted alone, since its rows are not independent: {rows.why_not}"
+    return f"{told}; requests are predicted together, since {rows.rows} rows were proved independent"
 
 
 def sample(store: Store, model: Model) -> tuple[list[Struct], list[Any]]:

@@ -34,10 +34,12 @@ _LAST_OK: Final = 12
 _PREDICTS: Final = 13
 _PREDICT_NS: Final = 14
 _ROWS_TOTAL: Final = 15
-_EXPIRED: Final = 16
+_REQUESTS: Final = 17
+_BATCHED: Final = 18
 # ... by its main thread:
 _NUMBER: Final = 24
 _SECONDS_SUM: Final = 25
+_EXPIRED: Final = 26
 _STATUSES: Final = 32
 _BUCKETS: Final = 64
 # ... by the supervisor:
@@ -67,7 +69,9 @@ SAMPLE: Final = -1
 
 
 class Seen(Struct, frozen=True):
-    """One slot at one moment. Times are seconds of CLOCK_MONOTONIC, 0 where there is none yet; `started` is 0 while nothing is predicted."""
+    """One slot at one moment. Times are seconds of CLOCK_MONOTONIC, 0 where there is none yet; `started` is 0 while nothing is predicted.
+    `request` is the first of the `requests` that are predicted together, `rows` are the rows of all of them.
+    """
 
     slot: int
     pid: int = 0
@@ -77,6 +81,7 @@ class Seen(Struct, frozen=True):
     started: float = 0.0
     request: int = 0
     rows: int = 0
+    requests: int = 0
     queued: int = 0
     last_ok: float = 0.0
     rss: int = 0
@@ -104,7 +109,7 @@ class Slot:
     def begin(self, pid: int, generation: int) -> None:
         """A new worker takes the slot."""
         words = self._words
-        for word in (_STATE, _LOOP_BEAT, _QUEUED, _RSS, _STARTED, _REQUEST, _ROWS, _LAST_OK, _PREDICT_TID):
+        for word in (_STATE, _LOOP_BEAT, _QUEUED, _RSS, _STARTED, _REQUEST, _ROWS, _REQUESTS, _LAST_OK, _PREDICT_TID):
             words[word] = 0
         self.say("error", "")
         words[_GENERATION] = generation
@@ -136,11 +141,12 @@ class Slot:
         self._words[_NUMBER] += 1
         return self._words[_NUMBER]
 
-    def predicting(self, request: int, rows: int) -> None:
-        """The predict thread begins."""
+    def predicting(self, request: int, rows: int, requests: int) -> None:
+        """The predict thread begins a batch of `requests`, of which `request` is the first."""
         words = self._words
         words[_REQUEST] = request
         words[_ROWS] = rows
+        words[_REQUESTS] = requests
         words[_STARTED] = monotonic_ns()
 
     def predicted(self, rows: int, *, ok: bool) -> None:
@@ -153,6 +159,7 @@ class Slot:
         words[_PREDICTS] += 1
         words[_PREDICT_NS] += now - began
         words[_ROWS_TOTAL] += rows
+        words[_BATCHED] += words[_REQUESTS]
         if ok:
             words[_LAST_OK] = now
 
@@ -212,7 +219,7 @@ class Slot:
         """All that verdicts rest on. A request that began between two reads is read again."""
         words = self._words
         for _ in range(3):
-            started, request, rows = words[_STARTED], words[_REQUEST], words[_ROWS]
+            started, request, rows, requests = words[_STARTED], words[_REQUEST], words[_ROWS], words[_REQUESTS]
             if started == words[_STARTED]:
                 break
         return Seen(
@@ -224,6 +231,7 @@ class Slot:
             started=started / 1e9,
             request=request,
             rows=rows,
+            requests=requests,
             queued=words[_QUEUED],
             last_ok=words[_LAST_OK] / 1e9,
             rss=words[_RSS],
@@ -241,13 +249,16 @@ class Slot:
             predicts=words[_PREDICTS],
             predict_s=words[_PREDICT_NS] / 1e9,
             rows=words[_ROWS_TOTAL],
+            batched=words[_BATCHED],
             expired=words[_EXPIRED],
             dropped=words[_DROPPED],
         )
 
 
 class Counts(Struct, frozen=True):
-    """`answers` in the order of STATUSES, then all others; `buckets` in that of BUCKETS, then what was slower."""
+    """`answers` in the order of STATUSES, then all others; `buckets` in that of BUCKETS, then what was slower. `batched`: requests that were
+    predicted, in `predicts` calls of the pipeline.
+    """
 
     answers: tuple[int, ...]
     buckets: tuple[int, ...]
@@ -255,6 +266,7 @@ class Counts(Struct, frozen=True):
     predicts: int
     predict_s: float
     rows: int
+    batched: int
     expired: int
     dropped: int
 

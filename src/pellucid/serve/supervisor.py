@@ -219,10 +219,10 @@ class Supervisor:
         match told:
             case None:
                 self._hang_up()
-            case control.Loaded(note):
+            case control.Loaded(note, how):
                 if note:
                     self.screen.tell(Record(level="warning", event="drift", sentence=note))
-                self._learn(events.TemplateReady(now, self._template))
+                self._learn(events.TemplateReady(now, self._template, how))
             case control.Refused(trouble):
                 self._trouble = trouble
             case control.Born(slot, generation, pid):

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pellucid.model.errors import PellucidError, os_words
 from pellucid.serve import control, processes
@@ -43,7 +44,6 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         said = f"{type(error).__name__}: {error}"
         return _refuse(end, Trouble(f"load the model {options.model}", said, "see the traceback above"))
-    note = become.note
     if threads := _other_threads():
         said = (
             f"loading it has started threads ({', '.join(threads)}), and a process with threads can't be forked safely"
@@ -54,14 +54,14 @@ def main(arguments: list[str]) -> int:
         )
     gc.collect()
     gc.freeze()  # a later collection would write to every object's header, and so copy the pages that the workers share
-    control.send(end, control.Loaded(note=note))
+    control.send(end, control.Loaded(note=become.note, how=become.how))
     return _obey(end, options, become.run)
 
 
-class _Become:
-    def __init__(self, run: Callable[[int, int], int], note: str) -> None:
-        self.run = run
-        self.note = note
+class _Become(NamedTuple):
+    run: Callable[[int, int], int]
+    note: str
+    how: str
 
 
 def _prepare(options: Options) -> _Become:
@@ -71,7 +71,7 @@ def _prepare(options: Options) -> _Become:
     from pellucid.serve.store import Store
 
     store = Store(options.store)
-    model = package.load(store, store.resolve(options.model), options.max_rows)
+    model = package.load(store, store.resolve(options.model), options.max_rows, options.engine)
     records, expected = package.sample(store, model)
     listener = socket.socket(fileno=options.listener)
     for fd in (options.listener, options.slots, options.log):
@@ -86,7 +86,7 @@ def _prepare(options: Options) -> _Become:
     )
     drift = package.drift(model.manifest)
     note = f"{drift}; its stored sample is predicted as at its training" if drift else ""
-    return _Become(lambda slot, generation: worker.run(stock, slot, generation), note)
+    return _Become(lambda slot, generation: worker.run(stock, slot, generation), note, package.how(model))
 
 
 def _refuse(end: socket.socket, trouble: Trouble) -> int:

@@ -43,8 +43,8 @@ class Progress(Struct, frozen=True):
 Tell = Callable[[Progress], None]
 
 
-def train(recipe: Recipe, store: Store, tell: Tell, jobs: int) -> Manifest:
-    """Fit every candidate of the grid in `jobs` processes, store the best, and return its manifest."""
+def train(recipe: Recipe, store: Store, tell: Tell, jobs: int, *, onnx: bool = False) -> Manifest:
+    """Fit every candidate of the grid in `jobs` processes, store the best, and return its manifest. `onnx`: with its ONNX form."""
     from sklearn.metrics import accuracy_score
     from sklearn.model_selection import train_test_split
 
@@ -82,6 +82,7 @@ def train(recipe: Recipe, store: Store, tell: Tell, jobs: int) -> Manifest:
             candidates=len(search.cv_results_["params"]),
             folds=recipe.folds,
         ),
+        onnx=onnx,
     )
 
 

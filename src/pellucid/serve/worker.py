@@ -23,7 +23,7 @@ from pellucid.serve.app import Answer, Service
 from pellucid.serve.events import Level
 from pellucid.serve.log import Pipe, Record
 from pellucid.serve.options import Options
-from pellucid.serve.predictor import Predictor, Work
+from pellucid.serve.predictor import Limits, Predictor, Work
 from pellucid.serve.slots import Slot
 
 SWITCH_S = 0.0005
@@ -114,7 +114,7 @@ def _log_into(log: Pipe, number: int) -> None:
 
 async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
     options, model = stock.options, stock.model
-    predictor = Predictor(model, slot, log, options.max_queue)
+    predictor = Predictor(model, slot, log, Limits(queue=options.max_queue, batch=options.max_batch))
     predictor.start()
     service = Service(options, model, stock.board, slot, predictor)
     server = uvicorn.Server(
@@ -170,12 +170,13 @@ class Pulse:
 
     def _tell_late(self) -> None:
         """Who waited too long learns it now; when the prediction itself hangs, so do those behind it, for the kill is near."""
-        deadline = time.monotonic() - self.stock.options.timeout_s
-        if late := self.predictor.overdue(deadline):
+        now = time.monotonic()
+        if late := self.predictor.overdue(now):
             self.service.expire(late)
         seen = self.slot.seen()
-        if self.service.suspect and seen.started and seen.started < deadline and self.predictor.waiting:
-            self.service.send_away(self.predictor.overdue(time.monotonic()))
+        hangs = seen.started and seen.started < now - self.stock.options.timeout_s
+        if self.service.suspect and hangs and self.predictor.waiting:
+            self.service.send_away(self.predictor.all_of_them())
 
     def _obey(self, command: int) -> None:
         if command == slots.SUSPECT and not self.service.suspect:
@@ -193,7 +194,9 @@ class Pulse:
             idle_s = time.monotonic() - seen.last_ok
             quiet = not self.predictor.waiting and not self.service.suspect
             if not self._proved or (quiet and idle_s > health.SELF_CHECK_S):
-                self._check = self.predictor.submit(self.stock.sample, number=slots.SAMPLE)
+                self._check = self.predictor.submit(
+                    self.stock.sample, self.stock.options.timeout_s, number=slots.SAMPLE
+                )
         elif self._check.future.done():
             self._proved = self._right(self._check.future) or self._proved
             self._check = None

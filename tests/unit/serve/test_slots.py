@@ -23,7 +23,7 @@ def test_what_a_worker_writes_the_supervisor_sees(board):
     slot.beat()
     slot.predict_thread(1240)
     number = slot.next_request()
-    slot.predicting(number, 100)
+    slot.predicting(number, 100, 1)
     slot.say("error", "ValueError: ä")
     seen = Board(os.dup(board.fd)).slots[1].seen()
     assert (seen.pid, seen.generation, seen.state) == (1234, 4, slots.STARTING)
@@ -40,7 +40,7 @@ def test_counters_go_on_in_the_next_worker(board):
     for generation in (1, 2):
         slot.want(generation)
         slot.begin(1000 + generation, generation)
-        slot.predicting(slot.next_request(), 10)
+        slot.predicting(slot.next_request(), 10, 2)
         slot.predicted(10, ok=True)
         slot.answered(200, 0.003)
         slot.answered(418, 100.0)
@@ -92,7 +92,7 @@ def serving_slot(board, number):
     slot.want(1)
     slot.begin(100 + number, 1)
     slot.beat()
-    slot.predicting(slots.SAMPLE, 5)
+    slot.predicting(slots.SAMPLE, 5, 1)
     slot.predicted(5, ok=True)
     slot.state(slots.READY)
     return slot
@@ -105,7 +105,7 @@ def test_health_is_told_of_every_worker_in_a_sentence(board):
     assert found.status == "ok"
     assert "worker 0 (pid 100) waits for requests; it last predicted rightly 0.0 s ago" in found.workers[0].sentence
     slot = serving_slot(board, 1)
-    slot.predicting(9, 2)
+    slot.predicting(9, 2, 1)
     assert "has been in request r-1-9 (2 rows) for 0.0" in health.health(board, "loan", 1, 30).workers[1].sentence
     slot.order(slots.SUSPECT)
     assert health.health(board, "loan", 1, 30).status == "degraded"

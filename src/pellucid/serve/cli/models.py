@@ -7,6 +7,7 @@ import click
 from pellucid.serve.cli import output
 
 if TYPE_CHECKING:
+    from pellucid.serve.manifest import Proof
     from pellucid.serve.store import Listed
 
 
@@ -101,8 +102,20 @@ def _lines(listed: "Listed") -> list[str]:
         f"  sample      {manifest.sample_rows} rows with their answers",
         f"  id          {manifest.signature.id_column or 'none'}; predicts {manifest.signature.target}",
     ]
+    lines += [f"  engine      {_proof(proof)}" for proof in manifest.proofs]
+    if manifest.rows_proof is not None:
+        rows = manifest.rows_proof
+        told = f"independent, proved on {rows.rows}" if rows.equal else f"not independent: {rows.why_not}"
+        lines.append(f"  rows        {told}")
     lines += [f"  column      {column.name}: {column.wants()}" for column in manifest.signature.columns]
     lines += [
         f"  member      {member.path}  {member.size} bytes  sha256:{member.sha256}" for member in manifest.members
     ]
     return lines
+
+
+def _proof(proof: "Proof") -> str:
+    if not proof.equal:
+        return f"{proof.engine}: not proved: {proof.why_not}"
+    told = f"{proof.engine}: equal on {proof.rows} rows"
+    return told + (f", scores differ by at most {proof.difference:.1g}" if proof.difference else ", to the bit")

@@ -1,6 +1,10 @@
 """`pellucid serve NAME`: the model over HTTP with supervised workers, until SIGTERM or Ctrl-C."""
 
+from typing import Literal
+
 import click
+
+Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 
 
 @click.command("serve")
@@ -21,6 +25,20 @@ import click
 @click.option(
     "--max-queue", type=click.IntRange(1), default=128, show_default=True, help="Requests that may wait in a worker."
 )
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Rows in one prediction of several requests (where the model is proved to judge each row by itself); 1: each alone.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "pipeline", "exact", "onnx"]),
+    default="auto",
+    show_default=True,
+    help="How predictions are computed; auto takes the quickest that was proved equal to the bit.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
     name: str,
@@ -31,6 +49,8 @@ def command(
     max_rows: int,
     max_body: int,
     max_queue: int,
+    max_batch: int,
+    engine: Wanted,
     as_json: bool,
 ) -> None:
     """Serve the model NAME (also NAME:VERSION or NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
@@ -69,6 +89,8 @@ def command(
         max_rows=max_rows,
         max_body=max_body,
         max_queue=max_queue,
+        max_batch=max_batch,
+        engine=engine,
     )
     screen.tell(
         Record(level="info", event="start", sentence=f"{manifest.name} version {manifest.version} is being loaded")

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(1), help="Processes to fit in; as many as this one may use CPUs by default."
 )
+@click.option("--onnx", is_flag=True, help="Store the ONNX form of the final estimator too (serve --engine onnx).")
 @output.as_json
-def command(name: str, jobs: int | None, as_json: bool) -> None:
+def command(name: str, jobs: int | None, onnx: bool, as_json: bool) -> None:
     """Train the model NAME (the example is `loan`), tell its score on held-out rows, and store it as a new version."""
     import os
     import sys
@@ -42,7 +43,7 @@ def command(name: str, jobs: int | None, as_json: bool) -> None:
 
     chosen = recipe.named(name)
     click.echo(f"{name}: grid search begins", err=True)
-    manifest = training.train(chosen, Store(), tell, jobs or len(os.sched_getaffinity(0)))
+    manifest = training.train(chosen, Store(), tell, jobs or len(os.sched_getaffinity(0)), onnx=onnx)
     if live:
         click.echo(err=True)
     if as_json:

@@ -1,0 +1,191 @@
+"""Which requests are predicted together, and what each of them gets."""
+
+import asyncio
+import os
+import threading
+import time
+
+import msgspec
+import pytest
+
+from pellucid.serve import slots
+from pellucid.serve.log import Pipe
+from pellucid.serve.predictor import Full, Limits, ModelFailed, Predictor
+
+
+class Row(msgspec.Struct):
+    x: int
+
+
+class Doubling:
+    """Labels are doubled numbers; a batch that holds 13 fails; `gate` holds predictions up."""
+
+    def __init__(self, *, batches=True):
+        self.batches = batches
+        self.calls = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def predict(self, records):
+        self.calls.append([record.x for record in records])
+        self.gate.wait(10)
+        if any(record.x == 13 for record in records):
+            raise ValueError("13 is poison")
+        return [record.x * 2 for record in records]
+
+
+LIMITS = Limits(queue=100, batch=10)
+
+
+def run(story, model, limits=LIMITS):
+    async def main():
+        board = slots.Board.new(1)
+        reading, writing = os.pipe()
+        predictor = Predictor(model, board.slots[0], Pipe(writing, board.slots[0].dropped), limits)
+        predictor.start()
+        try:
+            await story(predictor, board.slots[0])
+        finally:
+            model.gate.set()
+            predictor.stop()
+            os.close(reading)
+            os.close(writing)
+
+    asyncio.run(main())
+
+
+async def behind_a_busy_thread(predictor, model, *requests, within_s=30.0):
+    """The works of `requests`, all queued while a first prediction goes on, which then ends."""
+    model.gate.clear()
+    first = predictor.submit([Row(0)], 30.0)
+    while not model.calls:  # noqa: ASYNC110  it is called in another thread
+        await asyncio.sleep(0.001)
+    works = [predictor.submit([Row(x) for x in rows], within_s) for rows in requests]
+    return first, works
+
+
+def test_what_arrives_during_a_prediction_is_the_next_batch():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        first, works = await behind_a_busy_thread(predictor, model, [1], [2, 3], [4])
+        model.gate.set()
+        assert await first.future == [0]
+        assert [await work.future for work in works] == [[2], [4, 6], [8]]
+        counts = slot.counts()
+        assert (counts.predicts, counts.batched, counts.rows) == (2, 4, 5)
+
+    run(story, model)
+    assert model.calls == [[0], [1, 2, 3, 4]]
+
+
+def test_requests_that_come_together_wait_a_few_turns_for_each_other():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        async def client(number):
+            await asyncio.sleep(0)  # as a request over HTTP, it takes a turn or two to get here
+            return await predictor.submit([Row(number)], 30.0).future
+
+        assert await asyncio.gather(*map(client, range(5))) == [[0], [2], [4], [6], [8]]
+
+    run(story, model)
+    assert model.calls == [[0, 1, 2, 3, 4]]
+
+
+def test_a_request_is_never_split_and_rows_are_capped():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        first, works = await behind_a_busy_thread(predictor, model, [1] * 6, [2] * 6, [3] * 25, [4])
+        model.gate.set()
+        for work in (first, *works):
+            await work.future
+
+    run(story, model)
+    assert [len(call) for call in model.calls] == [1, 6, 6, 25, 1]
+
+
+def test_a_model_whose_rows_depend_on_each_other_gets_one_request_at_a_time():
+    model = Doubling(batches=False)
+
+    async def story(predictor, slot):
+        first, works = await behind_a_busy_thread(predictor, model, [1], [2, 3])
+        model.gate.set()
+        for work in (first, *works):
+            await work.future
+
+    run(story, model)
+    assert model.calls == [[0], [1], [2, 3]]
+
+
+def test_a_poisoned_request_fails_alone():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        first, works = await behind_a_busy_thread(predictor, model, [1], [13], [2])
+        model.gate.set()
+        await first.future
+        assert await works[0].future == [2]
+        with pytest.raises(ModelFailed, match="ValueError: 13 is poison"):
+            await works[1].future
+        assert await works[2].future == [4]
+
+    run(story, model)
+    assert model.calls == [[0], [1, 13, 2], [1], [13], [2]]
+
+
+def test_a_client_that_hung_up_disturbs_nobody():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        first, works = await behind_a_busy_thread(predictor, model, [1], [2], [3])
+        works[1].future.cancel()
+        model.gate.set()
+        assert [await first.future, await works[0].future, await works[2].future] == [[0], [2], [6]]
+        assert not predictor.waiting
+
+    run(story, model)
+
+
+def test_what_is_past_its_deadline_is_not_predicted():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        _, works = await behind_a_busy_thread(predictor, model, [1], within_s=0.01)
+        second = predictor.submit([Row(2)], 30.0)
+        await asyncio.sleep(0.02)
+        assert predictor.overdue(time.monotonic()) == works
+        model.gate.set()
+        assert await second.future == [4]
+        assert slot.counts().expired == 1
+
+    run(story, model)
+    assert model.calls == [[0], [2]]
+
+
+def test_a_full_queue_says_when_to_come_again():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        await behind_a_busy_thread(predictor, model, [1], [2])
+        with pytest.raises(Full) as full:
+            predictor.submit([Row(3)], 30.0)
+        assert full.value.retry_s >= 1
+
+    run(story, model, Limits(queue=3, batch=10))
+
+
+def test_the_sample_is_always_alone():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        first, works = await behind_a_busy_thread(predictor, model, [1])
+        sample = predictor.submit([Row(5)], 30.0, number=slots.SAMPLE)
+        last = predictor.submit([Row(2)], 30.0)
+        model.gate.set()
+        for work in (first, *works, sample, last):
+            await work.future
+
+    run(story, model)
+    assert model.calls == [[0], [1], [5], [2]]
