@@ -31,7 +31,15 @@ from pellucid.serve.state import Supervision
 from pellucid.serve.supervised import Limits
 
 ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "ORT_DISABLE_TELEMETRY",  # onnxruntime starts a thread for it
+    ),
+    "1",
 )
 """A pool of threads in each worker would fight for the cores, and a template with threads can't be forked."""
 
