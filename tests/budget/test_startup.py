@@ -108,6 +108,14 @@ def test_a_verdict_imports_nothing_of_the_model_server(target):
     assert not seen & (UNNEEDED | HEAVY - {"ctypes", "socket"})  # sock_diag is a netlink socket
 
 
+def test_who_has_a_file_open_is_asked_with_little(target):
+    seen = imports("files", sys.executable)
+    assert "pellucid.kernel.openers" in seen, "the look did not happen"
+    assert not rooms(seen) & {"serve", "export", "diagnose", "runtimes"}
+    assert not seen & (UNNEEDED | HEAVY)
+    assert not {"pellucid.kernel.sockdiag", "pellucid.kernel.polling"} & seen
+
+
 def test_the_longer_looks_are_imported_only_where_they_are_made(target):
     seen = imports("why", "--quick", target)
     assert "pellucid.diagnose.engine" in seen, "the look did not happen"

@@ -2,7 +2,6 @@
 
 import os
 
-from pellucid.kernel.polling import epoll_targets
 from pellucid.kernel.procfs import parse_status
 
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
@@ -35,6 +34,8 @@ def detail(kind: str, info: bytes, flags: int) -> str:
     if kind == "pipe":
         return ("read end", "write end", "both ends", "")[flags & 3]
     if kind == "epoll":
+        from pellucid.kernel.polling import epoll_targets  # most lists of files have none
+
         return "watches " + _listed([str(fd) for fd, _ in epoll_targets(info)])
     if kind == "eventfd" and "eventfd-count" in told:
         return f"count {int(told['eventfd-count'], 16)}"

@@ -10,7 +10,7 @@ have been opened by a name that it no longer has.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from stat import S_ISDIR, S_ISREG
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from msgspec import Struct
 from pellucid.kernel import bounded, fds, procfs
 from pellucid.kernel.bounded import Answer
 from pellucid.kernel.procfs import gone
+from pellucid.kernel.shared_search import shared
 
 DELETED = " (deleted)"
 _PLACES = ("cwd", "root", "exe")
@@ -53,13 +54,31 @@ class Openers(Struct, frozen=True):
 
 def of(file: Answer) -> Openers:
     """Everything that has the file open that `bounded.ask` has answered for. Mappings are searched for regular files only."""
-    hidden: list[tuple[int, OSError]] = []
     tables = _Tables()
-    alike = _alike(file, tables)
+    parts = shared(lambda pids: _part(file, tables, pids), procfs.pids(), _Part)
+    found = [one for part in parts for one in part.found]
+    ask = [one for part in parts for one in part.ask]
+    answers = bounded.ask([one.path for one in ask])
+    unsure = [one for one in ask if one.path not in answers]
+    found += (one for one in ask if _is(answers.get(one.path), file))
+    hidden = {pid: OSError(number, os.strerror(number)) for part in parts for pid, number in part.hidden}
+    return Openers(tuple(sorted(found, key=_order)), tuple(unsure), tuple(sorted(hidden.items())))
+
+
+class _Part(Struct, frozen=True):
+    """Of some processes: who has the file, who may have it and has to be asked, and who hides it, with the number of the error."""
+
+    found: tuple[Opened, ...]
+    ask: tuple[Opened, ...]
+    hidden: tuple[tuple[int, int], ...]
+
+
+def _part(file: Answer, tables: "_Tables", pids: Sequence[int]) -> _Part:
+    hidden: list[tuple[int, OSError]] = []
     found: list[Opened] = []
     ask: list[Opened] = []
     places = ("cwd", "root") if S_ISDIR(file.mode) else ()  # an executable is among the mappings
-    for opened in _links(alike, hidden, places=places):
+    for opened in _links(_alike(file, tables), hidden, pids, places):
         if not file.name.startswith("/"):
             found.append(opened)  # pipe:[41] is all its identity
             continue
@@ -68,19 +87,16 @@ def of(file: Answer) -> Openers:
             ask.append(opened)
         elif same:
             found.append(opened)
-    answers = bounded.ask([one.path for one in ask])
-    unsure = [one for one in ask if one.path not in answers]
-    found += (one for one in ask if _is(answers.get(one.path), file))
     if S_ISREG(file.mode):
-        found += _mappings(file, tables, hidden)
-    return Openers(tuple(sorted(found, key=_order)), tuple(unsure), tuple(dict(hidden).items()))
+        found += _mappings(file, tables, hidden, pids)
+    return _Part(tuple(found), tuple(ask), tuple((pid, error.errno or 0) for pid, error in hidden))
 
 
 def once_named(path: str) -> Openers:
     """Those who have a deleted file open that had this (absolute) name: there is no file to compare them with."""
     hidden: list[tuple[int, OSError]] = []
     link = path + DELETED
-    found = list(_links(lambda target: target == link, hidden))
+    found = list(_links(lambda target: target == link, hidden, procfs.pids()))
     return Openers(tuple(sorted(found, key=_order)), (), tuple(hidden))
 
 
@@ -102,13 +118,13 @@ def _is(answer: Answer | None, file: Answer) -> bool:
 def _links(
     alike: Callable[[str], bool],
     hidden: list[tuple[int, OSError]],
-    pids: tuple[int, ...] | None = None,
+    pids: Sequence[int],
     places: tuple[str, ...] = _PLACES,
 ) -> Iterator[Opened]:
-    """Every link that may be the file, of all processes: one readlink for each descriptor and place."""
+    """Every link that may be the file, of these processes: one readlink for each descriptor and place."""
     readlink = os.readlink
     known: dict[str, bool] = {}  # most links are those of many processes
-    for pid in procfs.pids() if pids is None else pids:
+    for pid in pids:
         try:
             directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -262,7 +278,9 @@ def _maps(pid: int) -> bytes:
         os.close(fd)
 
 
-def _mappings(file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]]) -> Iterator[Opened]:
+def _mappings(
+    file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]], pids: Sequence[int]
+) -> Iterator[Opened]:
     """Processes that map the file, each once: the lines of /proc/PID/maps that have its device and inode."""
     mount = tables.ours.get(file.mount)
     if mount is None or file.file_inode is None:
@@ -270,7 +288,7 @@ def _mappings(file: Answer, tables: _Tables, hidden: list[tuple[int, OSError]]) 
     major, _, minor = mount.device.partition(":")
     needle = f" {int(major):02x}:{int(minor):02x} {file.file_inode} ".encode()
     refused = {pid for pid, _ in hidden}
-    for pid in procfs.pids():
+    for pid in pids:
         if pid in refused:
             continue
         try:

@@ -14,7 +14,7 @@ from stat import S_ISSOCK
 
 from msgspec.structs import replace
 
-from pellucid.kernel import bounded, fds, openers, procfs, sockdiag
+from pellucid.kernel import bounded, fds, openers, procfs
 from pellucid.kernel.bounded import Answer
 from pellucid.kernel.openers import Opened, Openers
 from pellucid.model import Gap, OpenFile, Socket, redact
@@ -64,6 +64,8 @@ def _of_former(path: str, tried: str) -> FilesReport:
 
 def _of_unix(answer: Answer) -> FilesReport:
     """The name in the file system is not the socket: sock_diag knows the sockets that are bound to it."""
+    from pellucid.kernel import sockdiag
+
     found, gaps = sockdiag.unix()
     named = {one.inode for one in found if one.name.rstrip(b"\0") and _same_name(one.name, answer)}
     return _of_sockets(named, list(gaps))
@@ -76,6 +78,8 @@ def _same_name(name: bytes, answer: Answer) -> bool:
 
 def of_port(port: int) -> FilesReport:
     """Who holds TCP or UDP port `port` of this network namespace: listening sockets first. No row: nobody, and a gap says why not."""
+    from pellucid.kernel import sockdiag
+
     gaps: list[Gap] = []
     inodes: set[int] = set()
     unheld: list[str] = []

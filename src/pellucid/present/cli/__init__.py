@@ -1,6 +1,6 @@
 """The command line. The table of commands is `pellucid.app.COMMANDS`: name → (module:object, one line of help).
 
-click understands it (`lazy.py`), but for the shortest forms of the two commands that are asked for most, and `--version`: they need
+click understands it (`lazy.py`), but for the shortest forms of the three commands that are asked for most, and `--version`: they need
 no more than their words, and importing click takes longer than the look itself (benchmarks/RESULTS.md, floors of `dump`).
 """
 
@@ -14,8 +14,12 @@ from pellucid import __version__
 
 Table = Mapping[str, tuple[str, str]]
 
-STRAIGHT = {"stacks": "pellucid.present.cli.stack_text", "why": "pellucid.present.cli.why_text"}
-"""`COMMAND PID` and `COMMAND PID --json` of these call `show(target, as_json=...)` of the module, as click's command does."""
+STRAIGHT = {
+    "files": "pellucid.present.cli.files_text",
+    "stacks": "pellucid.present.cli.stack_text",
+    "why": "pellucid.present.cli.why_text",
+}
+"""`COMMAND TARGET` and `COMMAND TARGET --json` of these call `show(target, as_json=...)` of the module, as click's command does."""
 
 
 def run(table: Table) -> int:

@@ -1,11 +1,9 @@
 """`pellucid files PID|PATH`: every open descriptor of a process, or every process that has a file or port."""
 
-import os
-
 import click
 
-from pellucid.model.report import FilesReport, LeaksReport
-from pellucid.present.cli import options, screen
+from pellucid.model.report import FilesReport
+from pellucid.present.cli import options
 
 
 @click.command("files")
@@ -21,13 +19,10 @@ def command(target: str | None, as_json: bool, port: int | None, deleted: bool, 
     A target with a slash in it, or that is the name of a file here, is a PATH. The file is recognised by its device and inode: under
     its other names, mapped, as executable, as working or root directory. A deleted one is found by the name that it had.
     """
+    from pellucid.present.cli.files_text import tell
+
     report = _report(target, port=port, deleted=deleted, leaks=leaks, seconds=seconds)
-    if as_json:
-        options.emit(report)
-        return
-    _show(report, deleted=deleted, port=port)
-    for line in screen.gaps(report.gaps):
-        screen.say(line, dim=True)
+    tell(report, as_json=as_json, deleted=deleted, port=port)
 
 
 def _report(target: str | None, *, port: int | None, deleted: bool, leaks: bool, seconds: float) -> FilesReport:
@@ -51,31 +46,6 @@ def _report(target: str | None, *, port: int | None, deleted: bool, leaks: bool,
         from pellucid.observe.leaks import leaks as grown
 
         return grown(options.resolve(target), seconds)
-    if is_path(target):
-        from pellucid.observe.holders import of_path
+    from pellucid.present.cli.files_text import look
 
-        return of_path(target)
-    from pellucid.observe.files import files
-
-    return files(options.resolve(target))
-
-
-def is_path(target: str) -> bool:
-    """It holds a slash, or is the name of something in this directory and no number."""
-    return "/" in target or (not target.isdigit() and os.path.lexists(target))
-
-
-def _show(report: FilesReport, *, deleted: bool, port: int | None) -> None:
-    from pellucid.present.cli import files_text
-
-    if isinstance(report, LeaksReport):
-        files_text.of_groups(report)
-    elif not report.files:
-        nothing = "holds a deleted file" if deleted else f"holds port {port}" if port is not None else "has it open"
-        screen.say(f"no process that is seen from here {nothing}")
-    elif deleted:
-        files_text.of_deleted(report.files)
-    elif report.process is None:
-        files_text.of_several(report.files)
-    else:
-        files_text.of_one(report.files)
+    return look(target)

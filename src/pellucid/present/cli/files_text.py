@@ -1,12 +1,55 @@
 """Rows of `pellucid files`: of one process, of several with their pid, and of groups of equal descriptors."""
 
+import os
 from collections.abc import Sequence
 
 from pellucid.model import OpenFile
-from pellucid.model.report import LeaksReport
-from pellucid.present.cli import screen
+from pellucid.model.report import FilesReport, LeaksReport
+from pellucid.present.cli import plain, screen
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def show(target: str, *, as_json: bool = False) -> int:
+    """`pellucid files TARGET` without options: look and print; the exit status is 0, what goes wrong is raised."""
+    tell(look(target), as_json=as_json)
+    return 0
+
+
+def look(target: str) -> FilesReport:
+    """Who has the file, where `target` is the path of one, else what that process has open."""
+    if is_path(target):
+        from pellucid.observe.holders import of_path
+
+        return of_path(target)
+    from pellucid.observe.files import files
+
+    return files(plain.resolve(target))
+
+
+def is_path(target: str) -> bool:
+    """It holds a slash, or is the name of something in this directory and no number."""
+    return "/" in target or (not target.isdigit() and os.path.lexists(target))
+
+
+def tell(report: FilesReport, *, as_json: bool, deleted: bool = False, port: int | None = None) -> None:
+    """Print it. `deleted`, `port`: what was asked for."""
+    if as_json:
+        plain.emit(report)
+        return
+    if isinstance(report, LeaksReport):
+        of_groups(report)
+    elif not report.files:
+        nothing = "holds a deleted file" if deleted else f"holds port {port}" if port is not None else "has it open"
+        screen.say(f"no process that is seen from here {nothing}")
+    elif deleted:
+        of_deleted(report.files)
+    elif report.process is None:
+        of_several(report.files)
+    else:
+        of_one(report.files)
+    for line in screen.gaps(report.gaps):
+        screen.say(line, dim=True)
 
 
 def size(number: int | None) -> str:
