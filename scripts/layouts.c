@@ -138,6 +138,37 @@ typedef struct {
 } Task;
 #endif
 
+/* Objects/obmalloc.c in 3.11, Include/internal/pycore_obmalloc.h from 3.12 on */
+typedef struct {
+    union {
+        void *padding;
+        unsigned int count;
+    } ref;
+    void *freeblock;
+    void *nextpool;
+    void *prevpool;
+    unsigned int arenaindex;
+    unsigned int szidx;
+    unsigned int nextoffset;
+    unsigned int maxnextoffset;
+} Pool;
+
+/* Modules/_functoolsmodule.c */
+typedef struct lru_cache_object {
+    struct {
+        PyObject_HEAD
+        void *prev, *next;
+        Py_hash_t hash;
+        PyObject *key, *result;
+    } root;
+    void *wrapper;
+    int typed;
+    PyObject *cache;
+    Py_ssize_t hits;
+    PyObject *func;
+    Py_ssize_t maxsize;
+} LruCache;
+
 static int bit_of(void *state) {
     uint32_t word;
     memcpy(&word, state, sizeof word);
@@ -157,6 +188,7 @@ static void runtime(void) {
     SIZE("interpreter_state.size", PyInterpreterState);
     OFFSET("interpreter_state.id", PyInterpreterState, id);
     OFFSET("interpreter_state.next", PyInterpreterState, next);
+    OFFSET("interpreter_state.gc_garbage", PyInterpreterState, gc.garbage);
     OFFSET("interpreter_state.threads_head", PyInterpreterState, threads.head);
     OFFSET("interpreter_state.gc", PyInterpreterState, gc);
     OFFSET("interpreter_state.gc_generations", PyInterpreterState, gc.generations);
@@ -262,7 +294,11 @@ static void objects(void) {
 #endif
     OFFSET("type_object.tp_name", PyTypeObject, tp_name);
     OFFSET("type_object.tp_basicsize", PyTypeObject, tp_basicsize);
+    OFFSET("type_object.tp_itemsize", PyTypeObject, tp_itemsize);
     OFFSET("type_object.tp_flags", PyTypeObject, tp_flags);
+    OFFSET("type_object.tp_weaklistoffset", PyTypeObject, tp_weaklistoffset);
+    SIZE("type_object.size", PyTypeObject);
+    SIZE("heap_type_object.size", PyHeapTypeObject);
     OFFSET("type_object.tp_base", PyTypeObject, tp_base);
     OFFSET("type_object.tp_dict", PyTypeObject, tp_dict);
     OFFSET("type_object.tp_dictoffset", PyTypeObject, tp_dictoffset);
@@ -270,13 +306,20 @@ static void objects(void) {
     OFFSET("type_object.tp_subclasses", PyTypeObject, tp_subclasses);
     OFFSET("heap_type_object.ht_cached_keys", PyHeapTypeObject, ht_cached_keys);
     OFFSET("module_object.md_dict", PyModuleObject, md_dict);
+    OFFSET("pool.freeblock", Pool, freeblock);
+    OFFSET("pool.szidx", Pool, szidx);
+    OFFSET("pool.nextoffset", Pool, nextoffset);
+    SIZE("pool.size", Pool);
+    SIZE("gc_head.size", PyGC_Head);
 
     OFFSET("dict_object.ma_used", PyDictObject, ma_used);
     OFFSET("dict_object.ma_keys", PyDictObject, ma_keys);
     OFFSET("dict_object.ma_values", PyDictObject, ma_values);
     OFFSET("dict_keys.log2_size", PyDictKeysObject, dk_log2_size);
     OFFSET("dict_keys.log2_index_bytes", PyDictKeysObject, dk_log2_index_bytes);
+    OFFSET("dict_keys.refcnt", PyDictKeysObject, dk_refcnt);
     OFFSET("dict_keys.kind", PyDictKeysObject, dk_kind);
+    OFFSET("dict_keys.usable", PyDictKeysObject, dk_usable);
     OFFSET("dict_keys.nentries", PyDictKeysObject, dk_nentries);
     OFFSET("dict_keys.indices", PyDictKeysObject, dk_indices);
     OFFSET("dict_values.values", PyDictValues, values);
@@ -288,9 +331,11 @@ static void objects(void) {
     OFFSET("tuple_object.ob_item", PyTupleObject, ob_item);
     OFFSET("list_object.ob_size", PyListObject, ob_base.ob_size);
     OFFSET("list_object.ob_item", PyListObject, ob_item);
+    OFFSET("list_object.allocated", PyListObject, allocated);
     OFFSET("set_object.used", PySetObject, used);
     OFFSET("set_object.mask", PySetObject, mask);
     OFFSET("set_object.table", PySetObject, table);
+    OFFSET("set_object.smalltable", PySetObject, smalltable);
     OFFSET("weakref.wr_object", PyWeakReference, wr_object);
     OFFSET("bytes_object.ob_size", PyBytesObject, ob_base.ob_size);
     OFFSET("bytes_object.ob_sval", PyBytesObject, ob_sval);
@@ -328,6 +373,17 @@ static void objects(void) {
     OFFSET("cell_object.ob_ref", PyCellObject, ob_ref);
     OFFSET("pyobject.ob_refcnt", PyObject, ob_refcnt);
     OFFSET("function.func_code", PyFunctionObject, func_code);
+    OFFSET("function.func_globals", PyFunctionObject, func_globals);
+    OFFSET("function.func_defaults", PyFunctionObject, func_defaults);
+    OFFSET("function.func_kwdefaults", PyFunctionObject, func_kwdefaults);
+    OFFSET("function.func_closure", PyFunctionObject, func_closure);
+    OFFSET("bytearray_object.ob_alloc", PyByteArrayObject, ob_alloc);
+    OFFSET("traceback.tb_next", PyTracebackObject, tb_next);
+    OFFSET("traceback.tb_frame", PyTracebackObject, tb_frame);
+    OFFSET("exception.traceback", PyBaseExceptionObject, traceback);
+    OFFSET("lru_cache.cache", LruCache, cache);
+    OFFSET("lru_cache.func", LruCache, func);
+    OFFSET("lru_cache.maxsize", LruCache, maxsize);
     OFFSET("function.func_name", PyFunctionObject, func_name);
     OFFSET("function.func_qualname", PyFunctionObject, func_qualname);
 }

@@ -1,0 +1,147 @@
+"""The objects of a Python process, counted from outside: by type, with how much of the process's memory that explains.
+
+`census` is the quick look, without a pause: some 0.3 µs an object, and nothing of the process stands still. What it counts while the
+program changes its heap is right within a fraction of a percent.
+"""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pellucid.kernel import procfs
+from pellucid.kernel.free_memory import available
+from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.model import Gap
+from pellucid.model.errors import LookError, NotUnderstood
+from pellucid.model.heap import Census, TypeCount
+from pellucid.runtimes import cpython
+
+if TYPE_CHECKING:
+    from pellucid.runtimes.cpython.census import Heap
+    from pellucid.runtimes.cpython.image import Image
+
+LIMIT = 1 << 30
+"""Bytes that a census without a pause copies unless it is told otherwise."""
+
+_SPARE = 0.8  # of the memory that is free: the rest is left to the others
+_NEEDED = 1.6  # bytes for each byte of the copy: the copy itself, and the arrays of the census
+
+
+class TooMuch(LookError):  # noqa: N818
+    """The heap is larger than what may be copied, or than the memory that is free."""
+
+    code = "partial"
+    exit_status = 6
+
+
+def census(pid: int, *, pause: bool = False, limit: int = LIMIT, command: str = "heap") -> Census:
+    """Counts the objects of process `pid`, largest types first.
+
+    Raises TooMuch where more than `limit` bytes, or than there is memory for, would have to be copied; NoSuchProcess, NotPermitted, and
+    NotUnderstood for what is no CPython that can be read.
+    """
+    began = time.perf_counter()
+    with attached(pid, command) as python:
+        heap = counted(python, pause=pause, limit=limit, command=command)
+        return value(pid, heap, began)
+
+
+def attached(pid: int, command: str) -> cpython.CPython:
+    """The CPython of the process; a refusal names `command` in its remedy."""
+    Memory.open(pid, command).close()
+    return cpython.attach(pid)
+
+
+def counted(python: cpython.CPython, *, pause: bool, limit: int, command: str) -> "Heap":
+    """The census of a fresh copy."""
+    from pellucid.runtimes.cpython import census as counting  # numpy, 100 ms, which only this needs
+    from pellucid.runtimes.cpython import heap_types, image
+
+    pid = python.memory.pid
+    room = int(available() * _SPARE / _NEEDED)
+    try:
+        taken: Image = image.take(pid, pause=pause, limit=min(limit, room), command=command)
+    except image.TooLarge as large:
+        raise _too_much(pid, large.size, limit, room) from None
+    try:
+        metaclass = counting.metaclass(python.memory, python.layout, python.runtime)
+        return counting.census(taken, python.memory, python.layout, metaclass)
+    except (Unreadable, heap_types.NotFound) as wrong:
+        raise NotUnderstood(
+            pid,
+            tried=f"find the types of pid {pid} in a copy of its memory",
+            said=f"its memory is not as the table of {python.name} says: `type` is not where it should be ({wrong})",
+            remedy=f"pellucid info {pid}  (what it is)",
+            found=python.name,
+        ) from None
+
+
+def _too_much(pid: int, size: int, limit: int, room: int) -> TooMuch:
+    tried = f"copy the memory of pid {pid}, {size >> 20:,} MB"
+    if room < limit:
+        return TooMuch(
+            pid,
+            tried=tried,
+            said=f"there is memory here for a copy of {room >> 20:,} MB",
+            remedy=f"pellucid memory {pid}",
+        )
+    return TooMuch(
+        pid,
+        tried=tried,
+        said=f"that is more than the {limit >> 20:,} MB that were allowed",
+        remedy=f"pellucid heap {pid}",
+    )
+
+
+def value(pid: int, heap: "Heap", began: float) -> Census:
+    """What was counted, as a value."""
+    from pellucid.runtimes.cpython.census import histogram
+
+    rows = [
+        TypeCount(spelt(module, name), module, count, size, own=is_own(module))
+        for module, name, count, size in histogram(heap)
+    ]
+    total = sum(row.bytes for row in rows)
+    attributes = heap.attribute_bytes()
+    anonymous = _anonymous(pid)
+    gaps = list(heap.image.gaps)
+    if heap.broken:
+        gaps.append(
+            Gap(f"a few blocks of {heap.broken} pools", "they changed while they were copied", f"pellucid heap {pid}")
+        )
+    return Census(
+        types=tuple(rows),
+        total_bytes=total,
+        attribute_bytes=attributes,
+        objects=len(heap),
+        anonymous_bytes=anonymous,
+        coverage=min((total + attributes) / anonymous, 1.0) if anonymous else 0.0,
+        pool_bytes=heap.pools.bytes,
+        pool_used_bytes=heap.pools.used_bytes,
+        taken_at=time.time(),
+        paused_s=heap.image.paused_s,
+        copied_bytes=heap.image.size,
+        seconds=time.perf_counter() - began,
+        gaps=tuple(gaps),
+    )
+
+
+def spelt(module: str, name: str) -> str:
+    """`dict`, `Session` of the main program, `shop.cart.Session`."""
+    return name if module in ("builtins", "__main__", "") else f"{module}.{name}"
+
+
+def is_own(module: str) -> bool:
+    """Whether a type of this module is of the program or a library that it uses, and not Python's own."""
+    return (
+        bool(module) and module.partition(".")[0] not in sys.stdlib_module_names | {"builtins"}
+    ) or module == "__main__"
+
+
+def _anonymous(pid: int) -> int:
+    """RssAnon in bytes, and what of it is in swap (proc_pid_status(5)); 0 when the process has ended meanwhile."""
+    try:
+        status = procfs.status(pid)
+    except LookError:
+        return 0
+    return sum(int(status.get(name, "0 kB").split()[0]) << 10 for name in ("RssAnon", "VmSwap"))

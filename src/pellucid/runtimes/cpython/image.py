@@ -1,0 +1,207 @@
+"""The private memory of a process as it was at one moment: one copy, from which everything of its heap is read afterwards.
+
+The target is stopped, if that was asked for, only while the bytes are copied; they are made sense of when it runs again. A copy
+that is taken without a pause is torn where the program wrote meanwhile: counts stay right within a fraction of a percent, since a page
+is copied in one go, and single references may be wrong.
+
+Arrays: `bytes` (uint8) is the copy, `words` (uint64) the same. Run i has the addresses `starts[i]` to `ends[i]` and begins at `offsets[i]`.
+"""
+
+from collections.abc import Sequence
+from errno import EFAULT, EINVAL
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pellucid.kernel import bulk, maps, resident
+from pellucid.kernel.memory import MAX_BYTES, TOP, Memory, Unreadable
+from pellucid.kernel.pause import Pause
+from pellucid.model import Gap
+from pellucid.model.errors import NoSuchProcess
+
+Words = NDArray[np.uint64]
+Places = NDArray[np.int64]
+
+_SPARE = 64 << 20  # bytes more than the process had when the buffer was made: it grows until it stands still
+
+
+class Image:
+    """`paused_s`: for how long the process stood still, None where it did not. `gaps`: what could not be copied."""
+
+    def __init__(
+        self, buffer: bulk.Buffer, runs: tuple[tuple[int, int], ...], paused_s: float | None, gaps: tuple[Gap, ...]
+    ) -> None:
+        self.starts: Words = np.array([start for start, _ in runs], np.uint64)
+        self.ends: Words = np.array([end for _, end in runs], np.uint64)
+        sizes = (self.ends - self.starts).astype(np.int64)
+        self.offsets: Places = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
+        self.size = int(sizes.sum())
+        self.bytes: NDArray[np.uint8] = np.frombuffer(buffer.view, np.uint8, self.size)
+        self.words: Words = self.bytes.view(np.uint64)
+        self.paused_s = paused_s
+        self.gaps = gaps
+        self._buffer = buffer
+        self._shift: Words = self.starts - self.offsets.astype(
+            np.uint64
+        )  # address of a place = place + shift of its run
+        self._low, self._high = (int(self.starts[0]), int(self.ends[-1])) if runs else (1, 0)
+
+    def places(self, addresses: Words) -> Places:
+        """The offset in `bytes` of each address, -1 where it was not copied."""
+        if not len(self.starts):
+            return np.full(len(addresses), -1, np.int64)
+        run = np.searchsorted(self.starts, addresses, "right") - 1
+        np.maximum(run, 0, out=run)
+        inside = (addresses >= self.starts[run]) & (addresses < self.ends[run])
+        return np.where(inside, (addresses - self._shift[run]).view(np.int64), -1)
+
+    def place(self, address: int) -> int:
+        """The offset of one address, -1 where it was not copied."""
+        return int(self.places(np.array([address], np.uint64))[0]) if 0 < address < TOP else -1
+
+    def addresses(self, places: Places) -> Words:
+        """The address of each offset in `bytes`."""
+        run = np.searchsorted(self.offsets, places, "right") - 1
+        return places.astype(np.uint64) + self._shift[run]
+
+    def may_be(self, words: Words) -> NDArray[np.bool_]:
+        """Which words can be an address in the copy, at the first glance: aligned, and between the lowest and the highest."""
+        return (words >= np.uint64(self._low)) & (words < np.uint64(self._high)) & ((words & np.uint64(7)) == 0)
+
+
+class CopiedMemory(Memory):
+    """Reads like a process's memory; what was copied comes from the copy, the rest (code, constants of files) from the live process."""
+
+    __slots__ = ("_ends", "_image", "_live", "_offsets", "_starts")
+
+    def __init__(self, image: Image, live: Memory) -> None:
+        super().__init__(live.pid, -1)
+        self._image = image
+        self._live = live
+        self._starts = image.starts.tolist()
+        self._ends = image.ends.tolist()
+        self._offsets = image.offsets.tolist()
+
+    def close(self) -> None:
+        """The live memory belongs to who opened it."""
+
+    def read_some(self, address: int, size: int) -> bytes:
+        if not 0 <= address < TOP or not 0 < size <= MAX_BYTES:
+            raise Unreadable(address, size, EFAULT if 0 < size <= MAX_BYTES else EINVAL)
+        from bisect import bisect_right
+
+        run = bisect_right(self._starts, address) - 1
+        if run < 0 or address >= self._ends[run]:
+            return self._live.read_some(address, size)
+        start = address - self._starts[run] + self._offsets[run]
+        return self._image.bytes[start : start + min(size, self._ends[run] - address)].tobytes()
+
+    def read(self, address: int, size: int) -> bytes:
+        found = self.read_some(address, size)
+        while len(found) < size:
+            found += self.read_some(address + len(found), size - len(found))
+        return found
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        return [self._or_none(address, size) for address, size in ranges]
+
+
+class TooLarge(Exception):  # noqa: N818  a value of the look: the caller streams instead
+    """The process has `size` bytes, more than the `limit` that was given."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
+        self.size = size
+        self.limit = limit
+
+
+def size_of(pid: int, command: str = "heap") -> int:
+    """How many bytes a copy would have now. Raises NoSuchProcess, NotPermitted."""
+    return _resident(pid, command).bytes
+
+
+def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
+    """Copies the memory of the process, at most `limit` bytes of it.
+
+    Raises TooLarge before anything is stopped or copied, NoSuchProcess (also when it replaced itself by exec meanwhile), NotPermitted,
+    and LookError where no pause is possible.
+    """
+    with Memory.open(pid, command) as before:  # stands for this one address space: an exec makes a new one
+        first = _resident(pid, command)
+        if first.bytes > limit:
+            raise TooLarge(first.bytes, limit)
+        stop = Pause(pid, command) if pause else None
+        if stop is not None:
+            stop.arm()
+        buffer = bulk.Buffer(first.bytes + min(_SPARE, first.bytes))
+        try:
+            if stop is not None:
+                with stop:
+                    found, lost = _copy(pid, buffer, command)
+            else:
+                found, lost = _copy(pid, buffer, command)
+        except OSError as error:
+            raise NoSuchProcess.ended(pid, f"copy the memory of pid {pid}") from error
+        _same(before, found)
+    gaps = tuple(_gaps(pid, found, lost, stop))
+    paused = None if stop is None else stop.seconds
+    return Image(buffer, found.runs, paused, gaps)
+
+
+def _resident(pid: int, command: str) -> resident.Resident:
+    mappings = maps.read(pid, command)
+    try:
+        return resident.resident(pid, mappings)
+    except OSError as error:
+        raise NoSuchProcess.ended(pid, f"read the page table of pid {pid} (/proc/{pid}/pagemap)") from error
+
+
+def _copy(pid: int, buffer: bulk.Buffer, command: str) -> tuple[resident.Resident, list[bulk.Lost]]:
+    """The list is made anew: what it was before the pause is history."""
+    found = _resident(pid, command)
+    if found.bytes > buffer.size:
+        fitting = []
+        left = buffer.size
+        for start, end in found.runs:  # it grew by more than was kept ready: the rest is told as a gap
+            end = min(end, start + left)
+            if end > start:
+                fitting.append((start, end))
+                left -= end - start
+        lost = [bulk.Lost(found.runs[-1][1], found.bytes - buffer.size)]
+        found = resident.Resident(tuple(fitting), buffer.size, found.swapped, found.whole)
+        return found, lost + bulk.copy(pid, found.runs, buffer)
+    return found, bulk.copy(pid, found.runs, buffer)
+
+
+def _same(before: Memory, found: resident.Resident) -> None:
+    """Raises NoSuchProcess where the address space that was there at the beginning is gone: it ended, or replaced itself by exec."""
+    try:
+        if found.runs:
+            before.read_some(found.runs[0][0], 8)
+    except Unreadable:
+        raise NoSuchProcess.ended(before.pid, f"copy the memory of pid {before.pid}") from None
+
+
+def _gaps(pid: int, found: resident.Resident, lost: list[bulk.Lost], stop: Pause | None) -> list[Gap]:
+    gaps = []
+    if lost:
+        size = sum(each.size for each in lost)
+        gaps.append(
+            Gap(
+                f"{size:,} bytes of the memory of pid {pid}",
+                "they were unmapped, or came, while the copy was made",
+                "" if stop is not None else f"pellucid heap {pid}",
+            )
+        )
+    if found.swapped:
+        gaps.append(
+            Gap(
+                f"how the process was before {found.swapped >> 20:,} MB of it were read back from swap",
+                "the kernel brings a page in when it is copied, which took longer than a copy of memory",
+            )
+        )
+    if stop is not None and stop.moving:
+        gaps.append(
+            Gap(f"a stop of {len(stop.moving)} threads", "they sleep in the kernel, and stop only when they wake")
+        )
+    return gaps
