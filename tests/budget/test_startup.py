@@ -101,6 +101,13 @@ def test_one_look_at_the_stacks_imports_only_what_it_needs(target):
     assert "pellucid.observe.sockets" not in seen, "no thread of this target waits on a socket"
 
 
+def test_one_look_at_the_waits_imports_no_command_line_library(target):
+    seen = imports("waits", target)
+    assert "pellucid.observe.wait_graph" in seen, "the look did not happen"
+    assert not rooms(seen) & {"serve", "export"}
+    assert not seen & ({"click"} | HEAVY - {"ctypes"})
+
+
 def test_a_verdict_imports_nothing_of_the_model_server(target):
     seen = imports("why", target)
     assert "pellucid.diagnose.engine" in seen, "the look did not happen"

@@ -21,6 +21,8 @@ class Looked(Protocol):
     @property
     def reading_s(self) -> float: ...
     @property
+    def reading_cpu_s(self) -> float: ...
+    @property
     def taken_at(self) -> float: ...
 
 
@@ -38,6 +40,7 @@ def report(looked: Looked) -> WaitsReport:
         findings=tuple(one.finding for one in found),
         graph=graph,
         reading_s=looked.reading_s,
+        reading_cpu_s=looked.reading_cpu_s,
     )
 
 

@@ -195,6 +195,11 @@ class Vector:
         return found
 
 
+def prepare() -> None:
+    """Imports what batched reads need, so that the first of them is as quick as the others."""
+    _process_vm_readv()
+
+
 _readv: "Callable[..., int] | None" = None
 
 

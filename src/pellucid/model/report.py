@@ -50,7 +50,10 @@ class StuckReport(Struct, frozen=True):
 
 
 class WaitsReport(Report, frozen=True, kw_only=True):
-    """`process` is the first that was asked for; `processes` all that were looked at, also those that the waits led to."""
+    """`process` is the first that was asked for; `processes` all that were looked at, also those that the waits led to.
+
+    `reading_s`: how long the first look took, the one that reads memory; `reading_cpu_s`: CPU seconds of it.
+    """
 
     processes: tuple[Process, ...]
     waits: tuple[Waiting, ...]
@@ -58,6 +61,7 @@ class WaitsReport(Report, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     graph: Graph
     reading_s: float
+    reading_cpu_s: float = 0.0
 
 
 class FilesReport(Report, frozen=True, kw_only=True):

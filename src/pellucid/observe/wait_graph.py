@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pellucid.kernel import procfs
+from pellucid.kernel import memory, procfs
 from pellucid.model import Gap, Holder, Process, Stack, Task, Thread, Wait
 from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted
 from pellucid.model.graph import Graph, Node, Waker
@@ -35,13 +35,14 @@ _LIVE: Need = ("live", (), "", "")
 
 
 class Family(Struct, frozen=True):
-    """What was looked at: the graph, the processes (those asked for first), how long the reading took, and when (seconds
+    """What was looked at: the graph, the processes (those asked for first), how long the reading took, with its CPU seconds, and when (seconds
     since the epoch).
     """
 
     graph: Graph
     processes: tuple[Process, ...]
     reading_s: float
+    reading_cpu_s: float
     taken_at: float
 
 
@@ -51,7 +52,8 @@ def family(pids: tuple[int, ...], *, children: bool = True, span_s: float = SPAN
     Raises NoSuchProcess where one of `pids` does not exist, NotPermitted where it may not be read. All else is a gap.
     """
     world = _World()
-    began = time.perf_counter()
+    memory.prepare()
+    began, cpu = time.perf_counter(), time.process_time()
     try:
         for pid in pids:
             world.add(pid, must=True)
@@ -60,12 +62,13 @@ def family(pids: tuple[int, ...], *, children: bool = True, span_s: float = SPAN
                 for child in descendants(pid, MAX_PROCESSES):
                     world.add(child)
         world.follow()
-        read = time.perf_counter()
+        read, cpu = time.perf_counter(), time.process_time() - cpu
         time.sleep(max(0.0, span_s - (read - world.last_at)))
         return Family(
             world.graph(),
             tuple(world.seen[pid].process for pid in _asked_first(world.seen, pids)),
             read - began,
+            cpu,
             time.time(),
         )
     finally:

@@ -1,6 +1,6 @@
 """The command line. The table of commands is `pellucid.app.COMMANDS`: name → (module:object, one line of help).
 
-click understands it (`lazy.py`), but for the shortest forms of the three commands that are asked for most, and `--version`: they need
+click understands it (`lazy.py`), but for the shortest forms of the four commands that are asked for most, and `--version`: they need
 no more than their words, and importing click takes longer than the look itself (benchmarks/RESULTS.md, floors of `dump`).
 """
 
@@ -17,6 +17,7 @@ Table = Mapping[str, tuple[str, str]]
 STRAIGHT = {
     "files": "pellucid.present.cli.files_text",
     "stacks": "pellucid.present.cli.stack_text",
+    "waits": "pellucid.present.cli.waits_text",
     "why": "pellucid.present.cli.why_text",
 }
 """`COMMAND TARGET` and `COMMAND TARGET --json` of these call `show(target, as_json=...)` of the module, as click's command does."""

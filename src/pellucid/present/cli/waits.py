@@ -1,10 +1,8 @@
 """`pellucid waits PID...`: every waiting thread with what it waits for and who holds it; first of all, who can never go on."""
 
-import sys
-
 import click
 
-from pellucid.present.cli import options, screen
+from pellucid.present.cli import options
 
 
 @click.command("waits")
@@ -23,21 +21,6 @@ def command(targets: tuple[str, ...], as_json: bool, dot: bool, children: bool, 
     Locks by the name that the code gives them, queues with their sizes, pools, pipes, joins, children; who holds each or could end the
     wait, since when, and whether it ever can. Nothing is stopped, and nothing runs in the processes.
     """
-    from pellucid.diagnose.waits import report
-    from pellucid.observe.wait_graph import family
+    from pellucid.present.cli.waits_text import show
 
-    pids = tuple(dict.fromkeys(options.resolve(target) for target in targets))
-    found = report(family(pids, children=children, span_s=span))
-    if as_json:
-        options.emit(found)
-        return
-    if dot:
-        from pellucid.export.dot import encode
-
-        sys.stdout.buffer.write(encode(found.graph))
-        sys.stdout.buffer.flush()
-        return
-    from pellucid.present.cli.waits_text import lines
-
-    for line in lines(found):
-        screen.say(line.text, bold=line.bold, dim=line.dim, colour=line.colour)
+    show(*targets, as_json=as_json, dot=dot, children=children, span_s=span)

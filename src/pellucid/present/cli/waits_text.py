@@ -1,5 +1,6 @@
 """The text of `pellucid waits`: the verdicts first, then each process with its waiting threads, the longest wait first."""
 
+import sys
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -8,7 +9,7 @@ from pellucid.diagnose import words
 from pellucid.model import Process
 from pellucid.model.report import WaitsReport
 from pellucid.model.sync import Waiting
-from pellucid.present.cli import screen
+from pellucid.present.cli import plain, screen
 
 
 class Line(Struct, frozen=True):
@@ -16,6 +17,28 @@ class Line(Struct, frozen=True):
     bold: bool = False
     dim: bool = False
     colour: str | None = None
+
+
+def show(
+    *targets: str, as_json: bool = False, dot: bool = False, children: bool = True, span_s: float | None = None
+) -> int:
+    """Look and print; the exit status is 0, what goes wrong is raised."""
+    from pellucid.diagnose.waits import report
+    from pellucid.observe.wait_graph import SPAN_S, family
+
+    pids = tuple(dict.fromkeys(plain.resolve(target) for target in targets))
+    found = report(family(pids, children=children, span_s=SPAN_S if span_s is None else span_s))
+    if as_json:
+        plain.emit(found)
+    elif dot:
+        from pellucid.export.dot import encode
+
+        sys.stdout.buffer.write(encode(found.graph))
+        sys.stdout.buffer.flush()
+    else:
+        for line in lines(found):
+            screen.say(line.text, bold=line.bold, dim=line.dim, colour=line.colour)
+    return 0
 
 
 def lines(report: WaitsReport) -> Iterator[Line]:

@@ -19,6 +19,20 @@ class Copies(Struct, frozen=True, gc=False):
     after: bytes
 
 
+class Content(Struct, frozen=True, gc=False):
+    """The top chunk of one thread as it was when its stack was proved: `copy` has the byte at `address` in place `start`."""
+
+    address: int
+    start: int
+    size: int
+    copy: bytes
+
+    def place(self, address: int, size: int) -> int | None:
+        """Where in `copy` these bytes lie; None where it has not all of them."""
+        at = address - self.address
+        return self.start + at if 0 <= at <= self.size - size else None
+
+
 class Plan:
     """What has to be copied of one thread, and where in the copy each part lies. `stale`: it has to be made anew.
 

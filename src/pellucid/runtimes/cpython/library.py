@@ -6,6 +6,7 @@ whether a healthy thread may wait there for ever. Of the library's frames above 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -111,6 +112,7 @@ RULES: dict[tuple[str, str], Rule] = {
 }
 
 
+@lru_cache(1 << 12)
 def library_path(file: str) -> str | None:
     """`queue.py` for /usr/lib/python3.13/queue.py; None for a file of the program or of an installed package."""
     if file.startswith("<frozen"):

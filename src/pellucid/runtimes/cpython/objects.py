@@ -34,14 +34,15 @@ _CODECS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 class Pages:
     """The memory of a process, page by page, as it was when first asked for."""
 
-    __slots__ = ("_memory", "_pages")
+    __slots__ = ("_memory", "held")
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._pages: dict[int, bytes] = {}
+        self.held: dict[int, bytes] = {}
+        """Address to content of the pages that were read."""
 
     def forget(self) -> None:
-        self._pages.clear()
+        self.held.clear()
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes. Raises Unreadable."""
@@ -53,7 +54,7 @@ class Pages:
     def u64(self, address: int) -> int:
         start = address % PAGE
         if start <= PAGE - 8:
-            page = self._pages.get(address - start) or self._page(address - start)
+            page = self.held.get(address - start) or self._page(address - start)
             value: int = _U64.unpack_from(page, start)[0]
             return value
         return self._memory.u64(address)
@@ -71,11 +72,11 @@ class Pages:
         return self._memory.string(address, limit)
 
     def _page(self, at: int) -> bytes:
-        page = self._pages.get(at)
+        page = self.held.get(at)
         if page is None:
             page = self._memory.read(at, PAGE)
-            if len(self._pages) < MAX_PAGES:
-                self._pages[at] = page
+            if len(self.held) < MAX_PAGES:
+                self.held[at] = page
         return page
 
 
@@ -95,11 +96,13 @@ class Objects:
         )
         self._type_names: dict[int, str] = {}
         self._keys: dict[int, list[int]] = {}
+        self._places: dict[tuple[int, str], int] = {}
 
     def forget(self) -> None:
         """Ends a look: what is asked next is read anew."""
         self.pages.forget()
         self._keys.clear()
+        self._places.clear()
 
     def type_of(self, address: int) -> int:
         """The address of the object's type."""
@@ -153,8 +156,12 @@ class Objects:
             digits, sign = abs(size), 1 if size > 0 else -1
         if digits > 4:
             raise Unreadable(address, digits, EINVAL)
-        raw = self.pages.read(address + self.layout["long_object.ob_digit"], 4 * digits) if digits and sign else b""
-        value: int = sum(digit << 30 * place for place, digit in enumerate(unpack_from(f"<{len(raw) // 4}I", raw)))
+        if not digits or not sign:
+            return 0
+        raw = self.pages.read(address + self.layout["long_object.ob_digit"], 4 * digits)
+        value = 0
+        for digit in reversed(unpack_from(f"<{digits}I", raw)):
+            value = value << 30 | digit
         return sign * value
 
     def items(self, dictionary: int) -> Iterator[tuple[int, int]]:
@@ -202,10 +209,27 @@ class Objects:
 
     def attribute(self, instance: int, name: str) -> int | None:
         """The address of the instance's own attribute `name`, None where there is none."""
+        kind = self.type_of(instance)
+        flags = self.pages.u64(kind + self.layout["type_object.tp_flags"])
+        if flags & _MANAGED_DICT:
+            dictionary, values = self._managed(instance, kind, flags)
+            if values and not dictionary:
+                place = self._place_of(kind, name)
+                found = self.pages.u64(values + self.layout["dict_values.values"] + 8 * place) if place >= 0 else 0
+                return found or None
         for key, value in self.attributes(instance):
             if self._is(key, name):
                 return value
         return None
+
+    def _place_of(self, kind: int, name: str) -> int:
+        """Which of the values of an instance without a dict is its attribute `name`: the same for all of its class; -1 for none of them."""
+        known = self._places.get((kind, name))
+        if known is None:
+            keys = self._shared_keys(kind)
+            known = next((place for place, key in enumerate(keys) if key and self._is(key, name)), -1)
+            self._places[kind, name] = known
+        return known
 
     def _managed(self, instance: int, kind: int, flags: int) -> tuple[int, int]:
         """(address of the dict, address of the values) of an instance; one or both are 0."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
+    from pellucid.runtimes.cpython.copies import Content
     from pellucid.runtimes.cpython.interpreter import Interpreter
 
 REVALIDATE_S = 1.0
@@ -70,6 +71,10 @@ class CPython:
     def interpreters(self) -> "tuple[Interpreter, ...]":
         """As the last reading found them."""
         return self._threads.interpreters
+
+    def contents(self) -> "dict[int, Content]":
+        """Address of the thread state → what its frames held at the last reading; without those that moved."""
+        return self._threads.contents()
 
     def in_gil(self, address: int) -> bool:
         """Whether a futex at `address` is part of some interpreter's GIL (struct _gil_runtime_state, pycore_gil.h)."""

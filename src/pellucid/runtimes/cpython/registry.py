@@ -67,10 +67,9 @@ class Registry:
         for key, thing in items:
             try:
                 ident = values.number(key)
-                own = values.namespace(thing)
-                daemon = own.get("_daemonic")
+                daemon = values.named(thing, "_daemonic")
                 self._threads[ident] = Pythonic(
-                    thing, values.word(own.get("_name", 0)), bool(values.number(daemon)) if daemon else None
+                    thing, values.word(values.named(thing, "_name")), bool(values.number(daemon)) if daemon else None
                 )
                 self._by_thing[thing] = ident
             except Unreadable:

@@ -59,6 +59,7 @@ class Sights:
         self.threads: dict[int, Sight] = {}
         tids = {(stack.interpreter, stack.ident): stack for stack in stacks}
         named = self.registry.threads()
+        contents = python.contents()
         for raw in python.raw:
             stack = tids.get((raw.interpreter, raw.ident))
             if stack is None:
@@ -67,7 +68,7 @@ class Sights:
             whole = not raw.walked.moving and len(raw.walked.activations) <= MAX_OPENED
             for each in raw.walked.activations[:MAX_OPENED]:
                 try:
-                    opened = self.opener.open(each)
+                    opened = self.opener.open(each, contents.get(raw.state))
                 except Unreadable:
                     whole = False
                     continue

@@ -11,7 +11,7 @@ from struct import Struct as Bytes
 from msgspec import Struct
 
 from pellucid.kernel.memory import MAX_BYTES, Memory, Unreadable, Vector
-from pellucid.runtimes.cpython.copies import Copies, Plan
+from pellucid.runtimes.cpython.copies import Content, Copies, Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.frames import Frames, Walked
 from pellucid.runtimes.cpython.interpreter import Census, Interpreter
@@ -160,6 +160,17 @@ class Threads:
         if ended:
             self._forget()
         return Readout(tuple(stacks), retries, ended, not same or not all(each.whole for each in self.interpreters))
+
+    def contents(self) -> dict[int, Content]:
+        """Address of the thread state → the top chunk of its frames, as it was when the last reading proved its stack.
+
+        Without those that moved: their two copies differ.
+        """
+        return {
+            thread.state: Content(thread.plan.chunk, thread.plan.outer_size, thread.plan.chunk_size, thread.last)
+            for thread in self._threads
+            if thread.last and thread.plan is not None
+        }
 
     def tick(self) -> Tick:
         """As `read`, for one who comes a thousand times a second: only what has changed. Raises Unreadable when the process is gone."""

@@ -8,12 +8,13 @@ from struct import Struct, unpack_from
 
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.objects import Objects
+from pellucid.runtimes.cpython.objects import PAGE, Objects
 
 MAX_ITEMS = 1 << 16
 MAX_BASES = 64
 
 _F64 = Struct("<d")
+_U64 = Struct("<Q")
 _HEAP_TYPE = 1 << 9  # Include/object.h, Py_TPFLAGS_HEAPTYPE
 _MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT
 _STR, _DICT = 1 << 28, 1 << 29  # Py_TPFLAGS_UNICODE_SUBCLASS, Py_TPFLAGS_DICT_SUBCLASS
@@ -48,14 +49,17 @@ class Values(Objects):
 
     def forget(self) -> None:
         """What was read so far may have changed: read it anew from now on."""
-        self.pages.forget()
+        super().forget()
         self._words.clear()
         self._spaces.clear()
         self._names.clear()
 
     def kind(self, address: int) -> Kind:
         """The type of the object. Raises Unreadable."""
-        at = self.pages.u64(address + self._type)
+        field = address + self._type
+        place = field % PAGE
+        page = self.pages.held.get(field - place)
+        at = _U64.unpack_from(page, place)[0] if page is not None and place <= PAGE - 8 else self.pages.u64(field)
         known = self._kinds.get(at)
         if known is None:
             flags = self.pages.u64(at + self.layout["type_object.tp_flags"])
@@ -127,6 +131,16 @@ class Values(Objects):
 
     def named(self, instance: int, name: str) -> int:
         """The address of the attribute `name` of the instance itself, 0 where there is none. Raises Unreadable."""
+        known = self._spaces.get(instance)
+        if known is not None:
+            return known.get(name, 0)
+        kind = self.kind(instance)
+        if kind.flags & _MANAGED_DICT:
+            dictionary, values = self._managed(instance, kind.address, kind.flags)
+            if values and not dictionary:
+                place = self._place_of(kind.address, name)
+                if place >= 0:
+                    return self.pages.u64(values + self.layout["dict_values.values"] + 8 * place)
         return self.namespace(instance).get(name, 0)
 
     def _slots(self, kind: Kind) -> tuple[tuple[str, int], ...]:
