@@ -10,6 +10,8 @@ ip iproute2
 ss iproute2
 strace strace
 lsof lsof
+chromium chromium fonts-dejavu-core
+npm npm
 "
 
 [ "$(id -u)" -eq 0 ] || {
@@ -20,13 +22,20 @@ PATH=$PATH:/usr/sbin:/sbin
 packages=$(echo "$tools" | while read -r command package; do
     [ -z "$command" ] || command -v "$command" >/dev/null 2>&1 || echo "$package"
 done | sort -u | tr '\n' ' ')
-[ -n "$packages" ] || exit 0
+if [ -n "$packages" ]; then
+    command -v apt-get >/dev/null 2>&1 || {
+        echo "There is no apt-get here. Install by hand: $packages" >&2
+        exit 1
+    }
+    echo "Installing for the tests: $packages"
+    apt-get update -qq
+    # shellcheck disable=SC2086  # one argument a package
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+fi
 
-command -v apt-get >/dev/null 2>&1 || {
-    echo "There is no apt-get here. Install by hand: $packages" >&2
-    exit 1
-}
-echo "Installing for the tests: $packages"
-apt-get update -qq
-# shellcheck disable=SC2086  # one argument a package
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+# What others read profiles with, at the versions of the lock file; no script of a package is run.
+viewers=$(dirname -- "$0")/../tests/viewers
+if [ ! "$viewers/node_modules/.package-lock.json" -nt "$viewers/package-lock.json" ]; then
+    echo "Installing for the tests: speedscope, pprof-format"
+    npm ci --prefix "$viewers" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+fi

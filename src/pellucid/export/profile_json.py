@@ -2,6 +2,7 @@
 
 import msgspec
 
+from pellucid.export.plain_profile import encodable
 from pellucid.model.hot import reported
 from pellucid.model.profile import Profile
 from pellucid.model.report import ProfileReport
@@ -9,12 +10,12 @@ from pellucid.model.report import ProfileReport
 
 def encode(profile: Profile) -> bytes:
     """One line of JSON, ending in a newline."""
-    return msgspec.json.encode(reported(profile)) + b"\n"
+    return msgspec.json.encode(reported(encodable(profile))) + b"\n"
 
 
-def decode(content: bytes) -> Profile | None:
+def decode(content: bytes, _path: str) -> Profile | None:
     """The profile of such a document, None for anything else."""
     try:
         return msgspec.json.decode(content, type=ProfileReport).profile
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
