@@ -54,7 +54,9 @@ class Running:
         self.pid = self.process.pid
         if wait:
             line = self.process.stdout.readline().strip()
-            assert line == "ready", f"{program} said {line!r}"
+            if line != "ready":
+                self.__exit__()
+                pytest.fail(f"{program} said {line!r}")
 
     def __enter__(self):
         return self

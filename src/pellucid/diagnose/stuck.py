@@ -277,10 +277,19 @@ def _stuck(
     return Stuck(finding, members, victims)
 
 
+_DUMP = "thread dump: "
+
+
 def _evidence(members: tuple[Node, ...]) -> Iterator[Ref]:
     for node in members[:8]:
         waiting = node.waiting
         assert waiting is not None
+        told = next((one for one in waiting.evidence if one.startswith(_DUMP)), "")
+        if told:  # of one moment of all threads, in which what holds and what waits is told together
+            yield Ref(source=f"two thread dumps of pid {node.pid}", said=f"{node.name}: {told.removeprefix(_DUMP)}")
+            for waker in node.wakers[:2]:
+                yield Ref(source=f"thread dump of pid {node.pid}", said=f"{waker.because} ({what(waiting)})")
+            continue
         source = f"/proc/{node.pid}/task/{node.tid}/syscall" if node.kind == "thread" else f"memory of pid {node.pid}"
         call = f"{waiting.call}, unchanged at both looks" if waiting.call else "suspended"
         yield Ref(source=source, said=f"{node.name}: {call}; {what(waiting)}")

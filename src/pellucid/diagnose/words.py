@@ -8,6 +8,7 @@ program proves nothing.
 from collections.abc import Sequence
 
 from pellucid.model import Frame, Process, Thread, Wait
+from pellucid.model.thread import JDK
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -33,13 +34,25 @@ _IDLE_LOOPS: tuple[tuple[str, str, str], ...] = (
     ("gunicorn/workers/sync.py", "wait", "connections"),
     ("uvicorn/server.py", "main_loop", "events of its loop"),
     ("pellucid/serve/predictor.py", "_take", "a request to predict"),
+    ("util/concurrent/ThreadPoolExecutor.java", "getTask", "work for its executor"),
+    ("util/concurrent/ForkJoinPool.java", "awaitWork", "work for its pool"),
+    ("util/concurrent/LinkedBlockingQueue.java", "take", "the next item of a queue"),
+    ("util/concurrent/ArrayBlockingQueue.java", "take", "the next item of a queue"),
+    ("util/concurrent/LinkedBlockingDeque.java", "takeFirst", "the next item of a queue"),
+    ("util/concurrent/SynchronousQueue.java", "take", "the next item of a queue"),
+    ("java/util/Timer.java", "mainLoop", "its next timer"),
+    ("java/lang/ref/ReferenceQueue.java", "remove", "references to clear"),
+    ("java/lang/ref/NativeReferenceQueue.java", "remove", "references to clear"),
+    ("java/lang/ref/Reference.java", "waitForReferencePendingList", "references to clear"),
 )
 _JOINS: tuple[tuple[str, str], ...] = (
+    ("java/lang/Thread.java", "join"),
     ("threading.py", "_shutdown"),
     ("threading.py", "join"),
     ("threading.py", "_wait_for_tstate_lock"),
     ("concurrent/futures/thread.py", "_python_exit"),
 )
+_JAVA_INNER = 12  # Unsafe.park, ..., ConditionObject.await below LinkedBlockingQueue.take; the loop ends at the program's own code
 _INNER = 4  # a wait of the library is at most so deep: Condition.wait below Queue.get, select below _run_once
 
 
@@ -61,7 +74,7 @@ def own(frame: Frame) -> bool:
     """Code of the program, neither of the standard library nor of an installed package."""
     file = frame.file
     return not (
-        file.startswith("<") or "/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file
+        file.startswith(("<", *JDK)) or "/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file
     )
 
 
@@ -91,7 +104,8 @@ def idle(thread: Thread) -> str | None:
         one.wants == "write" for one in wait.watched
     ):
         return None
-    for frame in thread.frames[:_INNER]:
+    java = bool(thread.frames) and thread.frames[0].file.startswith(JDK)
+    for frame in thread.frames[: _JAVA_INNER if java else _INNER]:
         for suffix, function, what in _IDLE_LOOPS:
             if frame.function == function and frame.file.endswith(suffix):
                 return what

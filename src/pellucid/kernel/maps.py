@@ -39,6 +39,14 @@ def read(pid: int, command: str = "why") -> tuple[Mapping, ...]:
     return tuple([_mapping(line, devices) for line in text.split("\n") if line])
 
 
+def mapped(pid: int, ending: str) -> bool:
+    """A file whose path ends so is mapped. False also where the mappings may not be read."""
+    try:
+        return any(line.endswith(ending) for line in _whole(f"/proc/{pid}/maps").split("\n"))
+    except OSError:
+        return False
+
+
 def _whole(path: str) -> str:
     """The file in large reads: between two of them the process may map or unmap, within one it is consistent by line."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

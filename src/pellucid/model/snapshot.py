@@ -20,6 +20,8 @@ class Cost(Struct, frozen=True):
     stacks: int = 0
     retries: int = 0
     moving: int = 0
+    stopped_s: float | None = None
+    """A JVM was asked for its stacks, and its threads stood still for so long; None where nothing was stopped."""
 
 
 class Peer(Struct, frozen=True):
@@ -73,6 +75,8 @@ class Snapshot(Struct, frozen=True):
 
     def steady(self, thread: Thread) -> bool:
         """It did not wake between the two looks: the same call with the same arguments, and no context switch."""
+        if thread.steady is not None:
+            return thread.steady
         first = self.before(thread.tid)
         if first is None:
             return False

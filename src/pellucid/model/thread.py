@@ -5,6 +5,9 @@ from msgspec.structs import replace
 
 from pellucid.model.wait import Wait
 
+JDK = ("java.", "jdk.", "java/", "javax/", "jdk/", "sun/", "com/sun/")
+"""How the files of the JDK's own classes begin: with their module, or (JDK 8, generated classes) with their package."""
+
 
 class Frame(Struct, frozen=True):
     """One Python (or Java) call. `line` is None where the instruction has none."""
@@ -23,6 +26,8 @@ class Frame(Struct, frozen=True):
         file = self.file
         if file.startswith("<"):
             return file in {"<string>", "<stdin>"}
+        if file.startswith(JDK):
+            return False
         return not ("/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file)
 
 
@@ -101,6 +106,8 @@ class Thread(Struct, frozen=True):
     samples: int = 0
     cpu_share: float | None = None
     """CPU seconds per second between the two looks."""
+    steady: bool | None = None
+    """Whether the runtime itself says that it did not go on between the looks; None where that is the kernel's to say."""
     gil_waits: int = 0
     """In how many of the samples it waited for the GIL, and in how many it had it."""
     gil_holds: int = 0

@@ -35,6 +35,7 @@ class Seen:
         self.again: dict[int, Task] = {}
         python = look.runtime
         self.sights = Sights(python, stacks.values()) if isinstance(python, CPython) else None
+        self.java = look.java
         self.tasks_look = _tasks(self.sights)
         self.greenlets = _greenlets(self.sights)
         self.tasks_again: Mapping[int, tuple[object, ...]] = {}
@@ -44,9 +45,11 @@ class Seen:
         self.blocked: dict[int, Blocked] = {}
         for task in tasks:
             wait, gaps = looker.wait(task, stacks.get(task.tid))
+            if self.java is not None:
+                wait = self.java.wait(task, wait)
             look.gaps += (gap for gap in gaps if gap not in look.gaps)
-            if wait is None:
-                continue
+            if wait is None or (self.java is not None and task.tid not in self.java.threads):
+                continue  # the JVM's own threads (compiler, collector) wait for nothing that a program could bring
             self.waits[task.tid] = wait
             told = self._told(task, wait)
             if told is not None:
@@ -55,6 +58,8 @@ class Seen:
         self._process_name: str | None = None
 
     def _told(self, task: Task, wait: Wait) -> Blocked | None:
+        if self.java is not None:
+            return self.java.blocked(task.tid) if wait.kind == "lock" else None
         if self.sights is None or wait.kind in {"gil", "disk", "sleep"}:
             return None
         futex = task.call.arguments[0] if task.call and task.call.name == "futex" and task.call.arguments else None
@@ -70,6 +75,8 @@ class Seen:
             self.tasks_again = self.tasks_look.again()
         if self.greenlets is not None:
             self.greenlets.look_again()
+        if self.java is not None:
+            self.java.look_again()
         if tasks is not None:
             self.again = {task.tid: task for task in tasks}
             return
@@ -80,6 +87,9 @@ class Seen:
 
     def steady(self, tid: int) -> bool:
         """The thread did not wake between the two readings: the same call, no context switch, no CPU time."""
+        told = self.java.steady(tid) if self.java is not None else None
+        if told is not None:
+            return told
         one, two = self.tasks.get(tid), self.again.get(tid)
         return (
             one is not None
@@ -95,11 +105,15 @@ class Seen:
         sight = self.sights.threads.get(tid) if self.sights else None
         if sight is not None and sight.name:
             return sight.name
+        if self.java is not None and self.java.name(tid):
+            return self.java.name(tid)
         task = self.tasks.get(tid)
         return task.name if task else f"tid {tid}"
 
     def daemon(self, tid: int) -> bool | None:
         """Whether the interpreter would end without waiting for it; a main thread is none, whatever thread of a parent it was forked from."""
+        if self.java is not None:
+            return self.java.daemon(tid)
         if tid == self.pid:
             return False
         sight = self.sights.threads.get(tid) if self.sights else None
@@ -107,6 +121,8 @@ class Seen:
 
     def place(self, tid: int) -> str:
         """Where the program's own code is, `bank.py:7 in transfer`; "" without a stack."""
+        if self.java is not None:
+            return self.java.place(tid)
         sight = self.sights.threads.get(tid) if self.sights else None
         frame = (own_frame(sight.frames) or (sight.frames[0] if sight.frames else None)) if sight else None
         return place_of(frame) if frame else ""

@@ -5,6 +5,7 @@ never goes on is for `waits` and `why` to say, which look twice.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -14,9 +15,15 @@ from pellucid.observe.stacks import Look
 from pellucid.runtimes.cpython import CPython
 from pellucid.runtimes.cpython.sync import Sights
 
+if TYPE_CHECKING:
+    from pellucid.observe.jvm_waits import JavaSights
+
 
 def named(look: Look, threads: tuple[Thread, ...], stacks: Mapping[int, Stack]) -> tuple[Thread, ...]:
     """The same threads; those that wait for a thing of the program have its name and its holders in their wait."""
+    java = look.java
+    if java is not None:
+        return tuple(_named_by_java(look, java, thread) for thread in threads)
     if not isinstance(look.runtime, CPython) or not any(
         thread.wait and thread.wait.kind == "lock" for thread in threads
     ):
@@ -35,6 +42,16 @@ def _named(pid: int, thread: Thread, sights: Sights) -> Thread:
     if blocked is None or blocked.sync is None:
         return thread
     return replace(thread, wait=replace(wait, object=str(blocked.sync), holders=_holders(pid, blocked, sights)))
+
+
+def _named_by_java(look: Look, java: "JavaSights", thread: Thread) -> Thread:
+    wait, blocked = thread.wait, java.blocked(thread.tid)
+    if wait is None or wait.kind != "lock" or blocked is None or blocked.sync is None:
+        return thread
+    holders = tuple(
+        Holder(look.pid, held.tid, java.name(held.tid), held.confidence) for held in blocked.holders if held.tid
+    )
+    return replace(thread, wait=replace(wait, object=str(blocked.sync), holders=holders))
 
 
 def _holders(pid: int, blocked: Blocked, sights: Sights) -> tuple[Holder, ...]:

@@ -8,18 +8,22 @@ import os
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from msgspec.structs import replace
 
 from pellucid.kernel import polling, procfs, tasks
+from pellucid.kernel.maps import mapped
 from pellucid.kernel.memory import Memory
 from pellucid.model import Cost, Frame, Gap, Process, Seen, Socket, Stack, Task, Thread
-from pellucid.model.errors import LookError, NotUnderstood
+from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
 from pellucid.model.report import StacksReport
 from pellucid.observe.waits import Looker
 from pellucid.runtimes import cpython
-from pellucid.runtimes.base import Runtime
+from pellucid.runtimes.base import Reading, Runtime
+
+if TYPE_CHECKING:
+    from pellucid.observe.jvm_waits import JavaSights
 
 MAX_GIL_THREADS = 200
 """A sample reads one small file a thread: above that, contention for the GIL is told by the two looks alone."""
@@ -36,6 +40,7 @@ class Look:
         self.why_not: LookError | None = None
         self.memory: Memory | None = None
         self.runtime: Runtime | None = None
+        self._java: JavaSights | None = None
         self.stacks_read = self.retries = self.moving = 0
         self.first = tasks.tasks(pid, command)  # before anything else is asked of the process
         self.why_not = _without_memory(self.process)
@@ -45,7 +50,14 @@ class Look:
     def _attach(self) -> None:
         try:
             self.memory = Memory.open(self.pid, self.command)
-            self.runtime = cpython.attach(self.pid)
+            try:
+                self.runtime = cpython.attach(self.pid)
+            except NotUnderstood as error:
+                if error.found or not mapped(self.pid, "/libjvm.so"):
+                    raise
+                from pellucid.runtimes.jvm.process import attach  # only where there is one
+
+                self.runtime = attach(self.pid, self.command)
         except LookError as error:
             self.why_not = error
         else:
@@ -69,12 +81,30 @@ class Look:
         """One reading of every Python stack, by tid; gaps and retries are kept in the look."""
         if self.runtime is None:
             return {}
-        reading = self.runtime.read()
+        self._java = None
+        reading = self._reading()
+        if reading is None:
+            return {}
         self.stacks_read += len(reading.stacks)
         self.retries += reading.retries
         self.moving += sum(stack.moving for stack in reading.stacks)
         self.gaps += (gap for gap in reading.gaps if gap not in self.gaps)
         return {stack.tid: stack for stack in reading.stacks}
+
+    def _reading(self) -> Reading | None:
+        """None where a JVM did not answer: it is seen without its stacks then, as one that can't be attached to."""
+        assert self.runtime is not None
+        if not self.runtime.stops:
+            return self.runtime.read()
+        try:
+            return self.runtime.read()
+        except NoSuchProcess:
+            raise
+        except LookError as error:
+            self.why_not = error
+            self.runtime.close()
+            self.runtime = None
+            return None
 
     def threads(
         self, kernel: tuple[Task, ...], stacks: Mapping[int, Stack], sockets: Mapping[int, Socket]
@@ -85,6 +115,8 @@ class Look:
         for task in kernel:
             stack = stacks.get(task.tid)
             wait, gaps = looker.wait(task, stack)
+            if stack is not None and self.java is not None:
+                wait = self.java.wait(task, wait)
             self.gaps += (gap for gap in gaps if gap not in self.gaps)
             joined.append(
                 Thread(
@@ -102,6 +134,18 @@ class Look:
                 )
             )
         return tuple(joined)
+
+    @property
+    def java(self) -> "JavaSights | None":
+        """What the threads of a JVM wait for, as of the last reading; None for anything else."""
+        if self.runtime is None or not self.runtime.stops:
+            return None
+        if self._java is None:
+            from pellucid.observe.jvm_waits import JavaSights, as_jvm  # only where there is a JVM
+
+            self._java = JavaSights(as_jvm(self.runtime))
+            self.gaps += (gap for gap in self._java.gaps if gap not in self.gaps)
+        return self._java
 
     def looker(self, sockets: Mapping[int, Socket]) -> Looker:
         """What explains the waits of this process's threads."""
@@ -142,7 +186,9 @@ class Sampled:
         self.samples = 0
 
     def add(self, look: Look) -> None:
-        """One reading of `look`. System calls are read only where threads are few enough for it to be cheap."""
+        """One reading of `look`; none where a reading stops the process. System calls are read only where threads are few enough for it to be cheap."""
+        if look.runtime is not None and look.runtime.stops:
+            return
         stacks = look.stacks()
         self.samples += 1
         for stack in stacks.values():
@@ -170,6 +216,8 @@ def stacks(pid: int) -> StacksReport:
             raise look.why_not
         kernel, gaps = look.first
         read = look.stacks()
+        if look.why_not is not None:
+            raise look.why_not
         look.gaps += gaps
         threads = look.threads(kernel, read, _plain_sockets(look, kernel))
         from pellucid.observe.naming import named  # it needs this module
@@ -205,6 +253,7 @@ def cost(look: Look, began: float, cpu: float) -> Cost:
         stacks=look.stacks_read,
         retries=look.retries,
         moving=look.moving,
+        stopped_s=look.runtime.stopped_s if look.runtime is not None else None,
     )
 
 

@@ -108,7 +108,9 @@ def _named(thread: Thread, waiting: Waiting | None) -> Thread:
     wait = thread.wait
     if wait is None or waiting is None or waiting.sync is None or not waiting.steady or waiting.pid == 0:
         return thread
-    return replace(thread, wait=replace(wait, object=str(waiting.sync), holders=waiting.holders))
+    # What a JVM's own dumps tell of a thread is told for both looks: its futex wakes now and then without that the thread goes on.
+    steady = True if any(one.startswith("thread dump") for one in waiting.evidence) else thread.steady
+    return replace(thread, wait=replace(wait, object=str(waiting.sync), holders=waiting.holders), steady=steady)
 
 
 class _World:

@@ -28,6 +28,14 @@ class Runtime(Protocol):
     def read(self) -> Reading:
         """Every stack now. Raises NoSuchProcess when the process has ended."""
 
+    @property
+    def stops(self) -> bool:
+        """A reading stops the process's threads for a moment, so that as few as possible are made."""
+
+    @property
+    def stopped_s(self) -> float | None:
+        """Seconds that its threads have stood still for the readings so far; None where nobody counted, or nothing stops."""
+
     def in_gil(self, address: int) -> bool:
         """Whether a futex at `address` belongs to the lock that the interpreter's threads take turns with."""
 

@@ -29,6 +29,7 @@ def lines(report: StacksReport, *, every: bool) -> Iterator[str]:
     python = [thread for thread in report.threads if thread.python]
     other = [thread for thread in report.threads if not thread.python]
     count = len(report.threads)
+    code = "Python" if process.runtime and "Python" in process.runtime else "Java"
     yield screen.printable(
         f"pid {process.pid} {process.name} · {process.runtime} · {count} thread{'' if count == 1 else 's'}"
     )
@@ -42,19 +43,22 @@ def lines(report: StacksReport, *, every: bool) -> Iterator[str]:
                 f"    {frame.qualname or frame.function} ({frame.file}:{frame.line if frame.line is not None else '?'})"
             )
         if not group.longest.frames:
-            yield "    (no Python frame)" if not group.longest.moving else "    (did not hold still)"
+            yield f"    (no {code} frame)" if not group.longest.moving else "    (did not hold still)"
     if other:
         yield ""
         if every:
             for thread in other:
-                yield screen.printable(f"{thread.name} (tid {thread.tid}), no Python: {words.does(thread)}")
+                yield screen.printable(f"{thread.name} (tid {thread.tid}), no {code}: {words.does(thread)}")
         else:
             yield (
-                f"{len(other)} threads run no Python (--all shows them)"
+                f"{len(other)} threads run no {code} (--all shows them)"
                 if len(other) > 1
-                else "1 thread runs no Python (--all shows it)"
+                else f"1 thread runs no {code} (--all shows it)"
             )
     cost = report.cost
+    if cost.stopped_s is not None:
+        yield ""
+        yield f"The JVM was asked for its stacks: its threads stood still for {1000 * cost.stopped_s:.1f} ms."
     if cost.moving:
         yield ""
         yield f"{cost.moving} of {cost.stacks} stacks did not hold still ({cost.retries} retries): only their outer part is shown"

@@ -76,6 +76,9 @@ class CPython:
         """Address of the thread state → what its frames held at the last reading; without those that moved."""
         return self._threads.contents()
 
+    stops = False
+    stopped_s: float | None = None
+
     def in_gil(self, address: int) -> bool:
         """Whether a futex at `address` is part of some interpreter's GIL (struct _gil_runtime_state, pycore_gil.h)."""
         size = self.layout["gil.size"]

@@ -1,0 +1,157 @@
+"""`stacks`, `waits` and `why` of JVMs: the threads are jstack's, a deadlock is the one that jstack finds, and nothing is sent that could end a process."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pellucid.diagnose.engine import diagnose
+from pellucid.diagnose.waits import report
+from pellucid.model.errors import NoSuchProcess, NotPermitted, NotUnderstood, Partial
+from pellucid.observe.snapshot import snapshot
+from pellucid.observe.stacks import stacks
+from pellucid.observe.wait_graph import family
+from pellucid.runtimes.jvm.attach import Attach
+from tests import jvms
+from tests.nobody import as_nobody
+
+
+@pytest.fixture(scope="module")
+def knotted(java):
+    with java("States", "deadlock") as one:
+        yield one
+
+
+def test_stacks_are_those_of_jstack(knotted):
+    told = jvms.tool("jstack", str(knotted.pid))
+    seen = {thread.name: thread for thread in stacks(knotted.pid).threads if thread.python}
+    for name, body in re.findall(r'^"([^"]*)" #\d+ .*?\n(.*?)(?=^"|^JNI)', told, re.MULTILINE | re.DOTALL):
+        calls = re.findall(r"^\tat ([^(]*)\(", body, re.MULTILINE)
+        if calls:
+            assert [frame.qualname for frame in seen[name].frames] == calls, name
+    assert {"main", "monitor-waiter", "lock-waiter", "taker"} <= seen.keys()
+    assert str(seen["main"].frames[-1]).startswith("main (States.java:")
+
+
+def test_waits_have_the_deadlocks_and_the_holders(knotted):
+    found = report(family((knotted.pid,)))
+    knots = {frozenset(cycle.threads) for cycle in found.cycles}
+    told = jvms.tool("jstack", str(knotted.pid))
+    of_jstack = {
+        frozenset(re.findall(r'^"([^"]*)":$', part, re.MULTILINE))
+        for part in re.findall(r"^Found one Java-level deadlock:\n=+\n(.*?)^Java stack", told, re.MULTILINE | re.DOTALL)
+    }
+    assert knots == of_jstack == {frozenset({"left-right", "right-left"}), frozenset({"first-second", "second-first"})}
+    assert all(cycle.confidence == "certain" for cycle in found.cycles)
+    rows = {row.thread: row for row in found.waits}
+    assert [one.name for one in rows["monitor-waiter"].holders] == ["monitor-holder"]
+    assert [one.name for one in rows["lock-waiter"].holders] == ["lock-holder"]
+    assert rows["taker"].kind == "LinkedBlockingQueue"
+    assert "GC Thread#0" not in rows
+
+
+def test_why_says_the_deadlock_first(knotted):
+    seen = snapshot(knotted.pid)
+    first = diagnose(seen)[0]
+    assert first.rule == "deadlock" and first.confidence == "certain" and "thread dump" in first.evidence[0].source
+    assert seen.cost.stopped_s is not None
+
+
+def test_a_program_without_a_deadlock_has_none(java):
+    with java("States", "spin") as healthy:
+        found = report(family((healthy.pid,)))
+        assert not found.cycles
+        seen = snapshot(healthy.pid)
+        findings = diagnose(seen)
+        busiest = max(seen.threads, key=lambda thread: thread.cpu_share or 0.0)
+        assert busiest.name == "spinner" and str(busiest.frames[0]).endswith("(States.java:103)")
+        assert any(one.rule == "lock" and "monitor-waiter" in one.title for one in findings)
+        assert any("idle" in one.title for one in findings)
+        process = healthy.process
+        process.kill()
+        process.wait()
+        with pytest.raises(NoSuchProcess):
+            stacks(healthy.pid)
+
+
+def test_what_does_not_catch_sigquit_is_left_alone(java):
+    with java("States", options=("-Xrs", "-Xmx64m")) as one:
+        assert stacks(one.pid).threads, (
+            "it listens from its start, since SIGQUIT can't tell it to (AttachListener::init_at_startup)"
+        )
+        os.unlink(f"/tmp/.java_pid{one.pid}")
+        with pytest.raises(NotUnderstood, match="-Xrs"):
+            stacks(one.pid)
+        time.sleep(0.1)
+        assert one.process.poll() is None
+        assert not [name for name in os.listdir("/tmp") if name.startswith(f".attach_pid{one.pid}")]
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        try:
+            with pytest.raises(NotUnderstood, match=r"libjvm\.so"):
+                Attach(sleeper.pid)
+            assert sleeper.poll() is None
+        finally:
+            sleeper.kill()
+
+
+def test_a_jvm_that_forbids_attaching_prints_nothing(java):
+    with java("States", options=("-XX:+DisableAttachMechanism", "-Xmx64m")) as one:
+        with pytest.raises(NotUnderstood, match="DisableAttachMechanism"):
+            stacks(one.pid)
+        assert not select.select([one.process.stdout], [], [], 0.1)[0]
+        assert any(finding.rule == "pipe" for finding in diagnose(snapshot(one.pid))), "its main thread reads stdin"
+
+
+def test_a_stopped_jvm_and_one_that_does_not_answer(java):
+    with java("States") as one:
+        with Attach(one.pid, limit_s=0.3) as attach:
+            attach.ask("threaddump")
+            os.kill(one.pid, signal.SIGSTOP)
+            with pytest.raises(Partial, match=r"within 0 s"):
+                attach.ask("threaddump")
+        with pytest.raises(NotUnderstood, match="stopped"):
+            stacks(one.pid)
+        os.kill(one.pid, signal.SIGCONT)
+        assert stacks(one.pid).threads
+
+
+def test_another_user_is_refused_and_root_may_ask_for_theirs(java, tmp_path):
+    with java("States") as one:
+
+        def look():
+            with pytest.raises(NotPermitted) as error:
+                stacks(one.pid)
+            assert error.value.remedy.startswith("sudo")
+
+        as_nobody(look)
+    if os.getuid():
+        pytest.skip("becoming another user needs root")
+    with java("States", options=("-Xmx64m", "-Djava.io.tmpdir=/tmp"), user=65534, group=65534, cwd="/") as one:
+        seen = stacks(one.pid)
+        assert seen.process.uid == 65534 and any(thread.name == "taker" for thread in seen.threads)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [name for name, _ in jvms.others()]
+    or [pytest.param("none", marks=pytest.mark.skip("*** no other JVM: scripts/fetch_jvms.py"))],
+)
+def test_other_jvms(java, version):
+    with java("States", "deadlock", java=dict(jvms.others())[version]) as one:
+        assert len(report(family((one.pid,))).cycles) == 2
+
+
+def test_the_command_line(knotted):
+    ended = subprocess.run(
+        [sys.executable, "-m", "pellucid", "stacks", str(knotted.pid)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "waits for monitor java.lang.Object" in ended.stdout and "stood still" in ended.stdout
