@@ -193,6 +193,36 @@ static void runtime(void) {
     OFFSET("interpreter_state.gc", PyInterpreterState, gc);
     OFFSET("interpreter_state.gc_generations", PyInterpreterState, gc.generations);
     SIZE("gc_generation.size", struct gc_generation);
+    SIZE("gc.size", struct _gc_runtime_state);
+    OFFSET("gc.enabled", struct _gc_runtime_state, enabled);
+    OFFSET("gc.debug", struct _gc_runtime_state, debug);
+    OFFSET("gc.permanent_generation", struct _gc_runtime_state, permanent_generation);
+    OFFSET("gc.generation_stats", struct _gc_runtime_state, generation_stats);
+    OFFSET("gc.collecting", struct _gc_runtime_state, collecting);
+    OFFSET("gc.garbage", struct _gc_runtime_state, garbage);
+    OFFSET("gc.long_lived_total", struct _gc_runtime_state, long_lived_total);
+    OFFSET("gc.long_lived_pending", struct _gc_runtime_state, long_lived_pending);
+    OFFSET("gc_generation.threshold", struct gc_generation, threshold);
+    OFFSET("gc_generation.count", struct gc_generation, count);
+    SIZE("gc_stats.size", struct gc_generation_stats);
+    OFFSET("gc_stats.collections", struct gc_generation_stats, collections);
+    OFFSET("gc_stats.collected", struct gc_generation_stats, collected);
+    OFFSET("gc_stats.uncollectable", struct gc_generation_stats, uncollectable);
+#if PY_VERSION_HEX >= 0x030f0000
+    OFFSET("gc_stats.candidates", struct gc_generation_stats, candidates);
+    OFFSET("gc_stats.duration", struct gc_generation_stats, duration);
+    OFFSET("gc_stats.heap_size", struct gc_generation_stats, heap_size);
+    OFFSET("gc_stats.ts_start", struct gc_generation_stats, ts_start);
+    OFFSET("gc_stats.ts_stop", struct gc_generation_stats, ts_stop);
+    SIZE("gc_stats_buffers.size", struct gc_stats);
+    OFFSET("gc_stats_buffers.young_index", struct gc_stats, young.index);
+    OFFSET("gc_stats_buffers.old_1", struct gc_stats, old[0]);
+    OFFSET("gc_stats_buffers.old_2", struct gc_stats, old[1]);
+    OFFSET("gc_stats_buffers.old_index", struct gc_old_stats_buffer, index);
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+    OFFSET("gc.heap_size", struct _gc_runtime_state, heap_size);
+#endif
 #if PY_VERSION_HEX >= 0x030e0000
     OFFSET("interpreter_state.code_object_generation", PyInterpreterState, _code_object_generation);
     OFFSET("interpreter_state.asyncio_tasks_head", PyInterpreterState, asyncio_tasks_head);

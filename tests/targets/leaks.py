@@ -111,12 +111,16 @@ libc.malloc.restype = ctypes.c_void_p
 
 
 def fragmentation():
-    """Each step fills pools with records and keeps one in sixty: the rest can't be given back."""
-    made = [{"number": number, "text": str(number)} for number in range(OBJECTS * 3)]
-    kept.append(made[::60])
+    """One in sixty of many records was kept, the others are gone: their pools can't be given back. No step adds to it."""
+    kept[next(numbers) % len(kept)]["text"] = "touched"
 
 
 kept = []
+
+
+def after_a_peak():
+    records = [{"number": number, "text": str(number)} for number in range(400_000)]
+    kept.extend(records[::60])
 
 
 async def never_awaited():
@@ -219,6 +223,8 @@ if __name__ == "__main__":
         asyncio.run(tasks())
     if kind in ("figures", "frames"):
         KINDS[kind]()  # its imports are no leak
+    if kind == "fragmentation":
+        after_a_peak()
     if kind == "mmap":
         file = tempfile.TemporaryFile()
         file.truncate(64 << 20)

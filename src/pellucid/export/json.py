@@ -7,6 +7,7 @@ import msgspec
 from pellucid.model import report
 from pellucid.model.collector import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
+from pellucid.model.gc import GcReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
 from pellucid.model.syscalls import SyscallsReport
@@ -28,6 +29,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "syscalls": SyscallsReport,
     "oom": OomReport,
     "gc": CollectorReport,
+    "gc of Python": GcReport,
     "gc --watch": CollectorWatchReport,
 }
 

@@ -36,7 +36,7 @@ def read(pid: int, command: str = "why") -> tuple[Mapping, ...]:
 
         raise refused(pid, f"read the mappings of pid {pid} (/proc/{pid}/maps)", error, command) from error
     devices: dict[str, str] = {}
-    return tuple([_mapping(line, devices) for line in text.split("\n") if line])
+    return tuple([mapping(line, devices) for line in text.split("\n") if line])
 
 
 def mapped(pid: int, ending: str) -> bool:
@@ -62,7 +62,7 @@ def _whole(path: str) -> str:
         os.close(fd)
 
 
-def _mapping(line: str, devices: dict[str, str]) -> Mapping:
+def mapping(line: str, devices: dict[str, str]) -> Mapping:
     """One line. `devices` keeps the spelling of those that were seen: most lines have one of a few."""
     addresses, permissions, offset, device, inode, *named = line.split(None, 5)
     start, _, end = addresses.partition("-")

@@ -91,7 +91,7 @@ def group_was_killed(seen: OomSeen) -> Iterator[Finding]:
             yield Finding(
                 rule="oom-group-kills",
                 severity="warning",
-                title=f"the OOM killer has ended {_times(group.kills, 'process', 'processes')} of cgroup {group.path}",
+                title=f"the OOM killer has ended {times(group.kills, 'process', 'processes')} of cgroup {group.path}",
                 sentence=f"Since the group was made; when, and which, its counter does not tell{_log_words(seen)}. {_limit_words(group)}",
                 evidence=(Ref(source=_events(group), said=f"oom_kill {group.kills}"),),
                 next=("dmesg -T | grep -i 'killed process'", f"pellucid oom {group.path}"),
@@ -121,7 +121,7 @@ def group_is_full(seen: OomSeen) -> Iterator[Finding]:
             title=f"cgroup {group.path} uses {100 * fill:.0f} % of its {size(group.limit_bytes)}"
             + (", and hardly anything of it can be taken back" if tight else ""),
             sentence=f"{size(group.anon_bytes or 0)} are anonymous memory, {size(cache)} page cache (which the kernel takes back when"
-            f" it needs it), {size(group.shmem_bytes or 0)} shared memory; the limit was reached {_times(group.hits, 'time', 'times')}.",
+            f" it needs it), {size(group.shmem_bytes or 0)} shared memory; the limit was reached {times(group.hits, 'time', 'times')}.",
             evidence=(
                 Ref(source=group.folder, said=f"{group.current_bytes} of {group.limit_bytes} bytes"),
                 Ref(source=_events(group), said=f"reached {group.hits}, oom {group.ooms}, oom_kill {group.kills}"),
@@ -188,5 +188,5 @@ def _limit_words(group: MemoryGroup) -> str:
     return f"Its limit is {size(group.limit_bytes)}, of which {size(group.current_bytes)} are used now."
 
 
-def _times(count: int, one: str, many: str) -> str:
+def times(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"

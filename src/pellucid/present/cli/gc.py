@@ -2,7 +2,6 @@
 
 import click
 
-from pellucid.model.errors import NotUnderstood
 from pellucid.present.cli import options
 
 
@@ -25,22 +24,19 @@ def command(
 ) -> int:
     """Say how full the generations of process PID are, how often they were collected and what that took.
 
-    The counters are read from outside; nothing is asked of the process but with --ask.
+    The counters are read from outside; nothing is asked of the process but with --ask. Of Python, also which share of the time collections
+    take: by a look of one second, of -d SECONDS, or with --watch until Ctrl-C.
     """
     pid = options.resolve(target)
-    kind = runtime(pid)
-    if kind == "JVM":
+    if runtime(pid) == "JVM":
         from pellucid.present.cli.gc_jvm_text import show, watched
 
         if watch or seconds is not None:
             return watched(pid, as_json=as_json, seconds=seconds, interval_s=interval)
         return show(pid, as_json=as_json, ask=ask)
-    raise NotUnderstood(
-        pid,
-        tried=f"find a garbage collector in pid {pid}",
-        said=f"pid {pid} runs {kind or 'no runtime that is known here'}",
-        remedy=f"pellucid info {pid}  (what it is)",
-    )
+    from pellucid.present.cli.gc_python_text import show as show_python
+
+    return show_python(pid, as_json=as_json, watch=watch, seconds=seconds)
 
 
 def runtime(pid: int) -> str:

@@ -57,18 +57,7 @@ def _show(report: OomReport) -> None:
     if not report.findings:
         screen.say(_nothing(report))
         return
-    for finding in report.findings:
-        mark, colour = screen.mark(finding.severity)
-        sure = "" if finding.confidence == "certain" else f" ({finding.confidence})"
-        screen.say(
-            screen.printable(f"{mark}{sure}: {finding.title}"), colour=colour, bold=finding.severity == "critical"
-        )
-        screen.say("   " + screen.printable(finding.sentence))
-        for ref in finding.evidence:
-            screen.say(screen.printable(f"     {ref.source}: {ref.said}"), dim=True)
-    commands = dict.fromkeys(command for finding in report.findings for command in finding.next)
-    if commands:
-        screen.say("next: " + screen.printable(" · ".join(list(commands)[:4])))
+    screen.findings(report.findings, evidence=True)
 
 
 def _nothing(report: OomReport) -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pellucid.model import Gap, Severity
+from pellucid.model import Finding, Gap, Severity
 
 _COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}
 _CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
@@ -59,6 +59,22 @@ def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:
     if len(by_why) > most:
         lines.append(f"not seen: {len(by_why) - most} more kinds of gaps (--json lists them)")
     return lines
+
+
+def findings(found: Sequence[Finding], *, evidence: bool = False) -> None:
+    """Each with its mark and sentence, then the commands to run next."""
+    for finding in found:
+        word, colour = mark(finding.severity)
+        sure = "" if finding.confidence == "certain" else f" ({finding.confidence})"
+        bold = finding.severity in {"critical", "warning"}
+        say(printable(f"{word}{sure}: {finding.title}"), colour=colour, bold=bold)
+        say("   " + printable(finding.sentence))
+        if evidence:
+            for ref in finding.evidence:
+                say(printable(f"     {ref.source}: {ref.said}"), dim=True)
+    commands = dict.fromkeys(command for finding in found for command in finding.next)
+    if commands:
+        say("next: " + printable(" · ".join(list(commands)[:4])))
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> None:

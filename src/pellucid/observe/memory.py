@@ -1,0 +1,244 @@
+"""The memory of a process over a while: cheap counters ten times a second, the whole table less often.
+
+    counters (status, stat, cgroup, collections)  …  table (memory_map)  …  counters  …  table  →  `MemorySeen`
+
+The counters come from a few small files. A table is made as often as it costs no more than a tenth of the time, but at least three
+times, since two points are no slope. Nothing is stopped, and nothing runs in the process.
+"""
+
+import os
+import time
+from types import TracebackType
+from typing import Self
+
+from pellucid.kernel import cgroups, procfs, smaps
+from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.model import Gap, Limit, Process
+from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
+from pellucid.model.memory import ChildMemory, MemoryGroup, MemoryMap, MemorySample, MemorySeen
+from pellucid.observe.identity import limits
+from pellucid.observe.memory_map import Where
+from pellucid.runtimes.cpython.gc_state import CollectorState, states
+from pellucid.runtimes.cpython.process import CPython
+from pellucid.runtimes.cpython.recognise import attach
+
+SHORT_S = 1.0
+"""The look without --watch; a process that grows in it is looked at for GROWING_S."""
+GROWING_S = 3.0
+STEP_S = 0.1
+MAX_SAMPLES = 600
+MAX_CHILDREN = 64
+_TABLES = 3
+_DUTY = 0.1
+_GROWN = 1 << 20
+
+
+class Watch:
+    """One process, looked at again and again; a context manager. Raises NoSuchProcess, NotPermitted."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.gaps: dict[Gap, None] = {}
+        self.process: Process = procfs.process(pid)
+        self._python = self._attached()
+        self._memory = self._python.memory if self._python is not None else Memory.open(pid, "memory")
+        self._collector: CollectorState | None = None
+        self.runtime = self._python is not None
+        if self._python is not None:
+            self.process = procfs.with_runtime(self.process, self._python.name)
+            try:
+                self._python.read()
+                self._collector = next(iter(states(self._python)), None)
+            except (NoSuchProcess, Unreadable):
+                self.close()
+                raise NoSuchProcess.ended(pid, f"look at the memory of pid {pid}") from None
+        self.where = Where(pid, self._memory, self._python)
+        self.tables: list[MemoryMap] = []
+        self.samples: list[MemorySample] = []
+        self._began = time.perf_counter()
+
+    def _attached(self) -> CPython | None:
+        try:
+            return attach(self.pid)
+        except NotUnderstood as error:
+            self.gaps[Gap("Python's objects", error.said, error.remedy)] = None
+            return None
+
+    def close(self) -> None:
+        self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def sample(self, *, table: bool) -> MemorySample:
+        """The counters now, with `table` the table too. Kept in `samples` and `tables`. Raises NoSuchProcess."""
+        made = self.where.look() if table else None
+        if made is not None:
+            self.tables.append(made)
+            self.gaps.update(self.where.gaps)
+        status = procfs.status(self.pid)
+        minor, major, cpu_s = _faults(self.pid)
+        found = MemorySample(
+            at_s=time.perf_counter() - self._began if self.samples else 0.0,
+            rss_anon_bytes=_kib(status, "RssAnon"),
+            rss_file_bytes=_kib(status, "RssFile"),
+            rss_shmem_bytes=_kib(status, "RssShmem"),
+            swap_bytes=_kib(status, "VmSwap"),
+            virtual_bytes=_kib(status, "VmSize"),
+            minor_faults=minor,
+            major_faults=major,
+            cpu_s=cpu_s,
+            threads=int(status.get("Threads", "0")),
+            descriptors=_descriptors(self.pid),
+            mappings=_mappings(self.pid) if made is not None else None,
+            collections=self._collections(),
+            collecting=self._collecting(),
+            known_bytes=made.known_bytes if made else None,
+            native_bytes=made.native_bytes if made else None,
+            free_bytes=made.pool_bytes - made.pool_used_bytes + made.malloc_free_bytes if made else None,
+            array_bytes=made.array_bytes if made else None,
+        )
+        if not self.samples:
+            self._began = time.perf_counter()
+        self.samples.append(found)
+        return found
+
+    def _collections(self) -> tuple[int, ...]:
+        if self._collector is None:
+            return ()
+        try:
+            return tuple(one.collections for one in self._collector.read(frozen=False).generations)
+        except Unreadable:  # the interpreter is being torn down
+            return ()
+
+    def _collecting(self) -> bool | None:
+        if self._collector is None:
+            return None
+        try:
+            return self._collector.collecting()
+        except Unreadable:
+            return None
+
+    def run(self, seconds: float) -> None:
+        """Sample until `seconds` after the first sample; fewer after Ctrl-C, or when the process ends."""
+        if not self.samples:
+            self.sample(table=True)
+        step = max(STEP_S, seconds / MAX_SAMPLES)
+        planned = [seconds * part / (_TABLES - 1) for part in range(1, _TABLES)]
+        tabled = 0.0
+        try:
+            while (now := time.perf_counter() - self._began) < seconds:
+                time.sleep(min(step, max(0.0, seconds - now)))
+                now = time.perf_counter() - self._began
+                due = bool(planned) and now >= planned[0] - step / 2
+                cheap = self.tables[-1].cost_s <= _DUTY * (now - tabled)
+                if due or cheap:
+                    tabled = now
+                    planned = [moment for moment in planned if moment > now + step / 2]
+                self.sample(table=due or cheap)
+        except KeyboardInterrupt:
+            self.gaps[Gap("the rest of the time", f"interrupted after {self.samples[-1].at_s:.1f} s")] = None
+        except NoSuchProcess:
+            if len(self.samples) < 2:
+                raise
+            self.gaps[Gap("the rest of the time", f"the process ended after {self.samples[-1].at_s:.1f} s")] = None
+
+    def grows(self) -> bool:
+        """By more than a little, since the first sample."""
+        first, last = self.samples[0], self.samples[-1]
+        before = first.rss_anon_bytes + first.swap_bytes + first.rss_shmem_bytes
+        return last.rss_anon_bytes + last.swap_bytes + last.rss_shmem_bytes - before >= _GROWN
+
+
+def watch(pid: int, seconds: float | None, *, children: bool = True) -> MemorySeen:
+    """Look at `pid` for `seconds`; None: for SHORT_S, and longer when it grows. Raises NoSuchProcess, NotPermitted."""
+    with Watch(pid) as looking:
+        looking.run(SHORT_S if seconds is None else seconds)
+        if seconds is None and looking.grows():
+            looking.run(GROWING_S)
+        return seen(looking, children=children)
+
+
+def seen(looking: Watch, *, children: bool = True) -> MemorySeen:
+    """What was seen so far, with what surrounds it."""
+    gaps = dict(looking.gaps)
+    family: tuple[ChildMemory, ...] = ()
+    if children:
+        family, left_out = _descendants(looking.pid)
+        if left_out:
+            gaps[Gap(f"the memory of {left_out} of its descendants", f"at most {MAX_CHILDREN} are looked at")] = None
+    return MemorySeen(
+        process=looking.process,
+        samples=tuple(looking.samples),
+        first=looking.tables[0] if looking.tables else None,
+        last=looking.tables[-1] if looking.tables else None,
+        groups=cgroups.memory_groups(looking.pid),
+        children=family,
+        limits=_limits(looking.pid),
+        machine_stalled_percent=cgroups.machine_stalled(),
+        gaps=tuple(gaps),
+    )
+
+
+def _limits(pid: int) -> tuple[Limit, ...]:
+    try:
+        return limits(procfs.read_file(f"/proc/{pid}/limits"))
+    except OSError:  # it ended meanwhile
+        return ()
+
+
+def _descendants(pid: int) -> tuple[tuple[ChildMemory, ...], int]:
+    """(at most MAX_CHILDREN of them with their memory, the largest first; how many more there are)."""
+    found: list[int] = []
+    ahead = list(procfs.children(pid))
+    while ahead and len(found) < 16 * MAX_CHILDREN:
+        one = ahead.pop()
+        if one not in found:
+            found.append(one)
+            ahead += procfs.children(one)
+    told = []
+    for child in found[:MAX_CHILDREN]:
+        try:
+            status = procfs.status(child)
+        except LookError:  # it ended meanwhile
+            continue
+        if "VmRSS" in status:
+            told.append(
+                ChildMemory(
+                    child, status["Name"], _kib(status, "RssAnon"), _kib(status, "VmRSS"), smaps.proportional(child)
+                )
+            )
+    return tuple(sorted(told, key=lambda one: -one.rss_bytes)), max(0, len(found) - MAX_CHILDREN)
+
+
+def _faults(pid: int) -> tuple[int, int, float]:
+    """(minor, major faults; CPU seconds) of the process: fields 10, 12, 14 and 15 of /proc/PID/stat (proc_pid_stat(5))."""
+    try:
+        text = procfs.read_small(f"/proc/{pid}/stat", 4096)
+    except OSError as error:
+        raise procfs.failed(pid, f"read /proc/{pid}/stat", error, "memory") from error
+    field = text[text.rindex(b")") + 2 :].split()
+    return int(field[7]), int(field[9]), procfs.parse_stat(text).cpu_s
+
+
+def _descriptors(pid: int) -> int | None:
+    """How many are open; since Linux 6.2 by the size of the directory alone (fs/proc/fd.c, proc_fd_getattr)."""
+    try:
+        size = os.stat(f"/proc/{pid}/fd").st_size
+        return size or len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+
+
+def _mappings(pid: int) -> int | None:
+    try:
+        return procfs.read_file(f"/proc/{pid}/maps", 1 << 26).count(b"\n")
+    except OSError:
+        return None
+
+
+def _kib(status: dict[str, str], name: str) -> int:
+    return int(status[name].split()[0]) * 1024 if name in status else 0

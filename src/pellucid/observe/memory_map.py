@@ -1,0 +1,356 @@
+"""Where the bytes of a process are: its mappings, CPython's pools, malloc's chunks, stacks and files, as one table.
+
+    smaps → pages (pagemap) → heads of pools → chunks of malloc's heaps → what of them Python knows → the table
+
+Read are the heads of pools, and malloc's heaps up to MAX_WALK: not the pools themselves. Nothing is stopped; what moves meanwhile makes
+the numbers of neighbours differ by what moved.
+"""
+
+import time
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from pellucid.kernel import pages as page_maps
+from pellucid.kernel import procfs, smaps
+from pellucid.kernel.maps import Mapping
+from pellucid.kernel.memory import Memory
+from pellucid.kernel.pages import PAGE, Pages
+from pellucid.model import Gap
+from pellucid.model.memory import LargeBlock, MemoryMap, Part, SizeClass
+from pellucid.runtimes.cpython import large_blocks, pool_headers
+from pellucid.runtimes.cpython.large_blocks import ARRAY, KIND_WORDS, UNKNOWN, Arrays, Large
+from pellucid.runtimes.cpython.pool_headers import POOL, Pools
+from pellucid.runtimes.cpython.process import CPython
+from pellucid.runtimes.glibc import arenas as malloc
+from pellucid.runtimes.glibc import chunks
+
+MAX_WALK = 1 << 30
+"""Bytes of malloc's heaps that are walked in one look."""
+MAX_READ_ONLY = 1 << 26
+"""A larger mapping that can't be written to has no anonymous pages worth the reading of its page map."""
+_LARGE = 528  # 512 bytes and the head of a chunk
+_SMALL = 48
+_CHUNK_HEAD = 16
+_HEAD_WORDS = chunks.HEAD_WORDS
+_FILES = 4
+_ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "libhoard", "ld-musl")
+
+
+class Where:
+    """Looks at one process as often as wanted. `python` is None where there is none that can be read."""
+
+    def __init__(self, pid: int, memory: Memory, python: CPython | None) -> None:
+        self.pid = pid
+        self._memory = memory
+        self._python = python
+        self.gaps: dict[Gap, None] = {}
+
+    def look(self) -> MemoryMap:
+        """The table now. Raises NoSuchProcess, NotPermitted."""
+        began = time.perf_counter()
+        uses = smaps.read(self.pid)
+        mappings = tuple(use.mapping for use in uses)
+        private = tuple(mapping for mapping in mappings if _may_be_anonymous(mapping))
+        try:
+            pages = page_maps.pages(self.pid, private)
+        except OSError as error:
+            raise procfs.failed(self.pid, f"read /proc/{self.pid}/pagemap", error, "memory") from error
+        pools = pool_headers.read(self.pid, mappings, pages) if self._python is not None else _no_pools()
+        taken = _arenas(pools)
+        heap = _Malloc(self._memory, private, pages, pools, taken, self._large(pools, mappings))
+        self.gaps.update(dict.fromkeys(heap.gaps))
+        if self._python is not None and not len(pools.addresses):
+            why = "its objects are in malloc's blocks: PYTHONMALLOC=malloc, or another allocator"
+            self.gaps[Gap("the pools of CPython's allocator", why)] = None
+        return _table(self.pid, uses, pages, pools, heap, _allocator(mappings), time.perf_counter() - began)
+
+    def _large(self, pools: Pools, mappings: tuple[Mapping, ...]) -> Large | None:
+        return Large(self._python, pools, mappings) if self._python is not None else None
+
+
+class _Blocks(Struct, frozen=True):
+    """Blocks of malloc in use: `addresses` of their heads, `sizes`; `large`: indices of those whose first `words` are known."""
+
+    addresses: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+    large: NDArray[np.int64]
+    words: NDArray[np.uint64]
+
+
+class _Malloc:
+    """All of malloc's memory: what is in use, what is free, what of it Python knows."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        mappings: tuple[Mapping, ...],
+        pages: Pages,
+        pools: Pools,
+        taken: list[tuple[int, int]],
+        large: Large | None,
+    ) -> None:
+        self.gaps: list[Gap] = []
+        self.heaps = malloc.heaps(memory, mappings)
+        self.ranges = [(heap.first & -PAGE, heap.end) for heap in self.heaps]
+        self.own = malloc.own_mappings(memory, mappings, sorted([*taken, *self.ranges]))
+        self.free_bytes = self.free_resident = self.walked_bytes = 0
+        least = _LARGE if len(pools.addresses) or large is None else _SMALL
+        parts = [self._heap(memory, mappings, heap, pages, least) for heap in self.heaps]
+        parts.append(self._mapped(memory.pid))
+        counts = np.cumsum([0, *(len(part.addresses) for part in parts)])
+        self.blocks = _Blocks(
+            np.concatenate([part.addresses for part in parts]),
+            np.concatenate([part.sizes for part in parts]),
+            np.concatenate([part.large + first for part, first in zip(parts, counts.tolist()[:-1], strict=True)]),
+            np.concatenate([part.words for part in parts]),
+        )
+        self.used_bytes = int(self.blocks.sizes.sum()) - self._fast
+        self.heap_bytes = sum(heap.end - heap.first for heap in self.heaps)
+        self.resident = sum(pages.resident_of(start, end) for start, end in self.ranges) + int(
+            pages.resident(parts[-1].addresses, parts[-1].sizes.astype(np.uint64)).sum() if self.own else 0
+        )
+        self.kinds = np.zeros(len(self.blocks.addresses), np.int8)
+        self.arrays = Arrays(np.zeros(0, np.uint64), np.zeros(0, np.int64))
+        self.largest = self._tell(large)
+        self._touched(pages, parts[-1])
+
+    _fast = 0
+    untouched = 0
+    """Bytes of blocks with a mapping of their own that were never written to: in use, and not in memory."""
+
+    def _heap(
+        self, memory: Memory, mappings: tuple[Mapping, ...], heap: malloc.Heap, pages: Pages, least: int
+    ) -> _Blocks:
+        seen = chunks.walk(memory.pid, heap, pages, max(0, MAX_WALK - self.walked_bytes), least)
+        self.walked_bytes += seen.walked_bytes
+        if seen.broken:
+            self.gaps.append(Gap(f"{(heap.end - heap.first - seen.walked_bytes) >> 10} KiB of a heap of malloc", seen.broken))
+        top = heap.top or (malloc.main_top(memory, mappings, seen.top) if heap.main and seen.top else 0)
+        _, fast = malloc.fast(memory, top) if top else (0, 0)
+        self._fast += fast
+        free = ~seen.used
+        sizes = seen.sizes[free]
+        self.free_bytes += int(sizes.sum()) + seen.top_bytes + fast
+        # A free chunk keeps its first and its last page; whole pages between may have been given back (malloc_trim).
+        big = sizes >= 4 * PAGE
+        inner = pages.resident(seen.addresses[free][big], sizes[big].astype(np.uint64)) if big.any() else np.zeros(0, np.int64)
+        self.free_resident += int(sizes[~big].sum()) + int(np.minimum(inner, sizes[big]).sum()) + fast
+        if seen.top_bytes:
+            self.free_resident += pages.resident_of(seen.top, seen.top + seen.top_bytes)
+        number = np.cumsum(seen.used) - 1  # the place of each chunk among those in use
+        return _Blocks(seen.addresses[seen.used], seen.sizes[seen.used], number[seen.large], seen.words)
+
+    def _mapped(self, pid: int) -> _Blocks:
+        from pellucid.kernel.gather import gather
+
+        addresses = np.array([block.address for block in self.own], np.uint64)
+        words, _ = gather(pid, addresses + np.uint64(_CHUNK_HEAD), _HEAD_WORDS)
+        sizes = np.array([block.size for block in self.own], np.int64)
+        return _Blocks(addresses, sizes, np.arange(len(addresses)), words)
+
+    def _tell(self, large: Large | None) -> LargeBlock | None:
+        """Fills `kinds`; what the largest block holds."""
+        blocks = self.blocks
+        if large is not None:
+            self.kinds[blocks.large] = large.kinds(blocks.words)
+            self.arrays = large.arrays()
+            if len(self.arrays.addresses):
+                bodies = blocks.addresses + np.uint64(_CHUNK_HEAD)
+                self.kinds[np.isin(bodies, self.arrays.addresses)] = ARRAY
+        if not len(blocks.sizes):
+            return None
+        at = int(np.argmax(blocks.sizes))
+        kind, what = int(self.kinds[at]), "a block of malloc that no Python object is known for"
+        row = np.flatnonzero(blocks.large == at)
+        if kind == large_blocks.OBJECT and large is not None and len(row):
+            what = f"an object of type {large.name(blocks.words[row[0]]) or '?'}"
+        elif kind != UNKNOWN:
+            what = f"one of the {KIND_WORDS[kind]}"
+        return LargeBlock(what, int(blocks.sizes[at]))
+
+    def _touched(self, pages: Pages, own: _Blocks) -> None:
+        """Of a block with a mapping of its own only the pages that were touched are in memory."""
+        if len(own.addresses):
+            there = pages.resident(own.addresses, own.sizes.astype(np.uint64))
+            self.untouched = int(np.maximum(own.sizes - there, 0).sum())
+            self.blocks.sizes[len(self.blocks.sizes) - len(own.sizes) :] = np.minimum(own.sizes, there)
+
+    def of(self, *kinds: int) -> tuple[int, int]:
+        """(blocks, bytes in memory) of some kinds."""
+        chosen = np.isin(self.kinds, kinds)
+        return int(chosen.sum()), int(self.blocks.sizes[chosen].sum())
+
+    def native_sizes(self, most: int = 3) -> tuple[SizeClass, ...]:
+        """The sizes that nobody's blocks have, those with the most bytes first."""
+        sizes = self.blocks.sizes[self.kinds == UNKNOWN]
+        if not len(sizes):
+            return ()
+        found, counts = np.unique(sizes, return_counts=True)
+        order = np.argsort(-found * counts)[:most]
+        return tuple(SizeClass(int(found[at]), int(counts[at])) for at in order)
+
+
+def _may_be_anonymous(mapping: Mapping) -> bool:
+    """Private mappings; of files too: a page of them that was written to is a copy of one's own."""
+    if "p" not in mapping.permissions or mapping.path.startswith("[v"):
+        return False
+    return "w" in mapping.permissions or mapping.end - mapping.start <= MAX_READ_ONLY
+
+
+def _no_pools() -> Pools:
+    none = np.zeros(0, np.int64)
+    return Pools(none.astype(np.uint64), none, none, 0)
+
+
+def _arenas(pools: Pools) -> list[tuple[int, int]]:
+    """Runs of pools that follow each other."""
+    if not len(pools.addresses):
+        return []
+    breaks = np.flatnonzero(np.diff(pools.addresses) != POOL) + 1
+    starts = pools.addresses[np.concatenate(([0], breaks))].tolist()
+    ends = pools.addresses[np.concatenate((breaks - 1, [len(pools.addresses) - 1]))].tolist()
+    return [(start, end + POOL) for start, end in zip(starts, ends, strict=True)]
+
+
+def _allocator(mappings: tuple[Mapping, ...]) -> str:
+    names = {mapping.path.rpartition("/")[2] for mapping in mappings if mapping.inode}
+    for known in _ALLOCATORS:
+        if any(known in name for name in names):
+            return known
+    return "glibc" if any(name.startswith(("libc.so", "libc-2")) for name in names) else ""
+
+
+def _table(
+    pid: int,
+    uses: tuple[smaps.Use, ...],
+    pages: Pages,
+    pools: Pools,
+    heap: _Malloc,
+    allocator: str,
+    cost_s: float,
+) -> MemoryMap:
+    status = procfs.status(pid)
+    anon = _kib(status, "RssAnon")
+    objects, object_bytes = heap.of(large_blocks.OBJECT, large_blocks.DICT_KEYS, large_blocks.REFERENCES)
+    _, in_arrays = heap.of(ARRAY)
+    in_use = max(0, heap.resident - heap.free_resident)
+    native = max(0, in_use - object_bytes - in_arrays)
+    stacks, stack_bytes = _stacks(uses)
+    program = sum(use.anonymous for use in uses if use.mapping.inode and not use.shared)
+    pool_used = pools.used_bytes
+    rows = [
+        Part("python-small", "Python objects, up to 512 bytes each", pool_used, count=pools.blocks),
+        Part("python-free", "free blocks in Python's pools", max(0, pools.resident_bytes - pool_used), detail=_fill(pools)),
+        Part("python-large", "larger Python objects and tables", object_bytes, count=objects, detail=_kinds(heap)),
+        Part("arrays", "NumPy arrays", in_arrays, count=len(heap.arrays.addresses)),
+        Part("malloc-used", "malloc, in use, not known to Python", native, detail=_sizes(heap)),
+        Part("malloc-free", "malloc, free and not given back", heap.free_resident, detail=_arena_words(heap)),
+        Part("stacks", "stacks of threads", stack_bytes, count=stacks),
+        Part("program", "data of the program and its libraries", program),
+    ]
+    rest = anon - sum(row.resident_bytes for row in rows)
+    rows.append(Part("other", "other private mappings", max(0, rest), detail=_others(uses, pools, heap)))
+    files = _kib(status, "RssFile")
+    shared = _kib(status, "RssShmem")
+    rows.append(Part("files", "mapped files", files, anonymous=False, detail=_files(uses)))
+    rows.append(Part("shared", "shared memory", shared, anonymous=False, detail=_shared(uses)))
+    return MemoryMap(
+        parts=tuple(row for row in rows if row.resident_bytes),
+        rss_anon_bytes=anon,
+        known_bytes=pool_used + object_bytes + in_arrays,
+        pool_bytes=pools.resident_bytes,
+        pool_used_bytes=pool_used,
+        pool_blocks=pools.blocks,
+        malloc_used_bytes=in_use,
+        malloc_free_bytes=heap.free_resident,
+        native_bytes=native,
+        array_bytes=in_arrays,
+        arrays=len(heap.arrays.addresses),
+        arenas=len({one.top for one in heap.heaps if not one.main}) + any(one.main for one in heap.heaps),
+        walked=min(1.0, heap.walked_bytes / heap.heap_bytes) if heap.heap_bytes else 1.0,
+        sizes=heap.native_sizes(),
+        largest=heap.largest,
+        allocator=allocator,
+        cost_s=cost_s,
+    )
+
+
+def _kib(status: dict[str, str], name: str) -> int:
+    return int(status[name].split()[0]) * 1024 if name in status else 0
+
+
+def _fill(pools: Pools) -> str:
+    if not pools.resident_bytes:
+        return ""
+    return f"{100 * pools.used_bytes / pools.resident_bytes:.0f} % of {len(pools.addresses)} pools is in use"
+
+
+def _kinds(heap: _Malloc) -> str:
+    told = [(heap.of(kind)[1], words) for kind, words in KIND_WORDS.items() if kind != ARRAY]
+    return ", ".join(f"{words} {size >> 20} MiB" for size, words in sorted(told, reverse=True) if size >= 1 << 20)
+
+
+def _sizes(heap: _Malloc) -> str:
+    told = [one for one in heap.native_sizes() if one.bytes >= 1 << 20]
+    return ", ".join(f"{one.count} blocks of {one.size} bytes" for one in told)
+
+
+def _arena_words(heap: _Malloc) -> str:
+    count = len(heap.heaps)
+    return f"in {count} heaps" if count > 1 else ""
+
+
+def _stacks(uses: tuple[smaps.Use, ...]) -> tuple[int, int]:
+    """(stacks, bytes in memory): `[stack]`, and mappings right above a guard that may not be touched (nptl/allocatestack.c)."""
+    count = size = 0
+    before: Mapping | None = None
+    for use in uses:
+        mapping = use.mapping
+        guarded = (
+            before is not None
+            and before.permissions == "---p"
+            and not before.inode
+            and before.end == mapping.start
+            and before.end - before.start <= 1 << 16
+        )
+        if mapping.path == "[stack]" or (guarded and mapping.permissions.startswith("rw") and not mapping.inode):
+            count += 1
+            size += use.anonymous
+        before = mapping
+    return count, size
+
+
+def _others(uses: tuple[smaps.Use, ...], pools: Pools, heap: _Malloc) -> str:
+    """The largest private mapping in which neither pools nor malloc were found."""
+    known = sorted([*_arenas(pools), *heap.ranges, *((block.address, block.address + block.size) for block in heap.own)])
+    largest, name = 0, ""
+    for use in uses:
+        mapping = use.mapping
+        if mapping.inode or use.shared or use.anonymous <= largest or mapping.path.startswith("[s"):
+            continue
+        if not any(start < mapping.end and mapping.start < end for start, end in known):
+            largest, name = use.anonymous, mapping.path or f"{mapping.start:x}-{mapping.end:x}"
+    return f"largest: {name}, {largest >> 20} MiB" if largest >= 1 << 20 else ""
+
+
+def _files(uses: tuple[smaps.Use, ...]) -> str:
+    by_path: dict[str, int] = {}
+    for use in uses:
+        if use.mapping.inode and not use.mapping.path.startswith(("/dev/shm/", "/memfd:", "/SYSV", "/dev/zero")):
+            by_path[use.mapping.path] = by_path.get(use.mapping.path, 0) + use.rss - use.anonymous
+    return _largest(by_path)
+
+
+def _shared(uses: tuple[smaps.Use, ...]) -> str:
+    by_path: dict[str, int] = {}
+    for use in uses:
+        if use.mapping.path.startswith(("/dev/shm/", "/memfd:", "/SYSV", "/dev/zero")):
+            by_path[use.mapping.path] = by_path.get(use.mapping.path, 0) + use.rss
+    return _largest(by_path)
+
+
+def _largest(by_path: dict[str, int]) -> str:
+    told = sorted(by_path.items(), key=lambda one: -one[1])[:_FILES]
+    return ", ".join(f"{path} {size >> 20} MiB" for path, size in told if size >= 1 << 20)

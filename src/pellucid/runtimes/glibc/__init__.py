@@ -1,0 +1,1 @@
+"""What the memory of the C library's allocator means: the arenas of malloc(3), chunk by chunk."""
