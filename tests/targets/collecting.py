@@ -57,3 +57,4 @@ print("ready", flush=True)
 for line in sys.stdin:
     told = [gc.get_stats(), gc.get_threshold(), gc.get_count(), gc.isenabled(), gc.get_freeze_count(), len(gc.garbage)]
     print(json.dumps(told), flush=True)
+time.sleep(3600)

@@ -33,7 +33,7 @@ def fit(name: str, points: Sequence[tuple[float, float]]) -> Trend | None:
 
 
 def _error(line: Line) -> float:
-    """One standard error of the slope, from R²: |b| · √((1 − R²) / (R² · (n − 2)))."""
+    """One standard error of the slope, from R²: |b| · √((1 - R²) / (R² · (n - 2)))."""
     if not line.fit:
         return abs(line.last - line.first) / line.span_s
     return abs(line.slope) * math.sqrt(max(0.0, 1 - line.fit) / (line.fit * (line.points - 2)))

@@ -30,7 +30,7 @@ class Pages:
         self._there = np.concatenate(([0], np.cumsum(self.anonymous)))
 
     def index(self, addresses: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The number of the page of each address, −1 where it lies in none of the mappings."""
+        """The number of the page of each address, -1 where it lies in none of the mappings."""
         if not len(self.starts):
             return np.full(len(addresses), -1, np.int64)
         run = np.searchsorted(self.starts, addresses, "right") - 1

@@ -95,9 +95,7 @@ def _watched(python: CPython, seconds: float) -> GcSeen:
 
 def _sample(collectors: tuple[Collector, ...], at_s: float) -> CollectorSample:
     main = collectors[0]
-    return CollectorSample(
-        at_s, tuple(one.collections for one in main.generations), main.long_lived, main.heap_objects
-    )
+    return CollectorSample(at_s, tuple(one.collections for one in main.generations), main.long_lived, main.heap_objects)
 
 
 def _share(
@@ -120,7 +118,11 @@ def _share(
     if not polled.readings:
         return 0.0, 1.0, "not measured: the look was too short"
     share = polled.set / polled.readings
-    # Readings within one collection are not independent: what is counted are the collections that were met.
-    independent = max(1.0, polled.runs) if polled.set else polled.readings
-    error = share / math.sqrt(independent) if polled.set else 1 / polled.readings
-    return share, min(error, 1.0), f"{polled.set} of {polled.readings} readings of `collecting` were inside of a collection"
+    # Readings within one collection are not independent: as many are as spells of its mean length fit into the look.
+    independent = max(1.0, polled.runs / share) if share else polled.readings
+    error = math.sqrt(share * (1 - share) / independent) if share else 1 / polled.readings
+    return (
+        share,
+        min(error, 1.0),
+        f"{polled.set} of {polled.readings} readings of `collecting` were inside of a collection",
+    )

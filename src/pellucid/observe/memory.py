@@ -15,7 +15,7 @@ from pellucid.kernel import cgroups, procfs, smaps
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.model import Gap, Limit, Process
 from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
-from pellucid.model.memory import ChildMemory, MemoryGroup, MemoryMap, MemorySample, MemorySeen
+from pellucid.model.memory import ChildMemory, MemoryMap, MemorySample, MemorySeen
 from pellucid.observe.identity import limits
 from pellucid.observe.memory_map import Where
 from pellucid.runtimes.cpython.gc_state import CollectorState, states

@@ -64,7 +64,7 @@ class Where:
         if self._python is not None and not len(pools.addresses):
             why = "its objects are in malloc's blocks: PYTHONMALLOC=malloc, or another allocator"
             self.gaps[Gap("the pools of CPython's allocator", why)] = None
-        return _table(self.pid, uses, pages, pools, heap, _allocator(mappings), time.perf_counter() - began)
+        return _table(self.pid, uses, pools, heap, _allocator(mappings), time.perf_counter() - began)
 
     def _large(self, pools: Pools, mappings: tuple[Mapping, ...]) -> Large | None:
         return Large(self._python, pools, mappings) if self._python is not None else None
@@ -126,7 +126,9 @@ class _Malloc:
         seen = chunks.walk(memory.pid, heap, pages, max(0, MAX_WALK - self.walked_bytes), least)
         self.walked_bytes += seen.walked_bytes
         if seen.broken:
-            self.gaps.append(Gap(f"{(heap.end - heap.first - seen.walked_bytes) >> 10} KiB of a heap of malloc", seen.broken))
+            self.gaps.append(
+                Gap(f"{(heap.end - heap.first - seen.walked_bytes) >> 10} KiB of a heap of malloc", seen.broken)
+            )
         top = heap.top or (malloc.main_top(memory, mappings, seen.top) if heap.main and seen.top else 0)
         _, fast = malloc.fast(memory, top) if top else (0, 0)
         self._fast += fast
@@ -135,7 +137,11 @@ class _Malloc:
         self.free_bytes += int(sizes.sum()) + seen.top_bytes + fast
         # A free chunk keeps its first and its last page; whole pages between may have been given back (malloc_trim).
         big = sizes >= 4 * PAGE
-        inner = pages.resident(seen.addresses[free][big], sizes[big].astype(np.uint64)) if big.any() else np.zeros(0, np.int64)
+        inner = (
+            pages.resident(seen.addresses[free][big], sizes[big].astype(np.uint64))
+            if big.any()
+            else np.zeros(0, np.int64)
+        )
         self.free_resident += int(sizes[~big].sum()) + int(np.minimum(inner, sizes[big]).sum()) + fast
         if seen.top_bytes:
             self.free_resident += pages.resident_of(seen.top, seen.top + seen.top_bytes)
@@ -225,7 +231,6 @@ def _allocator(mappings: tuple[Mapping, ...]) -> str:
 def _table(
     pid: int,
     uses: tuple[smaps.Use, ...],
-    pages: Pages,
     pools: Pools,
     heap: _Malloc,
     allocator: str,
@@ -242,7 +247,12 @@ def _table(
     pool_used = pools.used_bytes
     rows = [
         Part("python-small", "Python objects, up to 512 bytes each", pool_used, count=pools.blocks),
-        Part("python-free", "free blocks in Python's pools", max(0, pools.resident_bytes - pool_used), detail=_fill(pools)),
+        Part(
+            "python-free",
+            "free blocks in Python's pools",
+            max(0, pools.resident_bytes - pool_used),
+            detail=_fill(pools),
+        ),
         Part("python-large", "larger Python objects and tables", object_bytes, count=objects, detail=_kinds(heap)),
         Part("arrays", "NumPy arrays", in_arrays, count=len(heap.arrays.addresses)),
         Part("malloc-used", "malloc, in use, not known to Python", native, detail=_sizes(heap)),
@@ -324,7 +334,9 @@ def _stacks(uses: tuple[smaps.Use, ...]) -> tuple[int, int]:
 
 def _others(uses: tuple[smaps.Use, ...], pools: Pools, heap: _Malloc) -> str:
     """The largest private mapping in which neither pools nor malloc were found."""
-    known = sorted([*_arenas(pools), *heap.ranges, *((block.address, block.address + block.size) for block in heap.own)])
+    known = sorted(
+        [*_arenas(pools), *heap.ranges, *((block.address, block.address + block.size) for block in heap.own)]
+    )
     largest, name = 0, ""
     for use in uses:
         mapping = use.mapping

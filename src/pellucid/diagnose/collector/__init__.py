@@ -55,7 +55,9 @@ def takes_time(seen: GcSeen) -> Iterator[Finding]:
         sentence=f"{', '.join(f'{one.count} of {one.name}' for one in done)} in {seen.seconds:.1f} s, which freed {freed:,} objects.{why}"
         " Only one thread runs meanwhile: all others wait. gc.freeze() after the start takes what stays out of the search, a higher"
         " threshold (gc.set_threshold) makes it rarer; fewer cycles make it needless.",
-        evidence=(Ref(source=f"collector of pid {seen.pid}", said=f"{seen.share_by}, ± {100 * seen.share_error:.1f} %"),),
+        evidence=(
+            Ref(source=f"collector of pid {seen.pid}", said=f"{seen.share_by}, ± {100 * seen.share_error:.1f} %"),
+        ),
         next=(f"pellucid gc {seen.pid} --watch 30", f"pellucid stacks {seen.pid}"),
         confidence="certain" if seen.share_error < seen.share / 3 else "likely",
     )
@@ -77,7 +79,10 @@ def is_disabled(seen: GcSeen) -> Iterator[Finding]:
             " since the last collection. Some programs want this (a batch job, a server that forks); memory that grows then"
             " need not be a leak of references.",
             evidence=(
-                Ref(source=f"collector of pid {seen.pid}", said=f"enabled {one.enabled}, threshold {one.generations[0].threshold}"),
+                Ref(
+                    source=f"collector of pid {seen.pid}",
+                    said=f"enabled {one.enabled}, threshold {one.generations[0].threshold}",
+                ),
             ),
             next=(f"pellucid memory {seen.pid} --watch 60",),
             confidence="certain",
@@ -144,7 +149,9 @@ def has_frozen(seen: GcSeen) -> Iterator[Finding]:
                 title=f"{more}{one.frozen:,} objects are frozen (gc.freeze){_of(one, seen)}",
                 sentence="They are left out of every collection: cheaper, and after a fork their pages stay shared. Cycles among them"
                 " are never freed.",
-                evidence=(Ref(source=f"collector of pid {seen.pid}", said=f"permanent generation: {more}{one.frozen}"),),
+                evidence=(
+                    Ref(source=f"collector of pid {seen.pid}", said=f"permanent generation: {more}{one.frozen}"),
+                ),
                 next=(),
                 confidence="certain",
             )

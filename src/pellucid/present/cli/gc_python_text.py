@@ -51,7 +51,10 @@ def _show(report: GcReport) -> None:
     process = report.process
     assert process is not None
     screen.say(
-        screen.printable(f"pid {process.pid} {words.command(process, 70)} · {report.runtime} · {report.seconds:.1f} s looked"), bold=True
+        screen.printable(
+            f"pid {process.pid} {words.command(process, 70)} · {report.runtime} · {report.seconds:.1f} s looked"
+        ),
+        bold=True,
     )
     screen.findings(report.findings)
     for number, collector in enumerate(report.collectors):

@@ -71,7 +71,9 @@ class CollectorState:
         value: int = _I64.unpack_from(raw, at)[0]
         return value
 
-    def _generation(self, number: int, heads: bytes, stats: tuple[int, int, int, float | None, int | None]) -> Generation:
+    def _generation(
+        self, number: int, heads: bytes, stats: tuple[int, int, int, float | None, int | None]
+    ) -> Generation:
         layout = self._layout
         at = number * layout["gc_generation.size"]
         collections, collected, uncollectable, time_s, candidates = stats
@@ -99,17 +101,26 @@ class CollectorState:
             (first, first + layout["gc_stats_buffers.old_index"]),
             (second, second + layout["gc_stats_buffers.old_index"]),
         )
-        return [self._entry(ring, start + size * _entry_number(ring, index, index - start, size)) for start, index in places]
+        return [
+            self._entry(ring, start + size * _entry_number(ring, index, index - start, size)) for start, index in places
+        ]
 
     def _entry(self, raw: bytes, at: int) -> tuple[int, int, int, float | None, int | None]:
         layout = self._layout
         collections, collected, uncollectable = (
-            _I64.unpack_from(raw, at + layout[f"gc_stats.{name}"])[0] for name in ("collections", "collected", "uncollectable")
+            _I64.unpack_from(raw, at + layout[f"gc_stats.{name}"])[0]
+            for name in ("collections", "collected", "uncollectable")
         )
         if layout.get("gc_stats.duration") is None:
             return collections, collected, uncollectable, None, None
         duration = unpack_from("<d", raw, at + layout["gc_stats.duration"])[0]
-        return collections, collected, uncollectable, duration, _I64.unpack_from(raw, at + layout["gc_stats.candidates"])[0]
+        return (
+            collections,
+            collected,
+            uncollectable,
+            duration,
+            _I64.unpack_from(raw, at + layout["gc_stats.candidates"])[0],
+        )
 
     def _garbage(self, raw: bytes) -> int:
         """len(gc.garbage)"""

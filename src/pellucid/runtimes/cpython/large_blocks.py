@@ -20,7 +20,12 @@ from pellucid.runtimes.cpython.registry import Registry
 from pellucid.runtimes.cpython.values import Values
 
 UNKNOWN, OBJECT, DICT_KEYS, REFERENCES, ARRAY = range(5)
-KIND_WORDS = {OBJECT: "objects", DICT_KEYS: "tables of dicts", REFERENCES: "items of lists and the like", ARRAY: "NumPy buffers"}
+KIND_WORDS = {
+    OBJECT: "objects",
+    DICT_KEYS: "tables of dicts",
+    REFERENCES: "items of lists and the like",
+    ARRAY: "NumPy buffers",
+}
 
 _TYPE_PLACES = (1, 3, 5)
 """The word that holds ob_type: after 0, 16 or 32 bytes of what lies before an object (Include/internal/pycore_gc.h; managed dict, 3.12)."""
@@ -84,7 +89,9 @@ class Large:
     def _learn(self, candidates: Words) -> None:
         """Which of the addresses are those of types: it is ready, and its own type is a type."""
         plausible = (candidates & np.uint64(7) == 0) & (candidates > 4096) & (candidates < TOP)
-        fresh = [one for one in candidates[plausible].tolist() if one not in self._types][: _MAX_TYPES - len(self._types)]
+        fresh = [one for one in candidates[plausible].tolist() if one not in self._types][
+            : _MAX_TYPES - len(self._types)
+        ]
         if not fresh:
             return
         kind_of_types = self._kind_of_types()
@@ -135,7 +142,9 @@ class Large:
             return nothing
         blocks = np.arange((POOL - _POOL_HEADER) // size, dtype=np.uint64) * np.uint64(size) + np.uint64(_POOL_HEADER)
         addresses = (self._pools.addresses[chosen][:, None] + blocks[None, :]).reshape(-1)[:_MAX_ARRAYS]
-        bodies, good = gather(self._pid, addresses, 9)  # up to `flags`, PyArrayObject_fields (numpy/_core/include/numpy/ndarraytypes.h)
+        bodies, good = gather(
+            self._pid, addresses, 9
+        )  # up to `flags`, PyArrayObject_fields (numpy/_core/include/numpy/ndarraytypes.h)
         good &= (bodies[:, 1] == np.uint64(kind)) & _counted(bodies[:, 0]) & ((bodies[:, 8] & _OWNS_DATA) != 0)
         data = np.unique(bodies[good, 2])
         data = data[(data > 4096) & (data < TOP) & (data & np.uint64(15) == 0)]

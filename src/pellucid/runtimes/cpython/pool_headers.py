@@ -49,7 +49,11 @@ class Pools(Struct, frozen=True):
 
 def may_hold_pools(mapping: Mapping) -> bool:
     """Arenas are private anonymous mappings; 3.15 gives them a name where the kernel has names (prctl PR_SET_VMA_ANON_NAME)."""
-    return mapping.permissions.startswith("rw-p") and not mapping.inode and (not mapping.path or mapping.path.startswith("[anon:"))
+    return (
+        mapping.permissions.startswith("rw-p")
+        and not mapping.inode
+        and (not mapping.path or mapping.path.startswith("[anon:"))
+    )
 
 
 def read(pid: int, mappings: tuple[Mapping, ...], pages: Pages) -> Pools:

@@ -21,7 +21,10 @@ from pellucid.kernel.memory import Memory, Unreadable
 HEAP_MAX = 1 << 26
 MAX_HEAPS = 4096
 MAX_STEPS = 1 << 12  # pages of one mapping at which no block begins
-_SHAPES = ((96, 2200), (8, 2112))  # where `top` stands in struct malloc_state, and how big that is: with and without fast bins
+_SHAPES = (
+    (96, 2200),
+    (8, 2112),
+)  # where `top` stands in struct malloc_state, and how big that is: with and without fast bins
 _BINS = 16  # from `top` to `bins`
 _FAST = 80  # from the fast bins to `top`
 _FAST_COUNT = 10
@@ -149,7 +152,8 @@ def _bins_fit(memory: Memory, top: int) -> bool:
     except Unreadable:
         return False
     own = range(top, top + 16 * 127, 16)
-    return sum(_U64.unpack_from(words, 16 * number)[0] == at for number, at in enumerate(own)) >= 16
+    empty: int = sum(_U64.unpack_from(words, 16 * number)[0] == at for number, at in enumerate(own))
+    return empty >= 16
 
 
 def fast(memory: Memory, top: int) -> tuple[int, int]:

@@ -97,7 +97,7 @@ def _chain(
     buffer: NDArray[np.uint64], start: int, at: int, end: int, heap_end: int
 ) -> tuple[NDArray[np.uint64], int, str]:
     """(addresses of the chunks whose heads lie in the window, the first one after it, why it ended early)."""
-    words = memoryview(buffer).cast("B").cast("Q")
+    words = buffer.data.cast("B").cast("Q")
     place, last, most = (at - start) >> 3, (end - start) >> 3, (heap_end - start) >> 3
     found: list[int] = []
     append = found.append
@@ -105,7 +105,11 @@ def _chain(
     while place + 1 < last:
         step = words[place + 1] >> 3 & ~1  # the size in words; a size is a multiple of 16 bytes
         if step < 4 or place + step > most:
-            broken = "the size of a chunk does not fit: it changes while it is read, or was overwritten" if words[place + 1] else ""
+            broken = (
+                "the size of a chunk does not fit: it changes while it is read, or was overwritten"
+                if words[place + 1]
+                else ""
+            )
             break
         append(place)
         place += step
@@ -125,7 +129,15 @@ def _made(
     if not addresses:
         empty = np.zeros(0, np.int64)
         return Chunks(
-            empty.astype(np.uint64), empty, empty.astype(np.bool_), empty, np.zeros((0, HEAD_WORDS), np.uint64), 0, 0, 0, broken
+            empty.astype(np.uint64),
+            empty,
+            empty.astype(np.bool_),
+            empty,
+            np.zeros((0, HEAD_WORDS), np.uint64),
+            0,
+            0,
+            0,
+            broken,
         )
     where, size, flags = np.concatenate(addresses), np.concatenate(sizes), np.concatenate(before)
     used = np.concatenate((flags[1:], [True]))  # what the next chunk says of this one
