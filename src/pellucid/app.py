@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "How a process died of memory, or how near it is: a message, a log, a pid, a cgroup.",
     ),
     "gc": (f"{_CLI}.gc:command", "What a garbage collector does: generations, collections, their trend; or its log."),
+    "profile": (f"{_CLI}.profile:command", "Where the time goes: sampled from outside, without stopping it."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

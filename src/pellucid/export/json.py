@@ -25,6 +25,8 @@ REPORTS: dict[str, type[report.Report]] = {
     "env": report.EnvReport,
     "ps": report.PsReport,
     "ps --tree": report.TreeReport,
+    "profile": report.ProfileReport,
+    "profile diff": report.ProfileDiffReport,
     "check": report.CheckReport,
     "syscalls": SyscallsReport,
     "oom": OomReport,

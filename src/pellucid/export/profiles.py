@@ -4,6 +4,7 @@ A format is a module of this room with `encode(profile: Profile) -> bytes`, and,
 """
 
 import importlib
+from collections.abc import Mapping
 
 from pellucid.export.sound import flaw
 from pellucid.model.errors import UsageError
@@ -22,10 +23,20 @@ FORMATS: dict[str, tuple[str, str]] = {
 """Name → (suffix, module). The suffix that fits a file best is the longest: `.speedscope.json` before `.json`."""
 
 
-def format_of(path: str) -> str | None:
+def format_of(path: str, formats: Mapping[str, tuple[str, str]] = FORMATS) -> str | None:
     """The name of the format that the suffix of `path` says, None for no known one."""
-    fitting = [(len(suffix), name) for name, (suffix, _) in FORMATS.items() if path.endswith(suffix)]
+    fitting = [(len(suffix), name) for name, (suffix, _) in formats.items() if path.endswith(suffix)]
     return max(fitting)[1] if fitting else None
+
+
+DIFFERENTIAL: dict[str, tuple[str, str]] = {}
+"""As FORMATS, for the difference of two profiles: a module with `encode_diff(before: Profile, after: Profile) -> bytes`."""
+
+
+def encode_diff(before: Profile, after: Profile, name: str) -> bytes:
+    """The difference of two profiles in format `name`. KeyError for no known one."""
+    encoded: bytes = importlib.import_module(DIFFERENTIAL[name][1]).encode_diff(before, after)
+    return encoded
 
 
 def encode(profile: Profile, name: str) -> bytes:

@@ -7,7 +7,7 @@ hide the one that works.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
-from pellucid.model.profile import NO_STACK, Hot, Profile, Run, Step
+from pellucid.model.profile import NO_STACK, Changed, Hot, Profile, Run, Step
 from pellucid.model.report import ProfileReport
 from pellucid.model.thread import Frame
 
@@ -101,6 +101,41 @@ def path(profile: Profile, chosen: Callable[[Run], bool] = ran) -> tuple[Step, .
         steps.append(Step(profile.frames[profile.stacks[line].frame], share / whole))
         at, own = heaviest, sum(weight[stack] for stack in heaviest)
     return tuple(steps)
+
+
+def changes(before: Profile, after: Profile) -> tuple[Changed, ...]:
+    """Every function of either, the largest change of its own share first."""
+    shares: list[dict[Function, Hot]] = []
+    wholes: list[float] = []
+    for profile in (before, after):
+        found = hottest(profile, most=1 << 30)
+        shares.append({(hot.qualname, hot.file): hot for hot in found})
+        wholes.append(sum(hot.self_ns for hot in found) or 1)
+    nothing = Hot("", "", "", None, 0, 0, 0)
+    changed = []
+    for key in {**shares[1], **shares[0]}:
+        one, two = shares[0].get(key, nothing), shares[1].get(key, nothing)
+        changed.append(
+            Changed(
+                key[0],
+                key[1],
+                (two if two is not nothing else one).line,
+                one.self_ns / wholes[0],
+                two.self_ns / wholes[1],
+                one.total_ns / wholes[0],
+                two.total_ns / wholes[1],
+            )
+        )
+    return tuple(
+        sorted(
+            changed,
+            key=lambda each: (
+                -abs(each.self_after - each.self_before),
+                -abs(each.total_after - each.total_before),
+                each.qualname,
+            ),
+        )
+    )
 
 
 def reported(profile: Profile) -> ProfileReport:

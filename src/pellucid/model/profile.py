@@ -89,6 +89,18 @@ class Hot(Struct, frozen=True):
     self_samples: int
 
 
+class Changed(Struct, frozen=True):
+    """A function in two profiles: its shares of the time that was run, 0 to 1, by itself and with what it calls."""
+
+    qualname: str
+    file: str
+    line: int | None
+    self_before: float
+    self_after: float
+    total_before: float
+    total_after: float
+
+
 class Step(Struct, frozen=True):
     """One call of the hottest path; `share` of all time that the path was chosen from."""
 

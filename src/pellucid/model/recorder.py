@@ -36,7 +36,7 @@ class Recorder:
         self._interval_ns = interval_ns
         self._frames: dict[Frame, int] = {}
         self._stacks: dict[tuple[int, int], int] = {}
-        self._tracks: dict[tuple[int, int, str], Building] = {}
+        self._tracks: dict[tuple[int, int, str, int], Building] = {}
 
     def add(
         self,
@@ -74,11 +74,12 @@ class Recorder:
         number = self._frames.setdefault(frame, len(self._frames))
         return self._stacks.setdefault((parent, number), len(self._stacks))
 
-    def track(self, pid: int, tid: int, name: str, process: str = "", runtime: str = "") -> Building:
-        """A thread, to whose `runs` more may be added."""
-        found = self._tracks.get((pid, tid, name))
+    def track(self, pid: int, tid: int, name: str, process: str = "", runtime: str = "", *, part: int = 0) -> Building:
+        """A thread, to whose `runs` more may be added. `part`: of a process that has become another program."""
+        key = (pid, tid, name, part)
+        found = self._tracks.get(key)
         if found is None:
-            found = self._tracks[pid, tid, name] = Building(pid, tid, name, process, runtime)
+            found = self._tracks[key] = Building(pid, tid, name, process, runtime)
         return found
 
     def profile(self, duration_ns: int, taking: Taking, gaps: tuple[Gap, ...] = ()) -> Profile:

@@ -8,7 +8,7 @@ from pellucid.model.gap import Gap
 from pellucid.model.graph import Graph
 from pellucid.model.over_time import OverTime
 from pellucid.model.process import Identity, Process, Variable
-from pellucid.model.profile import Hot, Mode, Profile, Step, Taking
+from pellucid.model.profile import Changed, Hot, Mode, Profile, Step, Taking
 from pellucid.model.recovery import Recovered
 from pellucid.model.snapshot import Cost, Peer
 from pellucid.model.socket import Socket
@@ -134,6 +134,14 @@ class ProfileReport(Report, frozen=True, kw_only=True):
     waiting: tuple[Hot, ...]
     path: tuple[Step, ...]
     profile: Profile
+
+
+class ProfileDiffReport(Report, frozen=True, kw_only=True):
+    """What has changed from profile `before` to `after` (their names), the largest change of own time first."""
+
+    before: str
+    after: str
+    functions: tuple[Changed, ...]
 
 
 class Check(Struct, frozen=True):

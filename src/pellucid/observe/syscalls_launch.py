@@ -22,9 +22,10 @@ class Launched:
     `stdout`: the descriptor that its standard output goes to.
     """
 
-    def __init__(self, command: tuple[str, ...], stdout: int = 1) -> None:
+    def __init__(self, command: tuple[str, ...], stdout: int = 1, asked_by: str = "syscalls") -> None:
+        """`asked_by`: our own command, for a remedy."""
         self.command = command
-        self.program = _found(command)
+        self.program = _found(command, asked_by)
         self.status: int | None = None
         self._others_wait = False
         sys.stdout.flush()
@@ -84,7 +85,7 @@ class Launched:
         self.abandon()
 
 
-def _found(command: tuple[str, ...]) -> str:
+def _found(command: tuple[str, ...], asked_by: str) -> str:
     """The file that a shell would run. Raises UsageError."""
     import shutil
 
@@ -93,7 +94,7 @@ def _found(command: tuple[str, ...]) -> str:
         raise UsageError(
             tried=f"run {command[0]!r}",
             said="there is no such command" if "/" not in command[0] else "there is no such file",
-            remedy="pellucid syscalls -- COMMAND ARGUMENTS",
+            remedy=f"pellucid {asked_by} -- COMMAND ARGUMENTS",
         )
     if not os.access(path, os.X_OK) or os.path.isdir(path):
         raise UsageError(tried=f"run {path!r}", said="it is no file that can be executed", remedy=f"ls -l {path}")

@@ -1,40 +1,22 @@
 """`pellucid syscalls PID` and `pellucid syscalls -- CMD`: what a program asks of the kernel, and which Python line asks it."""
 
 import os
-import signal
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from pellucid.present.cli import launch as launch_words
 from pellucid.present.cli import options, screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from pellucid.model.syscalls import SyscallsReport
     from pellucid.observe.syscalls import Asked
 
 _BACKENDS = ("auto", "bpf", "perf", "seccomp", "ptrace")
-_LAUNCH = "pellucid.launch"
 
 
-class WithCommand(click.Command):
-    """A command whose line may end in `-- CMD ARGUMENTS`, which belong to CMD whatever they look like."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            at = args.index("--")
-            ctx.meta[_LAUNCH] = tuple(args[at + 1 :])
-            args = args[:at]
-        return super().parse_args(ctx, args)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        return ["[OPTIONS]", "PID | -- CMD [ARGUMENTS]"]
-
-
-@click.command("syscalls", cls=WithCommand)
+@click.command("syscalls", cls=launch_words.WithCommand)
 @click.argument("target", metavar="PID", required=False)
 @options.as_json
 @click.option(
@@ -87,7 +69,7 @@ def command(
     from pellucid.observe.syscalls import Asked
     from pellucid.present.cli.syscalls_text import Parts
 
-    launch: tuple[str, ...] | None = ctx.meta.get(_LAUNCH)
+    launch = launch_words.launched(ctx)
     if (launch is None) == (target is None) or launch == ():
         raise click.UsageError("Name one thing to look at: a PID, or -- and a command.", ctx)
     parts = Parts(
@@ -124,7 +106,7 @@ def command(
 def _look(target: str | None, launch: "tuple[str, ...] | None", asked: "Asked", *, to_stderr: bool) -> "SyscallsReport":
     from pellucid.observe.syscalls import attached, launched
 
-    with _interruptions() as stopped:
+    with launch_words.interruptions() as stopped:
         if launch is not None:
             return launched(launch, asked, stopped, stdout=2 if to_stderr else 1)
         assert target is not None
@@ -132,22 +114,6 @@ def _look(target: str | None, launch: "tuple[str, ...] | None", asked: "Asked", 
         if sys.stderr.isatty() and asked.seconds is None:
             click.echo(f"looking at pid {pid}; Ctrl-C ends the look and prints what was seen", err=True)
         return attached(pid, asked, stopped)
-
-
-@contextmanager
-def _interruptions() -> "Iterator[Callable[[], bool]]":
-    """While inside, Ctrl-C and SIGTERM only end the look, whose report is still printed; what is ignored stays so."""
-    seen: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _: seen.append(got))
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _opened(path: str, *, force: bool) -> int:

@@ -61,6 +61,9 @@ class Codes:
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._texts: dict[int, str] = {}
 
+    def __len__(self) -> int:
+        return len(self._codes)
+
     def frame(self, code: int, instruction: int, *, generator: bool) -> Frame | None:
         """The frame that is at `instruction`, None where CPython itself would not show it.
 

@@ -1,0 +1,216 @@
+"""`pellucid profile PID`, `profile -- CMD`, `profile show FILE` and `profile diff A B`: where the time goes."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from pellucid.present.cli import launch, options, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pellucid.model.profile import Profile
+    from pellucid.observe.sampler import Asked, Progress
+    from pellucid.present.cli.profile_files import Wanted
+    from pellucid.present.cli.profile_text import Line
+    from pellucid.present.cli.saved import Saved
+
+_MODES = ("wall", "cpu", "gil")
+
+
+class ProfileCommand(launch.WithCommand):
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return ["[OPTIONS]", "PID | -- CMD [ARGUMENTS] | show FILE | diff BEFORE AFTER"]
+
+
+@click.command("profile", cls=ProfileCommand)
+@click.argument("words", metavar="PID", nargs=-1)
+@options.as_json
+@click.option(
+    "--duration", "-d", "seconds", type=click.FloatRange(min=0.01), metavar="SECONDS", help="Stop after so long."
+)
+@click.option(
+    "--rate",
+    "-r",
+    type=click.FloatRange(1, 10_000),
+    default=100.0,
+    show_default=True,
+    metavar="HZ",
+    help="Samples a second.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(_MODES),
+    default="wall",
+    show_default=True,
+    help="What a sample weighs: time that passed, CPU that was used, time with the GIL.",
+)
+@click.option(
+    "--children/--no-children", default=True, help="Also its children, and those that they start.  [default: yes]"
+)
+@click.option("--format", "-F", "form", metavar="F", help="Format of the file; else its suffix says it.")
+@click.option("--output", "-o", metavar="FILE", help="Write the profile to FILE.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    as_json: bool,
+    seconds: float | None,
+    rate: float,
+    mode: str,
+    children: bool,
+    form: str | None,
+    output: str | None,
+    force: bool,
+) -> None:
+    """Tell where process PID and its children, or those of the command CMD, spend their time.
+
+    Sampled from outside: nothing runs in the process and nothing stops it. It goes on until the process ends, -d SECONDS, or Ctrl-C, which
+    keeps what was seen. With CMD the exit status is that of CMD, and with --json its standard output goes to standard error.
+
+    `profile show FILE` prints a saved profile or writes it in another format; `profile diff BEFORE AFTER` compares two.
+    """
+    from msgspec import convert
+
+    from pellucid.model.profile import Mode
+    from pellucid.observe.sampler import Asked
+    from pellucid.present.cli.profile_files import Wanted
+
+    launched = launch.launched(ctx)
+    if words[:1] == ("diff",) and launched is None:
+        _diff(ctx, words[1:], Wanted(form, output, differential=True), as_json=as_json, force=force)
+        return
+    wanted = Wanted(form, output)
+    if words[:1] == ("show",) and launched is None:
+        _show(ctx, words[1:], wanted, as_json=as_json, force=force)
+        return
+    if (launched is None) == (not words) or launched == () or len(words) > 1:
+        raise click.UsageError("Name one thing to look at: a PID, or -- and a command.", ctx)
+    asked = Asked(rate_hz=rate, seconds=seconds, mode=convert(mode, Mode), children=children)
+    with wanted.file(force=force) as file:
+        if launched is not None:
+            profile, status, interrupted = _launch(launched, asked, to_stderr=as_json or wanted.to_stdout)
+        else:
+            profile, interrupted = _attach(options.resolve(words[0]), asked)
+            status = 0
+        _give(profile, wanted, file, as_json=as_json)
+    if interrupted and seconds is not None:
+        raise KeyboardInterrupt
+    if status:
+        sys.stdout.flush()
+        raise SystemExit(status)
+
+
+def _attach(pid: int, asked: "Asked") -> "tuple[Profile, bool]":
+    """(what was seen, whether it was interrupted)."""
+    from pellucid.observe.sampler import sample, whom
+    from pellucid.present.cli.progress import Line
+
+    process = whom(pid)
+    with launch.interruptions() as stopped, Line() as line:
+        profile = sample(process, asked, stopped, lambda now: line.say(_progress(f"pid {pid}", now, asked)))
+        return profile, stopped()
+
+
+def _launch(words: tuple[str, ...], asked: "Asked", *, to_stderr: bool) -> "tuple[Profile, int, bool]":
+    """(what was seen, its exit status, whether it was interrupted). What it prints is not mixed with a line of progress."""
+    from pellucid.observe.sampler_launch import sample_command
+    from pellucid.present.cli.progress import Line
+
+    with launch.interruptions() as stopped, Line(wanted=not sys.stdout.isatty() and not to_stderr) as line:
+        profile, status = sample_command(
+            words, asked, stopped, lambda now: line.say(_progress(words[0], now, asked)), stdout=2 if to_stderr else 1
+        )
+        return profile, status or 0, stopped()
+
+
+def _progress(who: str, now: "Progress", asked: "Asked") -> str:
+    until = f" of {asked.seconds:g} s" if asked.seconds is not None else " s; Ctrl-C ends it and keeps what was seen"
+    processes = f"{now.processes} processes, " if now.processes != 1 else ""
+    missed = f", {now.missed} missed" if now.missed else ""
+    return screen.printable(
+        f"profiling {who}: {processes}{now.threads} threads, {now.taken} samples{missed}, {now.elapsed_s:.0f}{until}"
+    )
+
+
+def _give(profile: "Profile", wanted: "Wanted", file: "Saved | None", *, as_json: bool) -> None:
+    """The file if one was asked for, and what belongs on stdout. The text comes also where the file can't be written."""
+    from pellucid.export.profiles import encode
+
+    try:
+        if wanted.form is not None:
+            wanted.write(file, encode(profile, wanted.form))
+    finally:
+        if as_json:
+            _print_json(profile)
+        elif not wanted.to_stdout:
+            from pellucid.present.cli.profile_text import lines
+
+            _print(lines(profile))
+            if wanted.path is not None and sys.exc_info()[0] is None:
+                screen.say()
+                screen.say(screen.printable(f"written to {wanted.path} ({wanted.form})"))
+
+
+def _print_json(profile: "Profile") -> None:
+    from pellucid.model.hot import reported
+
+    options.emit(reported(profile))
+
+
+def _print(lines: "Iterable[Line]") -> None:
+    for line in lines:
+        screen.say(line.text, bold=line.bold, dim=line.dim)
+
+
+def _show(ctx: click.Context, words: tuple[str, ...], wanted: "Wanted", *, as_json: bool, force: bool) -> None:
+    if len(words) != 1:
+        raise click.UsageError("Name one file: profile show FILE.", ctx)
+    with wanted.file(force=force) as file:
+        _give(_read(words[0]), wanted, file, as_json=as_json)
+
+
+def _diff(ctx: click.Context, words: tuple[str, ...], wanted: "Wanted", *, as_json: bool, force: bool) -> None:
+    if len(words) != 2:
+        raise click.UsageError("Name two files: profile diff BEFORE AFTER.", ctx)
+    from pellucid.export.profiles import encode_diff
+    from pellucid.model.hot import changes
+    from pellucid.model.report import ProfileDiffReport
+
+    before, after = map(_read, words)
+    changed = changes(before, after)
+    with wanted.file(force=force) as file:
+        if wanted.form is not None:
+            wanted.write(file, encode_diff(before, after, wanted.form))
+        if as_json:
+            gaps = (*before.gaps, *after.gaps)
+            options.emit(
+                ProfileDiffReport(
+                    process=after.process,
+                    taken_at=after.began_at,
+                    gaps=gaps,
+                    before=words[0],
+                    after=words[1],
+                    functions=changed,
+                )
+            )
+        elif not wanted.to_stdout:
+            from pellucid.present.cli.profile_text import differences
+
+            _print(differences(before, after, changed))
+
+
+def _read(path: str) -> "Profile":
+    from pellucid.export.profiles import decode
+    from pellucid.model.errors import UsageError, os_words
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise UsageError(
+            tried=f"read the profile {path}", said=os_words(error), remedy="pellucid profile PID -o FILE  (makes one)"
+        ) from None
+    return decode(content, path)
