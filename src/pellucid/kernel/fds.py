@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from pellucid.kernel import procfs
 from pellucid.kernel.fdinfo import detail, flag_words
 from pellucid.kernel.procfs import gone, read_file
+from pellucid.kernel.shared_search import shared
 from pellucid.model import Gap, OpenFile
 from pellucid.model.errors import os_words
 
@@ -198,31 +199,50 @@ def holders_and_gaps(
     """One pass over the descriptors of all processes, by readlink; a target that nobody holds has an empty tuple."""
     found: dict[str, list[tuple[int, int]]] = {target: [] for target in targets}
     hidden: list[tuple[int, OSError]] = []
-    for pid in procfs.pids() if targets else ():
+    for part in shared(lambda pids: _held(targets, pids), procfs.pids() if targets else (), _Held):
+        for target, held in part.found.items():
+            found[target] += held
+        hidden += ((pid, OSError(number, os.strerror(number))) for pid, number in part.hidden)
+    return {
+        target: tuple(sorted(held)) if len(held) > 1 else tuple(held) for target, held in found.items()
+    }, hidden_gap(sorted(hidden, key=lambda one: one[0]), command)
+
+
+class _Held(Struct, frozen=True):
+    """(pid, fd) by target, of some processes; and those that hide their descriptors, with the number of the error."""
+
+    found: dict[str, list[tuple[int, int]]]
+    hidden: list[tuple[int, int]]
+
+
+def _held(targets: set[str], pids: Sequence[int]) -> _Held:
+    held = _Held({}, [])
+    for pid in pids:
         try:
             directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if not gone(error):
-                hidden.append((pid, error))
+                held.hidden.append((pid, error.errno or 0))
             continue
         try:
-            _collect(pid, directory, found)
+            _collect(pid, directory, targets, held.found)
         except OSError as error:
             if not gone(error):
-                hidden.append((pid, error))
+                held.hidden.append((pid, error.errno or 0))
         finally:
             os.close(directory)
-    return {target: tuple(sorted(held)) for target, held in found.items()}, hidden_gap(hidden, command)
+    return held
 
 
-def _collect(pid: int, directory: int, found: dict[str, list[tuple[int, int]]]) -> None:
+def _collect(pid: int, directory: int, targets: set[str], found: dict[str, list[tuple[int, int]]]) -> None:
+    readlink = os.readlink
     for name in os.listdir(directory):
         try:
-            target = os.readlink(name, dir_fd=directory)
+            target = readlink(name, dir_fd=directory)
         except FileNotFoundError:  # closed meanwhile
             continue
-        if target in found:
-            found[target].append((pid, int(name)))
+        if target in targets:
+            found.setdefault(target, []).append((pid, int(name)))
 
 
 def hidden_gap(hidden: Sequence[tuple[int, OSError]], command: str) -> tuple[Gap, ...]:

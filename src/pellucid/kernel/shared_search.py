@@ -7,6 +7,7 @@ its part searched again by the parent: nothing is lost but time.
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -16,13 +17,13 @@ Found = TypeVar("Found")
 Search = Callable[[Sequence[int]], Found]
 
 MOST_CHILDREN = 7
-LEAST_SHARE = 128
+LEAST_SHARE = 64
 """Fewer processes than that are searched in less time than a fork takes."""
 
 
 def shared(search: Search[Found], pids: Sequence[int], kind: type[Found]) -> list[Found]:
     """`search` over all of `pids`, in parts; a result of the type `kind`, which msgspec can encode, for each."""
-    parts = min(MOST_CHILDREN + 1, len(os.sched_getaffinity(0)), max(1, len(pids) // LEAST_SHARE))
+    parts = 1 if _has_threads() else min(MOST_CHILDREN + 1, len(os.sched_getaffinity(0)), len(pids) // LEAST_SHARE or 1)
     shares = [pids[part::parts] for part in range(parts)]
     children = [_begun(search, share) for share in shares[1:]]
     try:
@@ -39,6 +40,12 @@ def shared(search: Search[Found], pids: Sequence[int], kind: type[Found]) -> lis
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
     return found
+
+
+def _has_threads() -> bool:
+    """Python warns of a fork among threads, whose locks the child may find taken (os.fork, since 3.12)."""
+    threading = sys.modules.get("threading")
+    return threading is not None and threading.active_count() > 1
 
 
 def _begun(search: Search[Found], share: Sequence[int]) -> tuple[int, int]:

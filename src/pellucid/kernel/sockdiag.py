@@ -70,9 +70,10 @@ _U32 = Struct("=I")
 _TWO_U32 = Struct("=II")
 
 # struct tcp_info: eight bytes, then u32 fields; the u64 ones from 104 on. Older kernels end earlier, newer ones later.
-_TCP_WORDS = Struct("=8x24I")
-_TCP_COUNTERS = Struct("=QQ")
-_BYTES_ACKED, _NOTSENT, _SND_WND = 120, 144, 228
+_TCP_WORDS = Struct("=2xBxB3x16xI4xI8xI4xII8xI28xI16xQQ")
+"""Retransmits, backoff; unacked (word 4), lost (6), the times of data sent, data received and an ACK (9, 11, 12), rtt (15), total_retrans
+(23), and from byte 120 on the bytes acknowledged and received."""
+_NOTSENT, _SND_WND = 144, 228
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -243,24 +244,24 @@ def read_unix(datagram: bytes, start: int, end: int) -> Unix:
 
 def tcp(info: bytes) -> Tcp | None:
     """What verdicts rest on in struct tcp_info; None where the kernel gave none (TIME_WAIT, a handshake) or before Linux 4.1."""
-    if len(info) < _BYTES_ACKED + _TCP_COUNTERS.size:
+    size = len(info)
+    if size < _TCP_WORDS.size:
         return None
-    words = _TCP_WORDS.unpack_from(info)
-    acked, received = _TCP_COUNTERS.unpack_from(info, _BYTES_ACKED)
+    retransmits, backoff, unacked, lost, sent, received, ack, rtt, total, acked, got = _TCP_WORDS.unpack_from(info)
     return Tcp(
-        unacked=words[4],
-        lost=words[6],
-        retransmits=info[2],
-        total_retrans=words[23],
-        backoff=info[4],
-        rtt_us=words[15],
-        last_data_sent_ms=words[9],
-        last_data_recv_ms=words[11],
-        last_ack_recv_ms=words[12],
-        bytes_acked=acked,
-        bytes_received=received,
-        notsent=_U32.unpack_from(info, _NOTSENT)[0] if len(info) >= _NOTSENT + 4 else 0,
-        window=_U32.unpack_from(info, _SND_WND)[0] if len(info) >= _SND_WND + 4 else None,
+        unacked,
+        lost,
+        retransmits,
+        total,
+        backoff,
+        rtt,
+        sent,
+        received,
+        ack,
+        acked,
+        got,
+        _U32.unpack_from(info, _NOTSENT)[0] if size >= _NOTSENT + 4 else 0,
+        _U32.unpack_from(info, _SND_WND)[0] if size >= _SND_WND + 4 else None,
     )
 
 

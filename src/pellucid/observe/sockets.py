@@ -9,20 +9,25 @@ bridge): those of the local processes are searched when the address is of a kind
 
 import os
 from _socket import inet_ntop
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from pellucid.kernel import ends, fds, sockdiag
 from pellucid.kernel.ends import Network
-from pellucid.kernel.sockdiag import INET6, LISTEN, SYN_SENT, TCP, Inet, Unix, plain_ends
-from pellucid.model import Gap, Socket, Timer
+from pellucid.kernel.sockdiag import INET, INET6, LISTEN, SYN_SENT, TCP, UDP, Inet, Unix, plain_ends
+from pellucid.model import Gap, Socket, Tcp, Timer
 from pellucid.observe import networks
 from pellucid.observe.networks import TABLE_OF, TABLES
 
 _UNIX_KINDS = {1: "unix", 2: "unix-dgram", 5: "unix-seqpacket"}
 _TIMERS: tuple[Timer, ...] = ("none", "retransmit", "keepalive", "time-wait", "probe")
 _UNCONNECTED = 7  # TCP_CLOSE; ss(8) calls it UNCONN where there is nothing to close
+_PROTOCOLS = {(TCP, INET): "tcp", (TCP, INET6): "tcp6", (UDP, INET): "udp", (UDP, INET6): "udp6"}
+_NO_PORT = bytes(2)
+_Fields = tuple[None, str, str, str, str, int, int, int, int, Timer, int, int, Tcp | None]
 _NOT_YET_ACCEPTED = frozenset({"ESTABLISHED", "CLOSE_WAIT", "SYN_RECV"})
 
 
@@ -93,6 +98,13 @@ def _without_holder(socket: Socket, whole_host: bool) -> bool:
     )
 
 
+class _OnPort(NamedTuple):
+    """The sockets that listen on one port, and those of them that take what comes to an address, as far as that was asked."""
+
+    listeners: list[Inet]
+    by_address: dict[bytes, list[Inet]]
+
+
 class _Join:
     """Raw records to sockets with their other ends. Each record is made into a Socket once: it is one's near and another's far."""
 
@@ -103,32 +115,36 @@ class _Join:
         self.elsewhere = elsewhere
         self.holders = holders
         self._made: dict[int, Socket] = {}
-        self._listeners: dict[tuple[int, bytes, int], list[Inet]] = {}
-        self._ports: dict[int, dict[int, list[Inet]]] = {}
+        self._known: dict[int, _Fields] = {}
+        self._ports: dict[int, dict[int, _OnPort]] = {}
 
     def inet(self, near: Inet) -> Socket:
         """A TCP or UDP socket with its other end."""
         if not near.remote_port:
             return self._alone(near)
         key = plain_ends(near)
-        network = self.elsewhere.get(key, self.network)
+        network = self.elsewhere.get(key, self.network) if self.elsewhere else self.network
         far = network.far.get(key)
-        listening = self._listening(network, near.remote_address, near.remote_port)
+        remote_address = near.remote_address
+        listening = self._listening(network, remote_address, near.remote_port)
         if far is not None and far.state == LISTEN:  # it listens for the connection that is still being made
             listening, far = [far, *(one for one in listening if one.inode != far.inode)], None
-        if far is None:
-            waits = listening if near.state == SYN_SENT else []
-        else:
-            waits = listening if not far.inode and _state(far) in _NOT_YET_ACCEPTED else []
-        peers = self._who(waits or ([far] if far else []))
-        return replace(
-            self._alone(near),
-            peer_pid=peers[0] if peers else None,
-            peer_pids=peers,
-            far=self._alone(far) if far is not None else None,
-            listener=self._alone(waits[0]) if waits else None,
-            accepted=self._accepted(near, bool(listening)) if near.protocol == TCP else None,
-            loopback=near.remote_address in self.network.own,
+        waits: Sequence[Inet] = ()
+        if listening and (
+            near.state == SYN_SENT if far is None else not far.inode and _state(far) in _NOT_YET_ACCEPTED
+        ):
+            waits = listening
+        peers = self._who(waits) if waits else self.holders.get(far.inode, ()) if far is not None else ()
+        accepted = self._accepted(near, bool(listening)) if near.protocol == TCP else None
+        return Socket(
+            *self._fields(near),
+            peers[0] if peers else None,
+            peers,
+            self._alone(far) if far is not None else None,
+            self._alone(waits[0]) if waits else None,
+            self.holders.get(near.inode, ()),
+            accepted,
+            remote_address in self.network.own,
         )
 
     def unix(self, near: Unix) -> Socket:
@@ -146,21 +162,23 @@ class _Join:
             listener=other if waits else None,
         )
 
-    def _listening(self, network: Network, address: bytes, port: int) -> list[Inet]:
+    def _listening(self, network: Network, address: bytes, port: int) -> Sequence[Inet]:
         """`ends.listening`, looked up once for each address and port: a server has thousands of connections to the same."""
-        key = (id(network), address, port)
-        known = self._listeners.get(key)
+        on_port = self._on_ports(network).get(port)
+        if on_port is None:
+            return ()  # the end of a client
+        known = on_port.by_address.get(address)
         if known is None:
-            known = self._listeners[key] = ends.listening(self._on_port(network, port), address, port)
+            known = on_port.by_address[address] = ends.listening(on_port.listeners, address, port)
         return known
 
-    def _on_port(self, network: Network, port: int) -> Iterable[Inet]:
+    def _on_ports(self, network: Network) -> dict[int, "_OnPort"]:
         by_port = self._ports.get(id(network))
         if by_port is None:
             by_port = self._ports[id(network)] = {}
             for one in network.listeners:
-                by_port.setdefault(one.local_port, []).append(one)
-        return by_port.get(port, ())
+                by_port.setdefault(one.local_port, _OnPort([], {})).listeners.append(one)
+        return by_port
 
     def _accepted(self, near: Inet, listened_there: bool) -> bool | None:
         if self._listening(self.network, near.local_address, near.local_port):
@@ -173,25 +191,32 @@ class _Join:
 
     def _alone(self, one: Inet) -> Socket:
         made = self._made.get(id(one))
-        if made is not None:
-            return made
-        made = self._made[id(one)] = Socket(
-            fd=None,
-            proto=("tcp" if one.protocol == TCP else "udp") + ("6" if one.family == INET6 else ""),
-            state=_state(one),
-            local=_end(one.family, one.ends[4:20], one.local_port),
-            remote=_end(one.family, one.ends[20:36], one.remote_port) if one.remote_port else "",
-            rx_queue=one.rx_queue,
-            tx_queue=one.tx_queue,
-            inode=one.inode,
-            uid=one.uid,
-            timer=_TIMERS[one.timer] if one.timer < len(_TIMERS) else "none",
-            timer_ms=one.expires_ms,
-            retransmits=one.retransmits,
-            tcp=sockdiag.tcp(one.info),
-            pids=self.holders.get(one.inode, ()),
-        )
+        if made is None:
+            made = self._made[id(one)] = Socket(*self._fields(one), pids=self.holders.get(one.inode, ()))
         return made
+
+    def _fields(self, one: Inet) -> _Fields:
+        """The first fields of a Socket, up to `tcp`: what it is by itself. Positions, since names take as long as all the rest."""
+        known = self._known.get(id(one))
+        if known is not None:
+            return known
+        ends, family = one.ends, one.family
+        known = self._known[id(one)] = (
+            None,
+            _PROTOCOLS[one.protocol, family],
+            _state(one),
+            _end(family, ends[4:20], one.local_port),
+            _end(family, ends[20:36], one.remote_port) if ends[2:4] != _NO_PORT else "",
+            one.rx_queue,
+            one.tx_queue,
+            one.inode,
+            one.uid,
+            _TIMERS[one.timer] if one.timer < len(_TIMERS) else "none",
+            one.expires_ms,
+            one.retransmits,
+            sockdiag.tcp(one.info),
+        )
+        return known
 
     def _alone_unix(self, one: Unix) -> Socket:
         return Socket(
@@ -216,7 +241,12 @@ def _state(one: Inet | Unix) -> str:
 
 
 def _end(family: int, address: bytes, port: int) -> str:
-    return f"[{inet_ntop(family, address)}]:{port}" if family == INET6 else f"{inet_ntop(family, address[:4])}:{port}"
+    return f"{_spelled(family, address)}:{port}"
+
+
+@lru_cache(1 << 14)
+def _spelled(family: int, address: bytes) -> str:
+    return f"[{inet_ntop(family, address)}]" if family == INET6 else inet_ntop(family, address[:4])
 
 
 def _name(name: bytes) -> str:

@@ -1,12 +1,12 @@
 """The command line by click: a lazy group, whose commands are imported when they are called and not for the list of them."""
 
-import gc
 import importlib
 from typing import Any
 
 import click
 
 from pellucid import __version__
+from pellucid.present import cli
 from pellucid.present.cli import Table
 
 
@@ -39,8 +39,7 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = self.table[cmd_name][0].partition(":")
         found = getattr(importlib.import_module(module), attribute)
-        gc.freeze()  # what was imported stays, and need not be searched for cycles again
-        gc.enable()
+        cli.collect_rarely()
         assert isinstance(found, click.Command)
         return found
 

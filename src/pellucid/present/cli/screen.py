@@ -79,11 +79,14 @@ def findings(found: Sequence[Finding], *, evidence: bool = False) -> None:
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> None:
     """A plain table; the last column is as long as it is."""
-    cells = [tuple(printable(cell) for cell in row) for row in rows]
-    widths = [max(len(row[column]) for row in [head, *cells]) for column in range(len(head))]
-    for number, row in enumerate([head, *cells]):
-        padded = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        say("  ".join(padded).rstrip(), bold=number == 0)
+    columns = [[printable(cell) for cell in column] for column in zip(head, *rows, strict=True)]
+    padded = [_aligned(column, right=place in right) for place, column in enumerate(columns)]
+    lines = [line.rstrip() for line in map("  ".join, zip(*padded, strict=True))]
+    say(lines[0], bold=True)
+    if rows:
+        say("\n".join(lines[1:]))
+
+
+def _aligned(column: list[str], *, right: bool) -> list[str]:
+    width = max(map(len, column))
+    return [cell.rjust(width) for cell in column] if right else [cell.ljust(width) for cell in column]
