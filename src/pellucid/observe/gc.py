@@ -12,7 +12,7 @@ from pellucid.kernel.memory import Unreadable
 from pellucid.model import Process
 from pellucid.model.errors import NoSuchProcess
 from pellucid.model.gc import Collector, CollectorSample, GcSeen
-from pellucid.runtimes.cpython.gc_state import CollectorState, states
+from pellucid.runtimes.cpython.gc_state import states
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.recognise import attach
 
@@ -79,7 +79,7 @@ def _watched(python: CPython, seconds: float) -> GcSeen:
             raise
     elapsed = max(time.perf_counter() - began, 1e-9)
     samples.append(_sample(last, elapsed))
-    share, error, by = _share(each, first, last, polled, elapsed)
+    share, error, by = _share(first, last, polled, elapsed)
     return GcSeen(
         pid=python.memory.pid,
         seconds=elapsed,
@@ -99,7 +99,6 @@ def _sample(collectors: tuple[Collector, ...], at_s: float) -> CollectorSample:
 
 
 def _share(
-    each: tuple[CollectorState, ...],
     first: tuple[Collector, ...],
     last: tuple[Collector, ...],
     polled: _Polled,
@@ -112,7 +111,7 @@ def _share(
         for before, after in zip(one.generations, other.generations, strict=True)
         if before.time_s is not None and after.time_s is not None
     ]
-    running = any(state.collecting() for state in each)
+    running = any(one.collecting for one in last)
     if spent and not running and polled.set <= 2 * polled.readings * max(sum(spent) / elapsed, 0.01):
         return min(1.0, max(0.0, sum(spent)) / elapsed), 0.0, "the seconds that CPython counts itself"
     if not polled.readings:
