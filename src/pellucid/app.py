@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_CLI}.oom:command",
         "How a process died of memory, or how near it is: a message, a log, a pid, a cgroup.",
     ),
+    "memory": (f"{_CLI}.memory:command", "Which kind of memory trouble it is, and where the bytes are."),
     "gc": (f"{_CLI}.gc:command", "What a garbage collector does: generations, collections, their trend; or its log."),
     "profile": (f"{_CLI}.profile:command", "Where the time goes: sampled from outside, without stopping it."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),

@@ -7,7 +7,7 @@ from pellucid.kernel.maps import Mapping
 
 
 def parsed(line):
-    return maps._mapping(line, {})
+    return maps.mapping(line, {})
 
 
 def test_a_mapped_library():

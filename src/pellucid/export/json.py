@@ -8,6 +8,7 @@ from pellucid.model import report
 from pellucid.model.collector import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
 from pellucid.model.gc import GcReport
+from pellucid.model.memory import MemoryReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
 from pellucid.model.syscalls import SyscallsReport
@@ -30,6 +31,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "check": report.CheckReport,
     "syscalls": SyscallsReport,
     "oom": OomReport,
+    "memory": MemoryReport,
     "gc": CollectorReport,
     "gc of Python": GcReport,
     "gc --watch": CollectorWatchReport,

@@ -240,6 +240,17 @@ def exists(pid: int, start_ticks: int) -> bool:
         raise failed(pid, f"read /proc/{pid}/stat", error) from error
 
 
+def lives(pid: int, start_ticks: int) -> bool:
+    """The same, and it is no zombie."""
+    try:
+        seen = parse_stat(read_small(f"/proc/{pid}/stat", 4096))
+    except OSError as error:
+        if gone(error):
+            return False
+        raise failed(pid, f"read /proc/{pid}/stat", error) from error
+    return seen.start_ticks == start_ticks and seen.letter not in "ZX"
+
+
 def children(pid: int) -> tuple[int, ...]:
     """Its live and zombie children. One read a thread with CONFIG_PROC_CHILDREN, else a pass over all processes."""
     try:

@@ -2,8 +2,10 @@
 
 from msgspec import Struct
 
+from pellucid.model.finding import Finding
 from pellucid.model.gap import Gap
 from pellucid.model.process import Limit, Process
+from pellucid.model.report import Report
 
 
 class MemoryGroup(Struct, frozen=True):
@@ -187,3 +189,21 @@ class MemorySeen(Struct, frozen=True):
 
     def trend(self, name: str) -> Trend | None:
         return next((trend for trend in self.trends if trend.name == name), None)
+
+
+class MemoryReport(Report, frozen=True, kw_only=True):
+    """`category` is the rule of the first finding: heap-leak, native-leak, fragmentation, resource-limit, swapping, page-faults, gc-churn,
+    page-cache, shared-memory, descriptor-leak, thread-leak, mapping-leak, giant-object, growing or steady.
+    """
+
+    category: str
+    known_bytes: int
+    rss_anon_bytes: int
+    findings: tuple[Finding, ...]
+    table: MemoryMap | None
+    before: MemoryMap | None
+    """The table at the first moment."""
+    trends: tuple[Trend, ...]
+    samples: tuple[MemorySample, ...]
+    groups: tuple[MemoryGroup, ...]
+    children: tuple[ChildMemory, ...]

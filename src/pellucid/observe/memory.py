@@ -141,8 +141,8 @@ class Watch:
                 self.sample(table=due or cheap)
         except KeyboardInterrupt:
             self.gaps[Gap("the rest of the time", f"interrupted after {self.samples[-1].at_s:.1f} s")] = None
-        except NoSuchProcess:
-            if len(self.samples) < 2:
+        except LookError:
+            if len(self.samples) < 2 or procfs.lives(self.pid, self.process.start_ticks):
                 raise
             self.gaps[Gap("the rest of the time", f"the process ended after {self.samples[-1].at_s:.1f} s")] = None
 

@@ -30,6 +30,8 @@ MAX_WALK = 1 << 30
 """Bytes of malloc's heaps that are walked in one look."""
 MAX_READ_ONLY = 1 << 26
 """A larger mapping that can't be written to has no anonymous pages worth the reading of its page map."""
+_MOVING = 1 << 20
+"""Of a heap that could not be walked to its end: the program allocates there meanwhile."""
 _LARGE = 528  # 512 bytes and the head of a chunk
 _SMALL = 48
 _CHUNK_HEAD = 16
@@ -125,7 +127,8 @@ class _Malloc:
     ) -> _Blocks:
         seen = chunks.walk(memory.pid, heap, pages, max(0, MAX_WALK - self.walked_bytes), least)
         self.walked_bytes += seen.walked_bytes
-        if seen.broken:
+        missed = heap.end - heap.first - seen.walked_bytes
+        if seen.broken and missed > max(_MOVING, (heap.end - heap.first) // 50):
             self.gaps.append(
                 Gap(f"{(heap.end - heap.first - seen.walked_bytes) >> 10} KiB of a heap of malloc", seen.broken)
             )
@@ -365,4 +368,4 @@ def _shared(uses: tuple[smaps.Use, ...]) -> str:
 
 def _largest(by_path: dict[str, int]) -> str:
     told = sorted(by_path.items(), key=lambda one: -one[1])[:_FILES]
-    return ", ".join(f"{path} {size >> 20} MiB" for path, size in told if size >= 1 << 20)
+    return ", ".join(f"{path.rpartition('/')[2] or path} {size >> 20} MiB" for path, size in told if size >= 1 << 20)

@@ -81,17 +81,15 @@ class Large:
 
     def _typed(self, words: Words, place: int) -> NDArray[np.bool_]:
         candidates = words[:, place]
-        found, where = np.unique(candidates, return_inverse=True)
-        self._learn(found)
+        found, where, counts = np.unique(candidates, return_inverse=True, return_counts=True)
+        self._learn(found[np.argsort(-counts, kind="stable")])
         good = np.array([self._types.get(int(one), False) for one in found.tolist()], np.bool_)
         return good[where] & _counted(words[:, place - 1])
 
     def _learn(self, candidates: Words) -> None:
-        """Which of the addresses are those of types: it is ready, and its own type is a type."""
+        """Which of the addresses, the most frequent first, are those of types: it is ready, and its own type is a type."""
         plausible = (candidates & np.uint64(7) == 0) & (candidates > 4096) & (candidates < TOP)
-        fresh = [one for one in candidates[plausible].tolist() if one not in self._types][
-            : _MAX_TYPES - len(self._types)
-        ]
+        fresh = [one for one in candidates[plausible][:_MAX_TYPES].tolist() if one not in self._types]
         if not fresh:
             return
         kind_of_types = self._kind_of_types()

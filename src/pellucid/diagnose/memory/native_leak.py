@@ -1,0 +1,68 @@
+"""Memory grows that no Python object is known for: blocks of malloc that C code took, or mappings of its own.
+
+What can be said of it from outside is where it lies and, of malloc's blocks, their sizes: a leak makes the same block again and again, so
+that one size stands out.
+"""
+
+from collections.abc import Iterator
+
+from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, share, speed
+from pellucid.diagnose.sizes import size
+from pellucid.model import Finding
+from pellucid.model.memory import MemorySeen, SizeClass
+
+
+def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
+    private = seen.trend("private")
+    if private is None or not grows(private) or seen.first is None or seen.last is None:
+        return
+    native, whole = seen.trend("native"), growth(seen, "private")
+    elsewhere = seen.last.part("other") - seen.first.part("other")
+    in_malloc = native is not None and grows(native) and share(seen, "native") >= SHARE
+    if not in_malloc and elsewhere < SHARE * whole:
+        return
+    pid = seen.process.pid
+    open_end, too_short = certainty(seen)
+    where = _blocks(seen) if in_malloc else _mappings(seen, elsewhere)
+    line = native if in_malloc and native is not None else private
+    yield Finding(
+        rule="native-leak",
+        severity="warning",
+        title=f"native leak{open_end}: memory that Python does not know of grows by {speed(line)}",
+        sentence=f"Private memory grew by {size(int(whole))} in {seen.span_s:.1f} s, the Python objects by"
+        f" {size(max(0, seen.last.known_bytes - seen.first.known_bytes))}. {where}{too_short}",
+        evidence=(
+            evidence(private, "RssAnon and VmSwap", pid),
+            evidence(line, "blocks of malloc not known to Python", pid),
+        ),
+        next=_next(seen),
+        confidence="possible" if open_end else "likely",
+    )
+
+
+def _blocks(seen: MemorySeen) -> str:
+    """The size of block that became more."""
+    assert seen.first is not None
+    assert seen.last is not None
+    before = {one.size: one.count for one in seen.first.sizes}
+    gained = [SizeClass(one.size, one.count - before.get(one.size, 0)) for one in seen.last.sizes]
+    best = max(gained, key=lambda one: one.bytes, default=None)
+    if best is None or best.count <= 0 or best.bytes < 1 << 18:
+        return "The blocks are of many sizes."
+    inside = best.size - 8  # what malloc gives for a request of that size, at most (malloc/malloc.c, request2size)
+    return f"Blocks of malloc of up to {inside} bytes became {best.count:,} more, {size(best.bytes)}: C code that asks for such a block and does not free it."
+
+
+def _mappings(seen: MemorySeen, elsewhere: int) -> str:
+    if seen.process.name == "java":
+        return "The heap of the JVM is a mapping of its own: its collector says how full it is."
+    detail = next((part.detail for part in seen.last.parts if part.kind == "other"), "") if seen.last else ""
+    return f"{size(elsewhere)} of it are in mappings that are not malloc's" + (f" ({detail})." if detail else ".")
+
+
+def _next(seen: MemorySeen) -> tuple[str, ...]:
+    pid = seen.process.pid
+    if seen.process.name == "java":
+        return (f"pellucid gc {pid}",)
+    tools = ("memray attach --native " + str(pid),) if seen.process.runtime else ()
+    return (*tools, f"pellucid memory {pid} --watch 60")

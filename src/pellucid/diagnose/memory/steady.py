@@ -1,0 +1,49 @@
+"""Nothing is wrong that shows: what the memory consists of, so that a person can judge whether it is much."""
+
+from collections.abc import Iterator
+
+from pellucid.diagnose.memory.growth import LONG_S, grows
+from pellucid.diagnose.sizes import size
+from pellucid.model import Finding, Ref
+from pellucid.model.memory import MemoryMap, MemorySeen
+
+
+def holds_still(seen: MemorySeen) -> Iterator[Finding]:
+    if not seen.samples:
+        return
+    pid = seen.process.pid
+    first, last = seen.samples[0], seen.samples[-1]
+    change = last.rss_anon_bytes + last.swap_bytes - first.rss_anon_bytes - first.swap_bytes
+    line = seen.trend("private")
+    growing = grows(line)
+    moved = f"{'+' if change >= 0 else '-'}{size(abs(change))}"
+    title = (
+        f"its private memory grows ({moved} in {seen.span_s:.1f} s), in several parts of the table at once"
+        if growing
+        else f"its private memory has levelled off after {moved}"
+        if line is not None and line.levelled and change >= 1 << 20
+        else f"nothing grows: {moved} of private memory in {seen.span_s:.1f} s"
+        if change
+        else f"nothing grows: its private memory stayed the same for {seen.span_s:.1f} s"
+    )
+    slow = "" if seen.span_s >= LONG_S else " What grows slowly shows in a longer look."
+    yield Finding(
+        rule="growing" if growing else "steady",
+        severity="notice" if growing else "info",
+        title=title,
+        sentence=f"{_consists(seen.last)}{slow}" if seen.last else slow.strip() or "Nothing more could be read.",
+        evidence=(
+            Ref(
+                source=f"/proc/{pid}/status",
+                said=f"RssAnon {first.rss_anon_bytes >> 10} kB, then {last.rss_anon_bytes >> 10} kB",
+            ),
+        ),
+        next=() if seen.span_s >= 60 else (f"pellucid memory {pid} --watch 60",),
+        confidence="certain",
+    )
+
+
+def _consists(last: MemoryMap) -> str:
+    parts = sorted((part for part in last.parts if part.anonymous), key=lambda part: -part.resident_bytes)[:2]
+    told = " and ".join(f"{size(part.resident_bytes)} {part.what}" for part in parts)
+    return f"Of {size(last.rss_anon_bytes)} the most are {told}."

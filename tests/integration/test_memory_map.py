@@ -1,0 +1,141 @@
+"""Where the bytes are, beside what CPython and malloc say of themselves inside of the process."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pellucid.kernel import maps, pages
+from pellucid.kernel.memory import Memory
+from pellucid.model.errors import NoSuchProcess
+from pellucid.observe.memory import Watch, watch
+from pellucid.runtimes.cpython import pool_headers
+from pellucid.runtimes.glibc import arenas, chunks
+from tests import interpreters
+
+OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
+
+
+@pytest.fixture
+def allocating(target):
+    """`allocating(python, *ways)` → (process, what it says of itself when it is ready)."""
+
+    def start(python, *ways, **options):
+        process, line = target(python, "allocating.py", *ways, **options)
+        return process, json.loads(line)
+
+    return start
+
+
+def writable(pid):
+    return tuple(one for one in maps.read(pid) if one.permissions.startswith("rw") and not one.path.startswith("[v"))
+
+
+@pytest.mark.parametrize("python", interpreters.each())
+def test_pools_and_malloc_as_they_count_themselves(allocating, python):
+    process, told = allocating(python, "records", "blocks", "threads", "buffers")
+    mapped = writable(process.pid)
+    seen = pages.pages(process.pid, mapped)
+    pools = pool_headers.read(process.pid, mapped, seen)
+    assert pools.blocks == pytest.approx(told["blocks"], rel=0.01)
+    assert pools.resident_bytes == pytest.approx(len(pools.addresses) * pool_headers.POOL, rel=0.01)
+    with Memory.open(process.pid, "memory") as memory:
+        heaps = arenas.heaps(memory, mapped)
+        walked = [chunks.walk(process.pid, heap, seen, 1 << 30, 528) for heap in heaps]
+        assert [one.broken for one in walked] == [""] * len(heaps)
+        assert len(heaps) >= 3, "the main heap and those of two threads"
+        tops = [heap.top or arenas.main_top(memory, mapped, one.top) for heap, one in zip(heaps, walked, strict=True)]
+        fast = sum(arenas.fast(memory, top)[1] for top in tops if top)
+        assert tops[0], "main_arena was not found in libc"
+        own = arenas.own_mappings(
+            memory, mapped, sorted((int(at), int(at) + pool_headers.POOL) for at in pools.addresses)
+        )
+    used = sum(int(one.sizes[one.used].sum()) for one in walked) - fast
+    free = sum(int(one.sizes[~one.used].sum()) + one.top_bytes for one in walked) + fast
+    # mallinfo2(3) counts all arenas; what a thread keeps in its cache it calls used, as we do.
+    assert used == pytest.approx(told["uordblks"], rel=0.02)
+    assert free == pytest.approx(told["fordblks"], rel=0.05, abs=1 << 18)
+    assert sum(block.size for block in own) == pytest.approx(told["hblkhd"], rel=0.02, abs=1 << 16)
+    assert len(own) == pytest.approx(told["hblks"], abs=2)
+
+
+@pytest.mark.parametrize("python", interpreters.each())
+def test_the_table_adds_up_and_knows_pythons_objects(allocating, python):
+    process, _ = allocating(python, "records", "tables", "giant")
+    with Watch(process.pid) as looking:
+        looking.sample(table=True)
+        (seen,) = looking.tables
+    parts = {part.kind: part.resident_bytes for part in seen.parts if part.anonymous}
+    assert sum(parts.values()) == pytest.approx(seen.rss_anon_bytes, rel=0.02)
+    assert parts.get("other", 0) < 0.05 * seen.rss_anon_bytes
+    assert seen.known_bytes > 0.9 * seen.rss_anon_bytes
+    assert parts["python-large"] > 60 << 20, "a list and a dict of half a million, and one bytes of 40 MiB"
+    assert seen.largest.bytes == pytest.approx(40 << 20, rel=0.01)
+    assert seen.largest.what == "an object of type bytes"
+
+
+def test_native_blocks_are_told_by_their_size(allocating):
+    process, _ = allocating(OURS, "blocks")
+    seen = watch(process.pid, 0.3)
+    assert seen.last.native_bytes > 15 << 20
+    assert seen.last.sizes[0].size == 416
+    assert seen.last.sizes[0].count == pytest.approx(40_000, rel=0.01)
+
+
+def test_arrays_of_numpy(allocating):
+    pytest.importorskip("numpy")
+    process, _ = allocating(OURS, "arrays")
+    seen = watch(process.pid, 0.3)
+    assert seen.last.array_bytes == pytest.approx(50 * 800_000, rel=0.02)
+    assert seen.last.part("malloc-used") < 8 << 20
+
+
+def test_without_pools(allocating):
+    import os
+
+    process, _ = allocating(OURS, "records", env={**os.environ, "PYTHONMALLOC": "malloc"})
+    seen = watch(process.pid, 0.3)
+    assert any("PYTHONMALLOC=malloc" in gap.why for gap in seen.gaps)
+    assert seen.last.part("python-large") > 0.5 * seen.last.rss_anon_bytes, "they are found in malloc's chunks"
+
+
+def test_a_program_that_is_no_python():
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        time.sleep(0.1)
+        seen = watch(process.pid, 0.3)
+        assert seen.last.known_bytes == 0
+        assert seen.last.rss_anon_bytes > 0
+        assert any("Python" in gap.what for gap in seen.gaps)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_it_ends_while_it_is_looked_at(allocating):
+    import threading
+
+    process, _ = allocating(OURS, "records")
+    threading.Timer(0.6, process.kill).start()
+    seen = watch(process.pid, 5)
+    assert seen.span_s < 4
+    assert any("ended" in gap.why for gap in seen.gaps)
+    process.wait()
+    with pytest.raises(NoSuchProcess):
+        watch(process.pid, 0.3)
+
+
+def test_nobody_may_not(allocating):
+    import pellucid.observe.memory_map  # noqa: F401  nobody may not be able to read our interpreter
+    from pellucid.model.errors import NotPermitted
+    from tests.nobody import as_nobody
+
+    process, _ = allocating(OURS, "blocks")
+
+    def refused():
+        with pytest.raises(NotPermitted):
+            watch(process.pid, 0.3)
+
+    as_nobody(refused)
