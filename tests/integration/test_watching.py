@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -49,6 +50,17 @@ def test_errors_that_a_program_swallows(target, directory):
         assert refused.severity == "warning"
         assert "EACCES (permission denied)" in refused.sentence
         assert f"silent_errors.py:{at['secret.txt']} in unreadable" in refused.sentence
+
+
+@needs_bpf
+def test_who_has_the_port_that_a_program_wants(target):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        process, _ = target(OURS, "using.py", "binds", str(port))
+        (told,) = [one for one in diagnose(snapshot(process.pid, watch_s=1)) if one.rule == "repeated-errors"]
+    assert told.severity == "warning"
+    assert f"called bind on 127.0.0.1:{port} and got EADDRINUSE" in told.sentence
+    assert f"pid {os.getpid()} (" in told.sentence
 
 
 @needs_bpf

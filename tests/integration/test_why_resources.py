@@ -100,6 +100,21 @@ def test_a_worker_whose_parent_was_killed(target, method):
     assert "without its parent" in why(worker)["orphan"].title
 
 
+def test_a_child_that_has_the_port_of_its_parent(target):
+    parent, port = target(OURS, "using.py", "heir")
+    (child,) = procfs.children(parent.pid)
+    shared = why(child)["unserved-port"]
+    assert (shared.severity, shared.confidence) == ("notice", "certain")
+    assert f"pid {parent.pid} " in shared.sentence
+    assert f"127.0.0.1:{port}" in shared.sentence
+    assert "unserved-port" not in why(parent.pid), "it is in accept"
+    parent.kill()
+    parent.wait()
+    new = procfs.process(procfs.process(child).ppid)
+    if new.pid == 1 or new.name in {"systemd", "init", "tini"}:
+        assert f"holds 127.0.0.1:{port}" in why_when(child, "unserved-port").title
+
+
 def test_more_threads_than_cpus(uses):
     found = why_when(uses("cpus").pid, "oversubscribed")
     assert "None of OMP_NUM_THREADS" in found.sentence

@@ -2,9 +2,10 @@
 
 descriptors: all but two of 64 · close-wait: 12 connections whose clients have closed · zombies: 12 · one-zombie · cpus: 8 threads in C code ·
 deleted (PATH, 300 kB) · writing (PATH stays open for writing) · worker: a multiprocessing child, whose parent can be killed ·
-sqlite-writer, sqlite-waiter (PATH) · leak (opens PATH 50 times a second) · churn (opens and closes it)
+sqlite-writer, sqlite-waiter (PATH) · leak (opens PATH 50 times a second) · churn (opens and closes it) ·
+heir (its child, sleep, has the socket that it listens on) · binds (a port, PATH, that is taken)
 """
-import hashlib, multiprocessing, os, resource, socket, sqlite3, sys, threading, time
+import hashlib, multiprocessing, os, resource, socket, sqlite3, subprocess, sys, threading, time
 
 way, path = sys.argv[1], (sys.argv + [""])[2]
 
@@ -53,6 +54,20 @@ if __name__ == "__main__":
         os.unlink(path)
     elif way == "writing":
         kept = open(path, "wb")
+    elif way == "heir":
+        listener = socket.create_server(("127.0.0.1", 0))
+        child = subprocess.Popen(["sleep", "100"], pass_fds=[listener.fileno()], stdout=subprocess.DEVNULL)
+        print("child", child.pid, flush=True)
+        print(listener.getsockname()[1], flush=True)
+        listener.accept()
+    elif way == "binds":
+        print("ready", flush=True)
+        while True:
+            with socket.socket() as taken:
+                try:
+                    taken.bind(("127.0.0.1", int(path)))
+                except OSError:
+                    time.sleep(0.1)
     elif way == "sqlite-writer":
         base = sqlite3.connect(path, isolation_level=None)
         base.execute("begin immediate")

@@ -6,7 +6,7 @@ from pellucid.model.gap import Gap
 from pellucid.model.over_time import Calls, Descriptors, Opener, OverTime, RepeatedError
 from pellucid.model.process import Identity, Limit, Process, Variable
 from pellucid.model.recovery import Recovered
-from pellucid.model.resources import Disk, LockWait, Resources, SqliteLock
+from pellucid.model.resources import Disk, LockWait, Resources, SqliteLock, UnservedPort
 from pellucid.model.snapshot import Cost, Peer, Snapshot
 from pellucid.model.socket import Socket, Tcp, Timer
 from pellucid.model.thread import Call, Frame, Seen, Stack, Task, Thread
@@ -49,6 +49,7 @@ __all__ = [
     "Tcp",
     "Thread",
     "Timer",
+    "UnservedPort",
     "Variable",
     "Wait",
     "WaitKind",

@@ -26,6 +26,8 @@ class RepeatedError(Struct, frozen=True):
     line: Frame | None
     stack: tuple[Frame, ...]
     certain: bool = True
+    holders: tuple[str, ...] = ()
+    """Of an address that is in use: `pid 42 (python server.py)`, who has it."""
 
 
 class Opener(Struct, frozen=True):

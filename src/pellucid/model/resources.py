@@ -39,6 +39,18 @@ class SqliteLock(Struct, frozen=True):
     """reserved (it writes), pending (it waits for readers to end), exclusive, or wal-write."""
 
 
+class UnservedPort(Struct, frozen=True):
+    """A listening socket on which no thread waited at either look, and that is in no epoll set of the process.
+
+    `holders`: the other processes that have the very same socket; at most 8. `closes_on_exec`: it would not have survived an exec here.
+    """
+
+    fd: int
+    local: str
+    closes_on_exec: bool
+    holders: tuple[Process, ...] = ()
+
+
 class Resources(Struct, frozen=True):
     """None, and empty tuples, where it was not asked or could not be read; what is counted twice was so at both looks."""
 
@@ -51,6 +63,7 @@ class Resources(Struct, frozen=True):
     disks: tuple[Disk, ...] = ()
     locks: tuple[LockWait, ...] = ()
     sqlite: tuple[SqliteLock, ...] = ()
+    unserved: tuple[UnservedPort, ...] = ()
     zombies: tuple[Process, ...] = ()
     """Children that had ended at both looks and were not collected; at most 16 of `zombie_count`."""
     zombie_count: int = 0

@@ -12,11 +12,24 @@ from msgspec.structs import replace
 
 from pellucid.kernel import fds, filelocks, procfs
 from pellucid.kernel.filelocks import Locked
-from pellucid.model import Disk, FileGroup, Gap, LockWait, OpenFile, Process, Resources, SqliteLock, Thread, redact
+from pellucid.model import (
+    Disk,
+    FileGroup,
+    Gap,
+    LockWait,
+    OpenFile,
+    Process,
+    Resources,
+    Socket,
+    SqliteLock,
+    Thread,
+    redact,
+)
 from pellucid.model.errors import LookError, os_words
 from pellucid.observe import locks as file_locks
 from pellucid.observe.leaks import grouped, limit
 from pellucid.observe.stacks import Look
+from pellucid.observe.unserved import unserved
 
 NEAR_LIMIT = 0.8
 LARGE_BYTES, LARGE_SHARE = 100 << 20, 0.01
@@ -68,7 +81,12 @@ class Uses:
         return tuple(found.values())
 
     def resources(
-        self, look: Look, threads: tuple[Thread, ...], earlier: tuple[Thread, ...], waits: tuple[LockWait, ...]
+        self,
+        look: Look,
+        threads: tuple[Thread, ...],
+        earlier: tuple[Thread, ...],
+        waits: tuple[LockWait, ...],
+        sockets: tuple[Socket, ...],
     ) -> Resources:
         """All of it; what could not be read is left at its default and told by the gaps of `look`."""
         process = look.process
@@ -89,6 +107,7 @@ class Uses:
             disks=self._disks(opened, process.uid) if opened else (),
             locks=waits,
             sqlite=self._sqlite_waits(opened) if opened and self._sqlite else (),
+            unserved=unserved(self.pid, sockets, (*threads, *earlier), opened.links) if opened else (),
             zombies=tuple(one for pid in zombies[:_MAX_ZOMBIES] if (one := _if_there(pid)) is not None),
             zombie_count=len(zombies),
             parent=_if_there(process.ppid),

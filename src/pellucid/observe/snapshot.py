@@ -69,7 +69,7 @@ def snapshot(pid: int, span_s: float = SPAN_S, watch_s: float = 0.0) -> Snapshot
             locks = uses.locks(threads)
             peers = _peers(look, threads, locks)
             files = _files(look, threads)
-            resources = uses.resources(look, threads, earlier, locks)
+            resources = uses.resources(look, threads, earlier, locks, sockets)
             state = procfs.stat(pid).state
             over_time, gaps = watching.collect() if watching is not None else (None, ())
             look.gaps += gaps

@@ -13,7 +13,7 @@ from pellucid.model.syscalls import FailedCall
 from pellucid.observe.syscalls import Asked, attached
 from pellucid.observe.window import Seen, Window
 
-_MOST = 32
+_MOST, _MOST_HOLDERS = 32, 4
 
 
 def watch(process: Process, window: Window) -> Seen:
@@ -45,4 +45,16 @@ def _repeated(event: FailedCall) -> RepeatedError:
         line=event.line,
         stack=event.stack,
         certain=event.path_certain,
+        holders=_holders(event.what) if event.error == "EADDRINUSE" else (),
     )
+
+
+def _holders(address: str) -> tuple[str, ...]:
+    """Who has the port of `127.0.0.1:8000`; the name of a unix socket has none."""
+    port = address.rpartition(":")[2]
+    if not port.isdigit():
+        return ()
+    from pellucid.observe.holders import of_port
+
+    held = {file.pid: file.command for file in of_port(int(port)).files if file.pid is not None}
+    return tuple(f"pid {pid} ({command})" for pid, command in list(held.items())[:_MOST_HOLDERS])

@@ -20,7 +20,7 @@ def judged(*errors):
 def test_a_missing_file_is_a_notice_and_a_refused_one_a_warning():
     refused, missing = judged(failed(), failed("EACCES", 2, "/srv/secret"))
     assert (refused.severity, missing.severity) == ("warning", "notice")
-    assert "/srv/secret, which failed with EACCES (permission denied) 2 times in 2.0 s" in refused.sentence
+    assert "called openat on /srv/secret and got EACCES (permission denied) 2 times in 2.0 s" in refused.sentence
     assert "/srv/a.csv" in missing.sentence
     assert "in load" in missing.title
     assert missing.confidence == "certain"
@@ -28,12 +28,17 @@ def test_a_missing_file_is_a_notice_and_a_refused_one_a_warning():
 
 def test_paths_of_one_line_are_one_finding():
     (found,) = judged(*(failed(path=f"/srv/{n}.csv", count=1) for n in range(5)))
-    assert "/srv/0.csv and 4 more, which failed with ENOENT (no such file or directory) 5 times" in found.sentence
+    assert "/srv/0.csv and 4 more and got ENOENT (no such file or directory) 5 times" in found.sentence
 
 
 def test_a_path_that_was_read_after_the_call_is_only_likely():
     (found,) = judged(failed(certain=False))
     assert found.confidence == "likely"
+
+
+def test_who_has_an_address_that_is_in_use():
+    (found,) = judged(failed("EADDRINUSE", 4, None, "bind", holders=("pid 42 (python server.py)",)))
+    assert found.sentence.endswith("pid 42 (python server.py) has it.")
 
 
 def test_most_are_counted_not_told():

@@ -27,6 +27,7 @@ from pellucid.diagnose.rules.swapped import is_swapped_out
 from pellucid.diagnose.rules.tracer import is_being_traced
 from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
 from pellucid.diagnose.rules.uncollected import leaves_children_uncollected
+from pellucid.diagnose.rules.unserved_port import holds_a_port_it_does_not_serve
 from pellucid.diagnose.rules.wait_child import waits_for_a_child
 from pellucid.diagnose.rules.zombie import is_a_zombie
 
@@ -52,6 +53,7 @@ ALL: tuple[Rule, ...] = (
     descriptors_become_more,
     fails_again_and_again,
     keeps_closed_connections,
+    holds_a_port_it_does_not_serve,
     lost_its_parent,
     is_being_traced,
     wants_more_cpus_than_there_are,

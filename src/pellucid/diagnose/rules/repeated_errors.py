@@ -78,14 +78,18 @@ def _finding(seen: Snapshot, calls: Calls, group: list[RepeatedError], more: int
     who = f"pid {pid}" if first.pid == pid else f"pid {first.pid} ({first.program}), a child of pid {pid},"
     meaning = _SERIOUS.get(first.error) or _OTHERS.get(first.error)
     error = f"{first.error} ({meaning})" if meaning else first.error
-    of = f" of {_things(group)}" if _things(group) else ""
+    on = f" on {_things(group)}" if _things(group) else ""
     where = f" at {words.place(first.stack)}" if first.stack else ""
     return Finding(
         rule="repeated-errors",
         severity="warning" if first.error in _SERIOUS else "notice",
         title=f"{first.name} fails with {first.error} again and again" + (f"{where}" if where else ""),
-        sentence=f"{who} made {first.name}{of}, which failed with {error} {count} times in {calls.seconds:.1f} s{where}; "
-        "whether the program tells anybody can't be seen from outside."
+        sentence=f"{who} called {first.name}{on} and got {error} {count} times in {calls.seconds:.1f} s{where}; "
+        + (
+            f"{' and '.join(first.holders)} {'have' if len(first.holders) > 1 else 'has'} it."
+            if first.holders
+            else "whether the program tells anybody can't be seen from outside."
+        )
         + (f" {more} more kinds of failed calls are in --failed." if more > 0 else ""),
         evidence=tuple(
             Ref(
