@@ -13,6 +13,7 @@ from pellucid.model.errors import NoSuchProcess, NotUnderstood
 from pellucid.runtimes import cpython
 from tests import interpreters
 from tests.conftest import TARGETS
+from tests.settling import settled
 
 each_python = pytest.mark.parametrize("python", interpreters.each())
 SLEEPER = "import time\ndef inside():\n  print('ready', flush=True)\n  time.sleep(3600)\ninside()"
@@ -106,6 +107,7 @@ def test_the_child_of_a_fork_has_its_own_thread_ids(python, target):
     (child,) = (
         int(pid) for pid in Path(f"/proc/{process.pid}/task").glob("*/children") for pid in pid.read_text().split()
     )
+    settled(child)
     with cpython.attach(child) as runtime:
         (stack,) = runtime.read().stacks
     assert stack.tid == child

@@ -10,6 +10,7 @@ import pytest
 
 from pellucid.runtimes import cpython
 from tests import interpreters
+from tests.settling import settled
 
 each_python = pytest.mark.parametrize("python", interpreters.each())
 
@@ -22,6 +23,7 @@ def standing(target, tmp_path):
         witnesses = tmp_path / "witnesses"
         process, line = target(python, "frames.py", str(witnesses))
         assert line == "ready"
+        settled(process.pid)
         told = json.loads(witnesses.with_suffix(".json").read_text())
         return process.pid, told, witnesses.with_suffix(".txt").read_text(errors="replace")
 

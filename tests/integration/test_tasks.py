@@ -15,6 +15,7 @@ from pellucid.kernel.memory import Memory
 from pellucid.model import Gap
 from pellucid.model.errors import NoSuchProcess
 from tests import interpreters
+from tests.settling import settled
 
 each_python = pytest.mark.parametrize("python", interpreters.each((*interpreters.OLDER, *interpreters.EXPECTED)))
 OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
@@ -28,6 +29,8 @@ def waiting(target):
     def start(python, *arguments):
         process, line = target(python, "kernel_waits.py", *map(str, arguments))
         time.sleep(0.2)
+        if arguments[0] != "churn":
+            settled(process.pid)
         return process.pid, [int(number) for number in line.split()[1:]]
 
     return start
