@@ -1,5 +1,6 @@
 """Looks at system calls, made here, for the tests: by every way that this machine and user permit."""
 
+import contextlib
 import os
 import time
 
@@ -32,11 +33,12 @@ def until(true, seconds=20):
 
 def held(pid, word="bpf"):
     """What of BPF a process holds: maps and programs; `bpf_link` or `raw_tracepoint` once they are attached."""
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []
-    return [link for link in links if word in link]
+    found = []
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # our own list has one of its own in it
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return [link for link in found if word in link]
 
 
 def launch(*command, stdout=None, **asked):

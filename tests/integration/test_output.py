@@ -16,6 +16,7 @@ from pellucid.kernel import bpf
 from pellucid.model.errors import NoSuchProcess, NotPermitted, UsageError
 from pellucid.observe.output import output
 from tests.forked import looked, nobody
+from tests.syscalls import held, until
 
 PRINTING = str(Path(__file__).parents[1] / "targets" / "printing.py")
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -73,13 +74,20 @@ def go(process):
 def captured(process, seconds, **options):
     """(what was written, the report); the target begins once the look has."""
     pieces = []
-    begins = threading.Timer(0.6, go, [process])
+    begins = threading.Thread(target=go_once_watched, args=[process, os.getpid()])
     begins.start()
     try:
         report = output(process.pid, pieces.append, seconds=seconds, **options)
     finally:
         begins.join()
     return pieces, report
+
+
+def go_once_watched(process, watcher):
+    """The programs of the look are attached first, and then its children are looked for."""
+    until(lambda: held(watcher, "link"))
+    time.sleep(0.3)
+    go(process)
 
 
 def numbers(content):
@@ -228,8 +236,7 @@ def test_ctrl_c_ends_it_and_the_target_goes_on(prints):
     with subprocess.Popen(
         [*PELLUCID, "output", str(process.pid), "--timestamps"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as ours:
-        time.sleep(1.2)
-        go(process)
+        go_once_watched(process, ours.pid)
         time.sleep(0.6)
         ours.send_signal(signal.SIGINT)
         told, said = ours.communicate(timeout=20)
@@ -249,10 +256,9 @@ def test_ctrl_c_ends_it_and_the_target_goes_on(prints):
 
 def test_to_a_file_and_as_json(prints, tmp_path):
     process, _ = prints("print")
-    arguments = [*PELLUCID, "output", str(process.pid), "-d", "2.5"]
+    arguments = [*PELLUCID, "output", str(process.pid), "-d", "1.5"]
     with subprocess.Popen([*arguments, "-o", str(tmp_path / "copy")], stderr=subprocess.PIPE) as ours:
-        time.sleep(1.0)
-        go(process)
+        go_once_watched(process, ours.pid)
         assert ours.wait(20) == 0
     assert numbers((tmp_path / "copy").read_bytes())
     again = subprocess.run([*arguments, "-o", str(tmp_path / "copy")], capture_output=True, timeout=20, check=False)
@@ -270,7 +276,7 @@ def test_by_ptrace_where_it_is_asked_for(prints, way):
     process, out = prints(way, "0.005")
     arguments = [*PELLUCID, "output", str(process.pid), "-d", "2", "--backend", "ptrace"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ours:
-        time.sleep(0.8)
+        until(lambda: "TracerPid:\t0\n" not in Path(f"/proc/{process.pid}/status").read_text())
         go(process)
         told, said = ours.communicate(timeout=30)
     assert ours.returncode == 0, said
@@ -280,8 +286,7 @@ def test_by_ptrace_where_it_is_asked_for(prints, way):
     size = out.stat().st_size
     time.sleep(0.3)
     assert out.stat().st_size > size, "it runs on"
-    with open(f"/proc/{process.pid}/status") as status:
-        assert "TracerPid:\t0\n" in status.read()
+    assert "TracerPid:\t0\n" in Path(f"/proc/{process.pid}/status").read_text()
 
 
 def test_bad_targets(prints):

@@ -24,14 +24,15 @@ WITHIN_S = 0.3
 
 @pytest.fixture
 def waiting(target):
-    """`waiting(python, "recv", 30)` → (pid, the descriptors that it waits on), asleep in the call for some 0.2 s."""
+    """`waiting(python, "recv", 30)` → (pid, the descriptors that it waits on, when it began), asleep in the call for some 0.2 s."""
 
     def start(python, *arguments):
         process, line = target(python, "kernel_waits.py", *map(str, arguments))
         time.sleep(0.2)
         if arguments[0] != "churn":
             settled(process.pid)
-        return process.pid, [int(number) for number in line.split()[1:]]
+        began, *fds = line.split()[1:]
+        return process.pid, [int(fd) for fd in fds], float(began)
 
     return start
 
@@ -48,8 +49,7 @@ def look(pid):
 
 @each_python
 def test_time_sleep_says_how_long_yet(waiting, python):
-    began = time.monotonic()
-    pid, _ = waiting(python, "sleep", 20)
+    pid, _, began = waiting(python, "sleep", 20)
     time.sleep(1.0)
     task, descriptors, (timed, left) = look(pid)
     passed = time.monotonic() - began
@@ -61,8 +61,7 @@ def test_time_sleep_says_how_long_yet(waiting, python):
 
 @each_python
 def test_recv_with_a_timeout_shows_its_descriptor_ten_times_and_is_left_as_it_was(waiting, python):
-    began = time.monotonic()
-    pid, (fd,) = waiting(python, "recv", 30)
+    pid, (fd,), began = waiting(python, "recv", 30)
     before = procfs.read_file(f"/proc/{pid}/syscall")
     switches = look(pid)[0].switches
     for _ in range(10):
@@ -86,8 +85,7 @@ def test_recv_with_a_timeout_shows_its_descriptor_ten_times_and_is_left_as_it_wa
     ],
 )
 def test_every_kind_of_poll(waiting, program, calls, wants):
-    began = time.monotonic()
-    pid, fds = waiting(OURS, program, 30)
+    pid, fds, began = waiting(OURS, program, 30)
     task, descriptors, (timed, left) = look(pid)
     assert task.call.name in calls
     assert sorted(descriptors) == [(fd, wants) for fd in sorted(fds)]
@@ -108,7 +106,7 @@ def test_every_kind_of_poll(waiting, program, calls, wants):
     ],
 )
 def test_without_a_timeout_none_is_claimed(waiting, program, descriptors):
-    pid, fds = waiting(OURS, program)
+    pid, fds, _ = waiting(OURS, program)
     task, found, timeout = look(pid)
     assert task.state == "sleeping"
     assert timeout == (False, None)
@@ -118,8 +116,7 @@ def test_without_a_timeout_none_is_claimed(waiting, program, descriptors):
 @each_python
 def test_event_wait_and_sigtimedwait_have_a_deadline(waiting, python):
     for program in ("event", "signals"):
-        began = time.monotonic()
-        pid, _ = waiting(python, program, 30)
+        pid, _, began = waiting(python, program, 30)
         task, _, (timed, left) = look(pid)
         assert task.call.name == ("futex" if program == "event" else "rt_sigtimedwait")
         assert timed
@@ -127,7 +124,7 @@ def test_event_wait_and_sigtimedwait_have_a_deadline(waiting, python):
 
 
 def test_after_a_stop_the_timeout_is_known_to_exist_and_its_rest_is_not(waiting):
-    pid, _ = waiting(OURS, "polling", 30)
+    pid, _, _ = waiting(OURS, "polling", 30)
     os.kill(pid, signal.SIGSTOP)
     try:
         assert _state_becomes(pid, "stopped")
@@ -153,10 +150,10 @@ def test_each_cpu_has_a_clock_of_its_own_and_both_agree_on_the_time_asleep(targe
     if len(mine) < 2:
         pytest.skip("one CPU only")
     for cpu in sorted(mine)[:2]:
-        began = time.monotonic()
-        process, _ = target(
+        process, line = target(
             OURS, "kernel_waits.py", "sleep", "20", preexec_fn=lambda cpu=cpu: os.sched_setaffinity(0, {cpu})
         )
+        began = float(line.split()[1])
         time.sleep(0.5)
         task = look(process.pid)[0]
         assert abs(task.asleep_s - (time.monotonic() - began)) < WITHIN_S
@@ -168,7 +165,7 @@ def test_the_clock_of_a_cpu_that_we_may_not_use_is_unknown():
 
 
 def test_threads_with_names_in_the_order_of_their_ids(waiting):
-    pid, _ = waiting(OURS, "many", 50)
+    pid, _, _ = waiting(OURS, "many", 50)
     found, gaps = tasks.tasks(pid)
     assert len(found) == 50
     assert not gaps
@@ -179,7 +176,7 @@ def test_threads_with_names_in_the_order_of_their_ids(waiting):
 
 
 def test_threads_that_end_during_the_look_are_a_gap_or_not_there(waiting):
-    pid, _ = waiting(OURS, "churn")
+    pid, _, _ = waiting(OURS, "churn")
     ended = 0
     for _ in range(60):
         found, gaps = tasks.tasks(pid)
@@ -191,7 +188,7 @@ def test_threads_that_end_during_the_look_are_a_gap_or_not_there(waiting):
 
 
 def test_a_thread_that_is_not_there_is_a_gap(waiting):
-    pid, _ = waiting(OURS, "sleep", 20)
+    pid, _, _ = waiting(OURS, "sleep", 20)
     assert isinstance(tasks.task(pid, 1), Gap)
 
 

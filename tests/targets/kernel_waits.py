@@ -1,4 +1,4 @@
-"""One thread in one system call. Usage: kernel_waits.py CALL [SECONDS]; prints "ready FD..." just before it waits."""
+"""One thread in one system call. Usage: kernel_waits.py CALL [SECONDS]; prints "ready MONOTONIC-TIME FD..." just before it waits."""
 
 import ctypes, os, select, socket, sys, threading, time
 
@@ -7,7 +7,7 @@ kept = []
 
 
 def ready(*numbers):
-    print("ready", *numbers, flush=True)
+    print("ready", time.monotonic(), *numbers, flush=True)
 
 
 def pair():
