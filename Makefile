@@ -6,6 +6,8 @@ PORT ?= 8000
 WORKERS ?= 2
 # make test ARGS="-k sockets -x"
 ARGS ?=
+# So many tests at a time; most of them wait for something. The tests of one file stay together. JOBS=0: one after the other.
+JOBS ?= 2
 # make bench ONLY=dump
 ONLY ?=
 
@@ -47,7 +49,7 @@ test: .venv/.made-dev
 	  || echo '*** Some interpreters could not be fetched (see above): their tests will be skipped.' >&2; fi
 	@if [ -e scripts/fetch_jvms.py ]; then $(BIN)/python scripts/fetch_jvms.py >/dev/null \
 	  || echo '*** Some JVMs could not be fetched (see above): their tests will be skipped.' >&2; fi
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: .venv/.made-dev
 	$(BIN)/ruff check .

@@ -76,7 +76,9 @@ def test_threads_that_come_and_go_are_no_error(python, target):
     deadline = time.monotonic() + 30
     names = set()
     with cpython.attach(process.pid) as runtime:
-        for _ in range(600):
+        readings = 0
+        while readings < 600 or len(names) <= 3:  # with a short thread among them
+            readings += 1
             reading = runtime.read()
             by_name = {stack.name: stack for stack in reading.stacks}
             names |= by_name.keys()
@@ -86,5 +88,4 @@ def test_threads_that_come_and_go_are_no_error(python, target):
                     assert stack.frames[-1].qualname in {"<module>", "Thread._bootstrap"}
             for gap in reading.gaps:
                 assert "ended" in gap.why or "faster" in gap.why
-            assert time.monotonic() < deadline
-    assert len(names) > 3, "no short thread was ever seen"
+            assert time.monotonic() < deadline, f"{readings} readings saw {names}"
