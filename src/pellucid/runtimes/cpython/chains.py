@@ -46,6 +46,8 @@ class Chain:
 class Chains(Frames):
     """As `Frames`, but what it gives is the number of the stack (`Walked.node`), and no frames. The same value where nothing moved."""
 
+    most = MAX_CHAIN
+
     def __init__(self, memory: Memory, layout: Layout, trie: Trie) -> None:
         super().__init__(memory, layout)
         self._trie = trie
@@ -84,7 +86,7 @@ class Chains(Frames):
             code, previous, instruction, owner = header
             if header != other and (found or other != (code, previous, other[2], owner)):
                 return None
-            if len(found) >= MAX_CHAIN:
+            if len(found) >= self.most:
                 plan.chain = None
                 return self._walked(found, cut=True)
             found.append((frame, code, previous, instruction, owner))

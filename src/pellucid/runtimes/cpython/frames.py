@@ -67,6 +67,9 @@ Header = tuple[int, int, int, int, int]
 class Frames:
     """Plans and walks stacks in the layout of one build."""
 
+    most = MAX_FRAMES
+    """Frames of one stack that are walked."""
+
     def __init__(self, memory: Memory, layout: Layout) -> None:
         self._memory = memory
         self._by_cframe = layout.minor < 13  # tstate.cframe->current_frame, Include/cpython/pystate.h of 3.11 and 3.12
@@ -138,7 +141,7 @@ class Frames:
     def _find_loose(self, plan: Plan, contents: dict[int, bytes], frame: int) -> None:
         """Walks once, unproved, and adds each frame outside the chunks to the plan; `contents` has the chunks."""
         record = self._frame
-        for _ in range(MAX_FRAMES):
+        for _ in range(self.most):
             if not frame or frame in plan.loose:
                 return  # the end, or a ring: torn
             start = plan.chunk
@@ -177,7 +180,7 @@ class Frames:
             code, previous, instruction, owner = header
             if header != other and (found or other != (code, previous, other[2], owner)):
                 return None
-            if len(found) >= MAX_FRAMES:
+            if len(found) >= self.most:
                 return self._walked(found, cut=True)
             found.append((frame, code, previous, instruction, owner))
             frame = previous
@@ -200,7 +203,7 @@ class Frames:
         found: list[Header] = []
         while frame:
             header = self._header(plan, frame, side, top, outer)
-            if header is None or len(found) >= MAX_FRAMES:
+            if header is None or len(found) >= self.most:
                 return []
             found.append(header)
             frame = header[2]
