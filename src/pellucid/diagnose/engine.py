@@ -10,6 +10,15 @@ from pellucid.model import CONFIDENCES, SEVERITIES, Finding, Snapshot
 
 Rule = Callable[[Snapshot], Iterator[Finding]]
 
+_REASONS = frozenset({"slow-regex", "concatenation", "gc-churn"})
+_TOLD_BY: dict[str, frozenset[str]] = {
+    "on-cpu": _REASONS | {"hot-loop"},
+    "hot-loop": _REASONS,
+    "gil": frozenset({"gil-starvation"}),  # of one process there is one GIL: also where other threads want it, too
+    "lock": frozenset({"lock-convoy"}),
+}
+"""A finding of a rule says nothing more, where those of the others are about all of its threads."""
+
 
 def diagnose(seen: Snapshot) -> tuple[Finding, ...]:
     """The findings of every rule, most harmful and then most certain first, each at most once."""
@@ -33,7 +42,15 @@ def _consistent(found: tuple[Finding, ...]) -> Iterator[Finding]:
     """
     worst = [finding for finding in found if finding.severity in {"critical", "warning"}]
     deadlocked = {tid for finding in found if finding.rule == "deadlock" for tid in finding.tids}
+    told = {
+        rule: {tid for finding in found if finding.rule in told_by for tid in finding.tids}
+        for rule, told_by in _TOLD_BY.items()
+    }
     for finding in found:
+        if finding.tids and told.get(finding.rule, set()).issuperset(finding.tids):
+            continue
+        if finding.rule == "gil" and told["gil"] and finding.severity != "critical":
+            continue
         if finding.rule == "idle" and worst:
             continue
         if finding.rule == "lock" and finding.tids and deadlocked.issuperset(finding.tids):

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from pellucid.model.file import FileGroup
 from pellucid.model.gap import Gap
+from pellucid.model.hot_time import HotTime
 from pellucid.model.thread import Frame
 
 
@@ -82,4 +83,5 @@ class OverTime(Struct, frozen=True):
     seconds: float
     calls: Calls | None = None
     descriptors: Descriptors | None = None
+    time: HotTime | None = None
     gaps: tuple[Gap, ...] = ()

@@ -26,13 +26,14 @@ _FUTEX = str(syscalls.number("futex")).encode()
 class Doing:
     """One thread. `dirty`: it moved since its state was read."""
 
-    __slots__ = ("cpu_ns", "dirty", "ended", "fd", "state", "tid")
+    __slots__ = ("cpu_ns", "dirty", "fd", "futex", "state", "tid")
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
         self.state: State = "unknown"
         self.dirty = True
-        self.ended = False
+        self.futex = 0
+        """The address that it sleeps on in futex(2), as who waits for a lock does; 0 for none."""
         self.fd = -1
         self.cpu_ns: int | None = None
         """CPU time at the last call of `States.used_ns`."""
@@ -137,7 +138,8 @@ class States:
         if text.startswith(b"running"):
             return "running"
         number, _, rest = text.partition(b" ")
-        if number == _FUTEX and self._in_gil(int(rest.partition(b" ")[0], 16)):
+        doing.futex = int(rest.partition(b" ")[0], 16) if number == _FUTEX else 0
+        if doing.futex and self._in_gil(doing.futex):
             return "gil"
         return "waiting"
 

@@ -2,16 +2,21 @@
 
 from pellucid.diagnose.engine import Rule
 from pellucid.diagnose.rules.close_wait import keeps_closed_connections
+from pellucid.diagnose.rules.concatenation import text_is_copied_again_and_again
 from pellucid.diagnose.rules.deadlock import waits_for_ever
 from pellucid.diagnose.rules.deleted_file import holds_a_deleted_file
 from pellucid.diagnose.rules.descriptors import runs_out_of_descriptors
 from pellucid.diagnose.rules.disk_full import writes_to_a_full_disk
 from pellucid.diagnose.rules.event_loop import event_loop_is_blocked
 from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
+from pellucid.diagnose.rules.gc_churn import collects_garbage_all_the_time
 from pellucid.diagnose.rules.gil import waits_for_the_gil
+from pellucid.diagnose.rules.gil_starvation import starves_for_the_gil
+from pellucid.diagnose.rules.hot_loop import runs_in_a_hot_loop
 from pellucid.diagnose.rules.idle import is_idle
 from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
 from pellucid.diagnose.rules.lock import waits_for_a_lock
+from pellucid.diagnose.rules.lock_convoy import threads_queue_for_a_lock
 from pellucid.diagnose.rules.on_cpu import runs_on_cpu
 from pellucid.diagnose.rules.orphan import lost_its_parent
 from pellucid.diagnose.rules.oversubscribed import wants_more_cpus_than_there_are
@@ -20,6 +25,7 @@ from pellucid.diagnose.rules.poll import waits_for_several
 from pellucid.diagnose.rules.repeated_errors import fails_again_and_again
 from pellucid.diagnose.rules.rising_descriptors import descriptors_become_more
 from pellucid.diagnose.rules.sleeps import sleeps
+from pellucid.diagnose.rules.slow_regex import regular_expression_blows_up
 from pellucid.diagnose.rules.socket_peer import waits_for_a_socket_peer
 from pellucid.diagnose.rules.sqlite_lock import waits_for_sqlite
 from pellucid.diagnose.rules.stopped import is_stopped
@@ -46,6 +52,12 @@ ALL: tuple[Rule, ...] = (
     waits_in_the_kernel,
     waits_for_sqlite,
     waits_for_several,
+    regular_expression_blows_up,
+    text_is_copied_again_and_again,
+    collects_garbage_all_the_time,
+    threads_queue_for_a_lock,
+    starves_for_the_gil,
+    runs_in_a_hot_loop,
     runs_on_cpu,
     sleeps,
     writes_to_a_full_disk,

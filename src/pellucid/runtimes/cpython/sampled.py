@@ -4,6 +4,7 @@ import time
 
 from pellucid.model import Frame
 from pellucid.runtimes.cpython.chains import Chains
+from pellucid.runtimes.cpython.interpreter import Interpreter
 from pellucid.runtimes.cpython.names import Names
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.threads import Threads, ThreadState, Tick
@@ -33,6 +34,11 @@ class Sampled:
 
     def close(self) -> None:
         self.python.close()
+
+    @property
+    def interpreters(self) -> tuple[Interpreter, ...]:
+        """As the last tick found them, the oldest last."""
+        return self._threads.interpreters
 
     def tick(self) -> Tick:
         """Raises Unreadable when the process has ended, or become another program."""
