@@ -1,27 +1,25 @@
 """The HTTP side of a worker: what is asked, in which form it may be asked, and how each refusal is told.
 
-    POST /predict          JSON records → one prediction a record, with its id
-    GET  /livez /readyz /healthz /metrics /incidents /incidents/ID
+    POST /predict, /v2/models/NAME/infer, /invocations     predictions (`forms/`), by the short way: ASGI without a framework
+    GET  /livez /readyz /healthz /metrics /incidents /docs /openapi.json /v2/…        by Starlette (`pages.py`)
 
-Every refusal is JSON with `detail`; a wrong field is named by its path (`loc`), as FastAPI spells it.
+Every refusal is JSON; a wrong field is named by its path (`loc`), as FastAPI spells it.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from pellucid.model.errors import UsageError
-from pellucid.serve import health, metrics, slots
-from pellucid.serve.incidents import Incidents
+from pellucid.serve import keys, slots
+from pellucid.serve.forms.form import Asked, Form
+from pellucid.serve.forms.mlflow import Mlflow
+from pellucid.serve.forms.records import Records
+from pellucid.serve.forms.v2 import V2
+from pellucid.serve.keys import Gate
 from pellucid.serve.options import Options
 from pellucid.serve.package import Model
 from pellucid.serve.predictor import Full, ModelFailed, Predictor, Work
@@ -32,88 +30,148 @@ BODY_S = 30.0
 """A client that sends its body more slowly is told 408."""
 READ_ON = 8
 """So many times the limit of a body is read and thrown away before 413, so that a client which sends all before it reads gets the answer."""
-LISTED = 50
+OPEN = frozenset({"/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"})
+"""Probes need no API key."""
 
-_encode = msgspec.json.Encoder().encode
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Answer(Exception):  # noqa: N818  an answer that is no prediction
-    """Ends the handling of a request with this status and body."""
+    """Ends the handling of a request with this status. `detail`: a sentence, or a tuple of Problems; `more`: further keys of the body."""
 
-    def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status, body)
+    def __init__(
+        self, status: int, detail: Any, headers: Mapping[str, str] | None = None, more: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(status, detail)
         self.status = status
-        self.body = body
+        self.detail = detail
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
+
+
+class Gone(Exception):  # noqa: N818  not an error: nobody reads the answer
+    """The client hung up before it had sent its request."""
 
 
 class Service:
-    """The handlers, and what they need."""
+    """One ASGI application a worker."""
 
     def __init__(self, options: Options, model: Model, board: Board, slot: Slot, predictor: Predictor) -> None:
         self.options = options
         self.model = model
-        self.board = board
         self.slot = slot
         self.predictor = predictor
-        self.incidents = Incidents(options.incidents)
+        self.gate = Gate(options.keys, board, slot) if options.keys else None
         self.suspect = False
         """The supervisor has given this worker up for new requests."""
-        self._model = {"model": model.manifest.name, "version": model.manifest.version}
+        self.leaving = False
+        """It answers what comes, and each answer closes its connection."""
+        self.pages: ASGIApp
+        name, version = model.manifest.name, model.manifest.version
+        v2 = V2(model)
+        self.forms: dict[str, Form] = {
+            "/predict": Records(model),
+            "/invocations": Mlflow(model),
+            f"/v2/models/{name}/infer": v2,
+            f"/v2/models/{name}/versions/{version}/infer": v2,
+        }
+        self._reading: dict[asyncio.Task[Any], float] = {}
+        self._too_slow: set[asyncio.Task[Any]] = set()
 
-    def application(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/predict", self.predict, methods=["POST"]),
-                Route("/livez", self.livez),
-                Route("/readyz", self.readyz),
-                Route("/healthz", self.healthz),
-                Route("/metrics", self.metrics),
-                Route("/incidents", self.list_incidents),
-                Route("/incidents/{name}", self.show_incident),
-            ],
-            exception_handlers={HTTPException: _refused},
-        )
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        form = self.forms.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if form is not None:
+            await self._post(form, scope, receive, send)
+            return
+        if self.gate is not None and scope["path"] not in OPEN:
+            try:
+                self._let_in(self.gate, dict(scope["headers"]))
+            except Answer as answer:
+                await self._send(
+                    send, answer.status, self.forms["/predict"].refusal(answer.detail, {}), answer.headers, {}
+                )
+                return
+        await self.pages(scope, receive, send)
 
-    async def predict(self, request: Request) -> Response:
+    async def _post(self, form: Form, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
+        headers = dict(scope["headers"])
         try:
-            response = await self._predict(request)
+            status, body, more = await self._answer(form, scope, headers, receive)
         except Answer as answer:
-            response = _json(answer.status, answer.body, answer.headers)
-        except ClientDisconnect:
-            response = Response(status_code=408)  # nobody reads it
-        self.slot.answered(response.status_code, time.monotonic() - began)
-        return response
+            status, more = form.status(answer.status), answer.headers
+            body = form.refusal(answer.detail, answer.more)
+        except Gone:
+            self.slot.answered(408, time.monotonic() - began)
+            return
+        self.slot.answered(status, time.monotonic() - began)
+        await self._send(send, status, body, more, headers)
 
-    async def _predict(self, request: Request) -> Response:
-        body = await self._body(request)
+    async def _send(
+        self, send: Send, status: int, body: bytes, more: Mapping[str, str], asked: Mapping[bytes, bytes]
+    ) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in more.items()]
+        if trace := asked.get(b"traceparent"):
+            headers.append((b"traceparent", trace))
+        if self.leaving and "connection" not in more:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(
+        self, form: Form, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> tuple[int, bytes, dict[str, str]]:
+        if self.gate is not None:
+            self._let_in(self.gate, headers)
+        within_s = self._deadline(headers)
+        body = await self._body(headers, receive)
         try:
-            records = self.model.reader.read(body)
+            asked = form.read(body, scope["query_string"].decode("latin-1"))
         except BadInput as bad:
-            raise Answer(bad.status, {"detail": bad.problems}) from bad
-        if not records:
-            return _json(200, {"predictions": [], **self._model})
+            raise Answer(bad.status, self._told(bad)) from bad
+        if not asked.records:
+            return 200, asked.render([]), {}
+        return await self._predicted(asked, within_s)
+
+    async def _predicted(self, asked: Asked, within_s: float) -> tuple[int, bytes, dict[str, str]]:
         if self.suspect:
-            told = {"detail": "this worker is being replaced; ask again on a new connection"}
+            told = "this worker is being replaced; ask again on a new connection"
             raise Answer(503, told, {"retry-after": "1", "connection": "close"})
         try:
-            work = self.predictor.submit(records, self._deadline(request))
+            work = self.predictor.submit(asked.records, within_s)
         except Full as full:
-            told = {"detail": f"{self.predictor.limits.queue} requests wait already; ask again later"}
+            told = f"{self.predictor.limits.queue} requests wait already; ask again later"
             raise Answer(503, told, {"retry-after": str(full.retry_s)}) from full
         name = slots.request_id(self.slot.number, work.number)
         try:
             labels = await work.future
         except ModelFailed as failed:
-            told = {"detail": f"the model failed on these records: {failed}", "request": name}
-            raise Answer(500, told, {"x-request-id": name}) from failed
-        predictions = self.model.answers(records, labels)
-        return _json(200, {"predictions": predictions, **self._model}, {"x-request-id": name})
+            told = f"the model failed on these records: {failed}"
+            raise Answer(500, told, {"x-request-id": name}, {"request": name}) from failed
+        return 200, asked.render(labels), {"x-request-id": name}
 
-    def _deadline(self, request: Request) -> float:
+    def _told(self, bad: BadInput) -> Any:
+        """As much of what is wrong as this server says: all of it, only where, or only that."""
+        if self.options.errors == "full" or bad.status != 422:
+            return bad.problems
+        if self.options.errors == "field":
+            return tuple(Problem(problem.loc, "is wrong") for problem in bad.problems)
+        return "the records do not fit the model"
+
+    def _let_in(self, gate: Gate, headers: Mapping[bytes, bytes]) -> None:
+        number = gate.known(keys.given(dict(headers)))
+        if number is None:
+            told = "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"
+            raise Answer(401, told, {"www-authenticate": "Bearer"})
+        if not gate.within_its_rate(number, time.time()):
+            raise Answer(429, f"this key may have {gate.keys[number].rate} requests a second", {"retry-after": "1"})
+
+    def _deadline(self, headers: Mapping[bytes, bytes]) -> float:
         """Seconds that this client waits: what it says in X-Request-Timeout, at most the server's own. Raises Answer."""
-        told = request.headers.get("x-request-timeout")
+        told = headers.get(b"x-request-timeout")
         if told is None:
             return self.options.timeout_s
         try:
@@ -121,8 +179,8 @@ class Service:
         except ValueError:
             wanted = 0.0
         if not 0 < wanted < math.inf:
-            msg = f"must be a number of seconds above 0, not {told[:40]!r}"
-            raise Answer(422, {"detail": [Problem(("header", "x-request-timeout"), msg)]})
+            msg = f"must be a number of seconds above 0, not {told[:40].decode('latin-1')!r}"
+            raise Answer(422, (Problem(("header", "x-request-timeout"), msg),))
         return min(wanted, self.options.timeout_s)
 
     def expire(self, works: list[Work]) -> None:
@@ -141,84 +199,76 @@ class Service:
 
     def _end(self, work: Work, status: int, detail: str, headers: Mapping[str, str]) -> None:
         name = slots.request_id(self.slot.number, work.number)
-        told = {"detail": detail, "request": name}
+        more = {"request": name}
         if incident := self.slot.text("incident"):
-            told |= {"incident": incident, "see": f"/incidents/{incident}"}
+            more |= {"incident": incident, "see": f"/incidents/{incident}"}
         if not work.future.done():
-            work.future.set_exception(Answer(status, told, {"x-request-id": name, "connection": "close", **headers}))
+            work.future.set_exception(
+                Answer(status, detail, {"x-request-id": name, "connection": "close", **headers}, more)
+            )
 
-    async def _body(self, request: Request) -> bytes:
-        self._only_json(request)
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        _only_json(headers)
         most = self.options.max_body
-        length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > most * READ_ON:
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > most * READ_ON:
             raise _too_large(most)
+        task = asyncio.current_task()
+        assert task is not None
+        self._reading[task] = time.monotonic()
+        try:
+            return await self._whole(most, receive)
+        except asyncio.CancelledError:
+            if task not in self._too_slow:
+                raise
+            self._too_slow.discard(task)
+            task.uncancel()
+            problem = Problem(("body",), f"did not arrive whole within {BODY_S:g} s")
+            raise Answer(408, (problem,), {"connection": "close"}) from None
+        finally:
+            del self._reading[task]
+
+    async def _whole(self, most: int, receive: Receive) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        try:
-            async with asyncio.timeout(BODY_S):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size <= most:
-                        chunks.append(chunk)
-                    elif size > most * READ_ON:
-                        break
-        except TimeoutError:
-            told = {"detail": [Problem(("body",), f"did not arrive whole within {BODY_S:g} s")]}
-            raise Answer(408, told, {"connection": "close"}) from None
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            chunk = message["body"]
+            more = message["more_body"]
+            size += len(chunk)
+            if size <= most:
+                chunks.append(chunk)
+            elif size > most * READ_ON:
+                break
         if size > most:
             raise _too_large(most)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _only_json(self, request: Request) -> None:
-        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
-            msg = f"must be application/json, not {kind}"
-            raise Answer(415, {"detail": [Problem(("header", "content-type"), msg)]})
-        encoding = request.headers.get("content-encoding", "identity").lower()
-        if encoding != "identity":
-            msg = f"must be identity, not {encoding}: send the body as it is"
-            raise Answer(415, {"detail": [Problem(("header", "content-encoding"), msg)]})
+    def cut_off_slow(self) -> None:
+        """End the reading of bodies that take too long to come. One look at all of them now and then is cheaper than a timer for each."""
+        before = time.monotonic() - BODY_S
+        for task, began in list(self._reading.items()):
+            if began < before and task not in self._too_slow:
+                self._too_slow.add(task)
+                task.cancel()
 
-    async def livez(self, request: Request) -> Response:  # noqa: ARG002
-        return Response(b"ok\n", media_type="text/plain")
 
-    async def readyz(self, request: Request) -> Response:  # noqa: ARG002
-        ready, living = health.ready(self.board, self.options.timeout_s)
-        told = f"{ready} of {living} workers predicted rightly in the last seconds"
-        return _json(200 if ready else 503, {"ready": bool(ready), "detail": told, **self._model})
-
-    async def healthz(self, request: Request) -> Response:  # noqa: ARG002
-        name, version = self.model.manifest.name, self.model.manifest.version
-        found = health.health(self.board, name, version, self.options.timeout_s)
-        return _json(503 if found.status == "down" else 200, found)
-
-    async def metrics(self, request: Request) -> Response:  # noqa: ARG002
-        name, version = self.model.manifest.name, self.model.manifest.version
-        page = metrics.text(self.board, name, version, self.options.timeout_s)
-        return Response(page, headers={"content-type": metrics.CONTENT_TYPE})
-
-    async def list_incidents(self, request: Request) -> Response:  # noqa: ARG002
-        rows, gaps = self.incidents.newest(LISTED)
-        return _json(200, {"schema": 1, "process": None, "taken_at": time.time(), "gaps": gaps, "incidents": rows})
-
-    async def show_incident(self, request: Request) -> Response:
-        try:
-            return _json(200, self.incidents.load(request.path_params["name"]))
-        except UsageError as error:
-            return _json(404, {"detail": error.said})
+def _only_json(headers: Mapping[bytes, bytes]) -> None:
+    kind = headers.get(b"content-type", b"application/json")
+    if kind != b"application/json":
+        kind = kind.partition(b";")[0].strip().lower()
+        if kind != b"application/json" and not kind.endswith(b"+json"):
+            msg = f"must be application/json, not {kind[:80].decode('latin-1')}"
+            raise Answer(415, (Problem(("header", "content-type"), msg),))
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    if encoding != b"identity":
+        msg = f"must be identity, not {encoding[:80].decode('latin-1')}: send the body as it is"
+        raise Answer(415, (Problem(("header", "content-encoding"), msg),))
 
 
 def _too_large(most: int) -> Answer:
-    told = {"detail": [Problem(("body",), f"is larger than {most} bytes; send the records in several requests")]}
-    return Answer(413, told, {"connection": "close"})
-
-
-def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(_encode(body), status, headers, media_type="application/json")
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """404 and 405 as JSON."""
-    assert isinstance(error, HTTPException)
-    return _json(error.status_code, {"detail": f"{error.detail}: {request.method} {request.url.path}"}, error.headers)
+    problem = Problem(("body",), f"is larger than {most} bytes; send the records in several requests")
+    return Answer(413, (problem,), {"connection": "close"})

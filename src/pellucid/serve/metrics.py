@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from pellucid.serve import health, slots
+from pellucid.serve.manifest import Manifest
 from pellucid.serve.slots import BUCKETS, STATUSES, Board
 
 Value = Callable[[slots.Counts], int | str]
@@ -14,29 +15,31 @@ Value = Callable[[slots.Counts], int | str]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def text(board: Board, model: str, version: int, timeout_s: float) -> str:
+def text(board: Board, manifest: Manifest, timeout_s: float) -> str:
     """The whole page."""
-    return "\n".join(_lines(board, model, version, timeout_s)) + "\n"
+    return "\n".join(_lines(board, manifest, timeout_s)) + "\n"
 
 
-def _lines(board: Board, model: str, version: int, timeout_s: float) -> Iterator[str]:
+def _lines(board: Board, manifest: Manifest, timeout_s: float) -> Iterator[str]:
     seen = [(slot.seen(), slot.counts()) for slot in board.slots]
     living = [one for one, _ in seen if one.pid and one.state != slots.EMPTY]
     used = [(one, counts) for one, counts in seen if one.generation]
     ready, _ = health.ready(board, timeout_s)
     now = time.monotonic()
     yield from _head("pellucid_model_info", "gauge", "The model that is served.")
-    yield f'pellucid_model_info{{model="{model}",version="{version}"}} 1'
+    yield f'pellucid_model_info{{model="{manifest.name}",version="{manifest.version}"}} 1'
     yield from _head("pellucid_workers_ready", "gauge", "Workers that predicted rightly in the last seconds.")
     yield f"pellucid_workers_ready {ready}"
     yield from _head("pellucid_workers", "gauge", "Workers that live.")
     yield f"pellucid_workers {len(living)}"
-    yield from _head("pellucid_requests_total", "counter", "Answers to POST /predict by status.")
+    yield from _head("pellucid_requests_total", "counter", "Answers to requests for predictions, by status.")
     for one, counts in used:
         for status, count in zip((*STATUSES, "other"), counts.answers, strict=True):
             if count:
                 yield f'pellucid_requests_total{{worker="{one.slot}",status="{status}"}} {count}'
-    yield from _head("pellucid_request_seconds", "histogram", "From the first byte of a POST /predict to its answer.")
+    yield from _head(
+        "pellucid_request_seconds", "histogram", "From the head of a request for predictions to its answer."
+    )
     for one, counts in used:
         yield from _histogram(one.slot, counts)
     yield from _simple(used, "pellucid_rows_total", "counter", "Rows predicted.", lambda counts: counts.rows)
@@ -71,6 +74,16 @@ def _lines(board: Board, model: str, version: int, timeout_s: float) -> Iterator
         "Log records that found the pipe full.",
         lambda counts: counts.dropped,
     )
+    yield from _head("pellucid_unseen_category_total", "counter", "Values that were in no training row, by column.")
+    columns = manifest.signature.columns
+    for one, slot in ((one, board.slots[one.slot]) for one, _ in used):
+        for column, count in zip(columns, slot.unseen_counts(len(columns)), strict=False):
+            if count:
+                yield f'pellucid_unseen_category_total{{worker="{one.slot}",column="{_escaped(column.name)}"}} {count}'
+    yield from _head("pellucid_connections", "gauge", "Open connections.")
+    yield from (
+        f'pellucid_connections{{worker="{one.slot}"}} {board.slots[one.slot].open_connections()}' for one in living
+    )
     yield from _head("pellucid_incidents_total", "counter", "Incidents by kind.")
     for kind, count in board.incidents().items():
         yield f'pellucid_incidents_total{{kind="{kind}"}} {count}'
@@ -82,6 +95,11 @@ def _lines(board: Board, model: str, version: int, timeout_s: float) -> Iterator
     yield from (
         f'pellucid_loop_beat_age_seconds{{worker="{one.slot}"}} {max(0.0, now - one.loop_beat):.3f}' for one in living
     )
+
+
+def _escaped(value: str) -> str:
+    """A label's value as the exposition format wants it."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:

@@ -4,6 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from pellucid.serve.keys import Key
+
 
 class Options(Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes. The descriptors are those that the template inherits from the supervisor."""
@@ -22,6 +24,13 @@ class Options(Struct, frozen=True, kw_only=True):
     max_batch: int = 1024
     """Rows in one prediction of several requests; 1 predicts each request alone."""
     engine: Literal["auto", "pipeline", "exact", "onnx"] = "auto"
+    unseen: Literal["refuse", "count"] = "refuse"
+    """What happens to a category that the training data had not."""
+    errors: Literal["full", "field", "generic"] = "full"
+    """How much a 422 says."""
+    keys: tuple[Key, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
     supervisor: int = 0
     listener: int = -1
     slots: int = -1

@@ -30,18 +30,28 @@ OWN = frozenset({"sklearn.tree._tree.Tree", "sklearn.tree._classes.DecisionTreeC
 """Types of scikit-learn that skops does not count as safe and that trees and forests are made of."""
 
 SAMPLE_ROWS = 50
+EXAMPLE_ROWS = 5
 
 
 class Model:
     """A pipeline that can predict, with its manifest, its reader of records and the engine that computes it."""
 
-    def __init__(self, manifest: Manifest, pipeline: Any, max_rows: int, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        pipeline: Any,
+        max_rows: int,
+        engine: Engine | None = None,
+        labels: Sequence[Any] = (),
+    ) -> None:
         self.manifest = manifest
         self.pipeline = pipeline
         self.engine = engine or Pipeline(pipeline)
         self.reader = Reader(manifest.signature, max_rows)
         self.batches = manifest.rows_proof is not None and manifest.rows_proof.equal
         """Several requests may be predicted together."""
+        self.labels = labels
+        """The answers to the stored sample: of this type are all others."""
 
     def predict(self, records: list[Struct]) -> list[Any]:
         """One label a record, in order, as plain Python values."""
@@ -148,7 +158,9 @@ def load(store: Store, manifest: Manifest, max_rows: int, engine: "Wanted" = "au
         warnings.simplefilter("ignore")  # of other versions: `verify` answers what they only suspect
         pipeline = skops.io.loads(content, trusted=trusted)
     onnx = store.read(manifest, ONNX) if engine == "onnx" and manifest.has(ONNX) else None
-    model = Model(manifest, pipeline, max_rows, choice.choose(manifest, engine, pipeline, onnx))
+    model = Model(
+        manifest, pipeline, max_rows, choice.choose(manifest, engine, pipeline, onnx), _expected(store, manifest)
+    )
     verify(store, model)
     return model
 
@@ -185,8 +197,18 @@ def how(model: Model) -> str:
 def sample(store: Store, model: Model) -> tuple[list[Struct], list[Any]]:
     """The stored records and the predictions that were made for them at the training."""
     records = model.reader.check(msgspec.json.decode(store.read(model.manifest, SAMPLE)))
-    expected: list[Any] = msgspec.json.decode(store.read(model.manifest, EXPECTED))
-    return records, expected
+    return records, _expected(store, model.manifest)
+
+
+def example(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
+    """Some records of the stored sample, as a client would send them."""
+    records: list[dict[str, Any]] = msgspec.json.decode(store.read(manifest, SAMPLE))
+    return records[:EXAMPLE_ROWS]
+
+
+def _expected(store: Store, manifest: Manifest) -> list[Any]:
+    expected: list[Any] = msgspec.json.decode(store.read(manifest, EXPECTED))
+    return expected
 
 
 def drift(manifest: Manifest) -> str:

@@ -8,12 +8,14 @@ column is refused too: a misspelt nullable column would otherwise be a null, and
 """
 
 import difflib
+from collections.abc import Callable
 from operator import attrgetter
 from types import GenericAlias
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from pellucid.serve.signature import Column, Signature
 
@@ -42,13 +44,26 @@ class BadInput(Exception):  # noqa: N818  an answer to a client, not an error of
         self.problems = problems
 
 
-class Reader:
-    """Reads the records of one signature. A record is a Struct with fields c0, c1, ... in the order of the columns, and `id`."""
+Unseen = Callable[[int, int], None]
+"""Told the number of a column and how many of its values in one request were in no training row."""
 
-    def __init__(self, signature: Signature, max_rows: int) -> None:
-        self.signature = signature
+
+class Reader:
+    """Reads the records of one signature. A record is a Struct with fields c0, c1, ... in the order of the columns, and `id`.
+
+    A category that the training data had not is refused, or, where `unseen` is given, told to that and handed on to the model.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int, unseen: "Unseen | None" = None) -> None:
+        self.signature = signature if unseen is None else _any_text(signature)
         self.max_rows = max_rows
-        self._type: Any = _record_type(signature)
+        self._unseen = unseen
+        self._categories = [
+            (number, f"c{number}", frozenset({*column.categories, None}))
+            for number, column in enumerate(signature.columns)
+            if column.categories
+        ]
+        self._type: Any = _record_type(self.signature)
         self._decoder = msgspec.json.Decoder(GenericAlias(list, (self._type,)) | self._type)
         self._known = {*signature.names(), signature.target, signature.id_column}
         self.ids = attrgetter("id")
@@ -64,7 +79,14 @@ class Reader:
             raise _not_json(error) from error
         records = found if isinstance(found, list) else [found]
         self._not_too_many(records)
+        if self._unseen is not None:
+            self._count_unseen(records, self._unseen)
         return records
+
+    def _count_unseen(self, records: list[Struct], unseen: "Unseen") -> None:
+        for number, name, categories in self._categories:
+            if count := sum(getattr(record, name) not in categories for record in records):
+                unseen(number, count)
 
     def check(self, found: Any) -> list[Struct]:
         """As `read`, for values that are already out of their JSON."""
@@ -80,6 +102,8 @@ class Reader:
                 break
         if problems:
             raise BadInput(422, *problems[:MOST_PROBLEMS])
+        if self._unseen is not None:
+            self._count_unseen(records, self._unseen)
         return records
 
     def _not_too_many(self, records: list[Any]) -> None:
@@ -132,6 +156,10 @@ def _record_type(signature: Signature) -> Any:
         fields.append(("id", None, msgspec.field(name=" no id", default=None)))
     fields.append(("target", Any, msgspec.field(name=signature.target, default=None)))
     return msgspec.defstruct("Record", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+
+
+def _any_text(signature: Signature) -> Signature:
+    return replace(signature, columns=tuple(replace(column, categories=()) for column in signature.columns))
 
 
 def _annotation(column: Column) -> Any:

@@ -14,7 +14,8 @@ from typing import Final
 
 from msgspec import Struct
 
-PAGE: Final = 4096
+PAGE: Final = 8192
+"""Bytes of a slot: two pages of memory."""
 
 # Words of a slot, 8 bytes each. Written by the worker's main thread:
 _PID: Final = 0
@@ -40,16 +41,22 @@ _BATCHED: Final = 18
 _NUMBER: Final = 24
 _SECONDS_SUM: Final = 25
 _EXPIRED: Final = 26
+_CONNECTIONS: Final = 27
 _STATUSES: Final = 32
 _BUCKETS: Final = 64
 # ... by the supervisor:
 _COMMAND: Final = 128
 _WANTED_GENERATION: Final = 129
+# ... by the main thread again, one word a column and one a key:
+_UNSEEN: Final = 512
+MOST_COLUMNS: Final = 256
+_KEYS: Final = 768
+MOST_KEYS: Final = 256
 
 _TEXTS: Final = {"incident": (2048, 64), "sentence": (2112, 960), "error": (3072, 1000)}
 """Where each text begins in the slot, and how many bytes it may have; the 2 bytes before the text are its length."""
 
-STATUSES: Final = (200, 400, 408, 413, 415, 422, 500, 503, 504)
+STATUSES: Final = (200, 400, 401, 408, 413, 415, 422, 429, 500, 503, 504)
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds; one bucket more takes what is slower."""
 
@@ -63,6 +70,9 @@ LEAVING: Final = 3
 SERVE: Final = 0
 SUSPECT: Final = 1
 LEAVE: Final = 2
+
+_COUNT_BITS: Final = 24
+"""Of the word of a key: the requests of one second; above them is that second."""
 
 SAMPLE: Final = -1
 """The request number of a worker's prediction of the stored sample."""
@@ -109,7 +119,19 @@ class Slot:
     def begin(self, pid: int, generation: int) -> None:
         """A new worker takes the slot."""
         words = self._words
-        for word in (_STATE, _LOOP_BEAT, _QUEUED, _RSS, _STARTED, _REQUEST, _ROWS, _REQUESTS, _LAST_OK, _PREDICT_TID):
+        for word in (
+            _CONNECTIONS,
+            _STATE,
+            _LOOP_BEAT,
+            _QUEUED,
+            _RSS,
+            _STARTED,
+            _REQUEST,
+            _ROWS,
+            _REQUESTS,
+            _LAST_OK,
+            _PREDICT_TID,
+        ):
             words[word] = 0
         self.say("error", "")
         words[_GENERATION] = generation
@@ -122,6 +144,40 @@ class Slot:
 
     def state(self, state: int) -> None:
         self._words[_STATE] = state
+
+    def connections(self, more: int) -> None:
+        """So many more connections are open; less where it is negative."""
+        self._words[_CONNECTIONS] += more
+
+    def open_connections(self) -> int:
+        return self._words[_CONNECTIONS]
+
+    def is_ready(self) -> bool:
+        return self._words[_PID] != 0 and self._words[_STATE] == READY
+
+    def loop_beat(self) -> float:
+        """Seconds of CLOCK_MONOTONIC at which the event loop turned last."""
+        return self._words[_LOOP_BEAT] / 1e9
+
+    def unseen(self, column: int, count: int) -> None:
+        """So many more values of this column had not been in the training data."""
+        if column < MOST_COLUMNS:
+            self._words[_UNSEEN + column] += count
+
+    def unseen_counts(self, columns: int) -> tuple[int, ...]:
+        """One a column."""
+        return tuple(self._words[_UNSEEN : _UNSEEN + min(columns, MOST_COLUMNS)])
+
+    def key_used(self, key: int, second: int) -> None:
+        """One request more by this key in this second."""
+        word = _KEYS + key
+        before = self._words[word]
+        self._words[word] = before + 1 if before >> _COUNT_BITS == second else second << _COUNT_BITS | 1
+
+    def key_uses(self, key: int, second: int) -> int:
+        """Requests by this key in this second in this worker."""
+        word = self._words[_KEYS + key]
+        return word & (1 << _COUNT_BITS) - 1 if word >> _COUNT_BITS == second else 0
 
     def predict_thread(self, tid: int) -> None:
         self._words[_PREDICT_TID] = tid

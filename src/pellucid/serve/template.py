@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pellucid.model.errors import PellucidError, os_words
+from pellucid.model.errors import PellucidError, UsageError, os_words
 from pellucid.serve import control, processes
 from pellucid.serve.events import Fork, Trouble
 from pellucid.serve.options import Options
@@ -70,6 +70,7 @@ def _prepare(options: Options) -> _Become:
     from pellucid.serve.slots import Board
     from pellucid.serve.store import Store
 
+    _check_tls(options)
     store = Store(options.store)
     model = package.load(store, store.resolve(options.model), options.max_rows, options.engine)
     records, expected = package.sample(store, model)
@@ -81,12 +82,29 @@ def _prepare(options: Options) -> _Become:
         model=model,
         sample=records,
         expected=expected,
+        example=package.example(store, model.manifest),
         board=Board(options.slots),
         listener=listener,
     )
     drift = package.drift(model.manifest)
     note = f"{drift}; its stored sample is predicted as at its training" if drift else ""
     return _Become(lambda slot, generation: worker.run(stock, slot, generation), note, package.how(model))
+
+
+def _check_tls(options: Options) -> None:
+    """UsageError where the certificate and its key can't be used: better once here than in each worker."""
+    if not options.tls_cert:
+        return
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, password=lambda: b"")
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(
+            tried=f"serve HTTPS by {options.tls_cert} and {options.tls_key}",
+            said=str(error),
+            remedy="give a PEM certificate and its private key without a passphrase",
+        ) from error
 
 
 def _refuse(end: socket.socket, trouble: Trouble) -> int:

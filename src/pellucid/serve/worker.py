@@ -13,17 +13,18 @@ import traceback
 from typing import Any
 
 import uvicorn
-import uvicorn.lifespan.off  # this and the next before the fork: what a worker imports itself, it pays for itself
-import uvicorn.protocols.http.httptools_impl
+import uvicorn.lifespan.off  # before the fork: what a worker imports itself, it pays for itself
 import uvloop
 from msgspec import Struct
 
-from pellucid.serve import health, processes, slots
+from pellucid.serve import accepting, health, processes, slots
 from pellucid.serve.app import Answer, Service
 from pellucid.serve.events import Level
 from pellucid.serve.log import Pipe, Record
 from pellucid.serve.options import Options
+from pellucid.serve.pages import Pages
 from pellucid.serve.predictor import Limits, Predictor, Work
+from pellucid.serve.records import Reader
 from pellucid.serve.slots import Slot
 
 SWITCH_S = 0.0005
@@ -32,6 +33,12 @@ PULSE_S = 0.1
 START_PULSE_S = 0.01
 """Until the first sample is predicted, so that a new worker is ready without delay."""
 RSS_EVERY_S = 1.0
+KEEP_ALIVE_S = 75
+"""A connection that nobody uses is closed after so long. Longer than the 60 s of common proxies, so that they close first."""
+LAST_REQUESTS_S = 1.0
+"""A worker that leaves goes on answering so long, each answer with `Connection: close`: a connection that was closed while
+a request is on its way to it would lose that request.
+"""
 
 
 class Stock(Struct, frozen=True):
@@ -41,6 +48,7 @@ class Stock(Struct, frozen=True):
     model: Any
     sample: list[Struct]
     expected: list[Any]
+    example: list[dict[str, Any]]
     board: Any
     listener: Any
 
@@ -116,21 +124,27 @@ async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
     options, model = stock.options, stock.model
     predictor = Predictor(model, slot, log, Limits(queue=options.max_queue, batch=options.max_batch))
     predictor.start()
+    if options.unseen == "count":
+        model.reader = Reader(model.manifest.signature, options.max_rows, slot.unseen)
     service = Service(options, model, stock.board, slot, predictor)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            service.application(),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=max(1, round(options.timeout_s) + 1),
-        )
+    service.pages = Pages(service, stock.board, stock.example).application()
+    config = uvicorn.Config(
+        service,
+        http=accepting.Counted,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ssl_certfile=options.tls_cert or None,
+        ssl_keyfile=options.tls_key or None,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(options.timeout_s) + 1),
     )
+    server = accepting.Server(config, stock.board, slot, stock.listener)
     pulse = asyncio.create_task(Pulse(stock, slot, log, service, server, predictor).go())
-    serving = asyncio.create_task(server.serve(sockets=[stock.listener]))
+    serving = asyncio.create_task(server.serve())
     await asyncio.wait({pulse, serving}, return_when=asyncio.FIRST_COMPLETED)
     if pulse.done():
         pulse.result()  # it ends only by raising: without a pulse there is nothing to supervise
@@ -143,7 +157,7 @@ class Pulse:
     """Ten times a second: beat, obey, tell those whose deadline passed, and now and then predict the sample."""
 
     def __init__(
-        self, stock: Stock, slot: Slot, log: Pipe, service: Service, server: uvicorn.Server, predictor: Predictor
+        self, stock: Stock, slot: Slot, log: Pipe, service: Service, server: accepting.Server, predictor: Predictor
     ) -> None:
         self.stock = stock
         self.slot = slot
@@ -154,6 +168,7 @@ class Pulse:
         self.every_s = min(PULSE_S, stock.options.timeout_s / 20)
         self._check: Work | None = None
         self._proved = False
+        self._leaving_since = 0.0
 
     async def go(self) -> None:
         next_rss = 0.0
@@ -165,6 +180,7 @@ class Pulse:
                 next_rss = time.monotonic() + RSS_EVERY_S
             self._obey(self.slot.command())
             self._tell_late()
+            self.service.cut_off_slow()
             self._check_itself()
             await asyncio.sleep(self.every_s if self._proved else START_PULSE_S)
 
@@ -181,11 +197,15 @@ class Pulse:
     def _obey(self, command: int) -> None:
         if command == slots.SUSPECT and not self.service.suspect:
             self.service.suspect = True
-            for listening in getattr(self.server, "servers", ()):
-                listening.close()
-        elif command == slots.LEAVE and not self.server.should_exit:
+            self.server.close()
+        elif command == slots.LEAVE and not self.service.leaving:
+            self.service.leaving = True
+            self._leaving_since = time.monotonic()
             self.slot.state(slots.LEAVING)
-            self.server.should_exit = True
+            self.server.close()
+        if self.service.leaving and not self.server.should_exit:
+            idle = not self.server.server_state.connections
+            self.server.should_exit = idle or time.monotonic() - self._leaving_since > LAST_REQUESTS_S
 
     def _check_itself(self) -> None:
         """The first one makes the worker ready; later ones only while nobody else asks."""

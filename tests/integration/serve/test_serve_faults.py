@@ -21,9 +21,23 @@ def server(home):
 
 @pytest.fixture
 def since(server):
-    """The number of log records so far, once both workers are ready again."""
+    """The number of log records so far, once both workers are ready again and all of the last test's looks have been told."""
     server.wait_workers(2)
+    until = time.monotonic() + 10
+    while (open_ones := _undecided(server)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not open_ones
     return len(server.log)
+
+
+def _undecided(server):
+    rows = server.ask("/incidents").json["incidents"]
+    incidents = [server.incident(row["id"]) for row in rows[:8]]
+    return [
+        one["id"]
+        for one in incidents
+        if one["outcome"] == "open" or (one["kind"] in {"stuck", "silent"} and not one["looks"])
+    ]
 
 
 def line_of(text):
@@ -83,6 +97,7 @@ def test_all_workers_deadlocked_are_replaced_before_their_deadline(server, since
 def test_requests_behind_a_stuck_one_are_told_to_ask_again(server, since):
     """Those whose own deadline is later than the kill are answered before it, not cut off."""
     stuck = _stick_all(server)
+    time.sleep(TIMEOUT / 5)
     behind = [Asking(server, row("nothing", number)) for number in range(4)]
     assert {one.answer().status for one in stuck} <= {503, 504}
     for one in behind:
@@ -172,6 +187,7 @@ def _predicting(server):
     while time.monotonic() < until:
         for worker in server.workers():
             if "has been in request" in worker["sentence"] and "sample" not in worker["sentence"]:
+                time.sleep(0.3)  # until it is in the model's own code
                 return worker["pid"]
         time.sleep(0.02)
     raise AssertionError(server.workers())

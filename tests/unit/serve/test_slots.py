@@ -6,6 +6,8 @@ import time
 import pytest
 
 from pellucid.serve import health, metrics, slots
+from pellucid.serve.manifest import Manifest, Training
+from pellucid.serve.signature import Column, Signature
 from pellucid.serve.slots import Board
 
 
@@ -87,6 +89,14 @@ def test_a_beat_costs_next_to_nothing(board):
     assert best < 2e-6
 
 
+def a_manifest(name, version):
+    columns = (Column('odd "name"', "text", nullable=True, categories=("a", "b")),)
+    return Manifest(
+        name=name, version=version, created_at=0.0, python="", libraries={}, signature=Signature(columns, None, "y"), metrics={},
+        training=Training(rows=0, data_sha256="", seconds=0.0, parameters={}), trusted=(), members=(), sample_rows=0,
+    )  # fmt: skip
+
+
 def serving_slot(board, number):
     slot = board.slots[number]
     slot.want(1)
@@ -127,14 +137,16 @@ def test_the_metrics_page_is_what_prometheus_reads(board):
     slot = serving_slot(board, 0)
     slot.answered(200, 0.002)
     slot.answered(422, 0.0001)
+    slot.unseen(0, 4)
     board.incident("stuck")
-    page = metrics.text(board, "loan", 3, 30)
+    page = metrics.text(board, a_manifest("loan", 3), 30)
     lines = page.splitlines()
     assert 'pellucid_requests_total{worker="0",status="200"} 1' in lines
     assert 'pellucid_requests_total{worker="0",status="422"} 1' in lines
     assert 'pellucid_request_seconds_bucket{worker="0",le="0.001"} 1' in lines
     assert 'pellucid_request_seconds_bucket{worker="0",le="+Inf"} 2' in lines
     assert 'pellucid_incidents_total{kind="stuck"} 1' in lines
+    assert r'pellucid_unseen_category_total{worker="0",column="odd \"name\""} 4' in lines
     assert 'pellucid_model_info{model="loan",version="3"} 1' in lines
     assert not [line for line in lines if 'worker="1"' in line], "a slot that was never used"
     named = {line.split()[2] for line in lines if line.startswith("# TYPE ")}

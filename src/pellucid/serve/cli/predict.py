@@ -48,12 +48,9 @@ def command(name: str, file: str | None, url: str | None, example: bool, as_json
 
 
 def _example(store: "Store", name: str) -> list[dict[str, Any]]:
-    import msgspec
+    from pellucid.serve import package
 
-    from pellucid.serve.manifest import SAMPLE
-
-    records: list[dict[str, Any]] = msgspec.json.decode(store.read(store.resolve(name), SAMPLE))
-    return records[:5]
+    return package.example(store, store.resolve(name))
 
 
 def _records(store: "Store", name: str, file: str) -> Any:

@@ -39,6 +39,28 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
     show_default=True,
     help="How predictions are computed; auto takes the quickest that was proved equal to the bit.",
 )
+@click.option(
+    "--unseen",
+    type=click.Choice(["refuse", "count"]),
+    default="refuse",
+    show_default=True,
+    help="A category that the training data had not: 422, or predicted and counted in /metrics.",
+)
+@click.option(
+    "--errors",
+    type=click.Choice(["full", "field", "generic"]),
+    default="full",
+    show_default=True,
+    help="What a 422 says: all, which fields, or only that the records do not fit.",
+)
+@click.option(
+    "--api-keys", type=click.Path(dir_okay=False), help="File of hashed API keys, one of which each request needs."
+)
+@click.option(
+    "--new-key", is_flag=True, help="Print a fresh API key for the user NAME, and its line for the file of keys."
+)
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Serve HTTPS by this certificate (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The certificate's private key (PEM).")
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
     name: str,
@@ -51,25 +73,43 @@ def command(
     max_queue: int,
     max_batch: int,
     engine: Wanted,
+    unseen: Literal["refuse", "count"],
+    errors: Literal["full", "field", "generic"],
+    api_keys: str | None,
+    new_key: bool,
+    tls_cert: str | None,
+    tls_key: str | None,
     as_json: bool,
 ) -> None:
     """Serve the model NAME (also NAME:VERSION or NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
+    import os
     import sys
 
-    from pellucid.serve import extras, home
+    from pellucid.model.errors import UsageError
+    from pellucid.serve import extras, home, keys
     from pellucid.serve.listener import listen
     from pellucid.serve.log import Record, Screen
     from pellucid.serve.options import Options
     from pellucid.serve.store import Store
     from pellucid.serve.supervisor import Supervisor
 
+    if new_key:
+        key, line = keys.new(name)
+        click.echo(f"the key, which is shown this once: {key}\nits line for the file of keys:      {line}")
+        return
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError(
+            tried="serve HTTPS",
+            said=f"only {'--tls-cert' if tls_cert else '--tls-key'} is given",
+            remedy="give both --tls-cert and --tls-key",
+        )
     extras.need("serve", extras.SERVE)
     store = Store()
     manifest = store.resolve(name)
     store.verify(manifest)
     listener = listen(host, port)
     bound = listener.getsockname()[1]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    address = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
     screen = Screen(as_json=as_json or not sys.stderr.isatty())
 
     def announce(pids: tuple[int, ...]) -> None:
@@ -91,6 +131,11 @@ def command(
         max_queue=max_queue,
         max_batch=max_batch,
         engine=engine,
+        unseen=unseen,
+        errors=errors,
+        keys=keys.read(api_keys) if api_keys else (),
+        tls_cert=os.path.abspath(tls_cert) if tls_cert else "",
+        tls_key=os.path.abspath(tls_key) if tls_key else "",
     )
     screen.tell(
         Record(level="info", event="start", sentence=f"{manifest.name} version {manifest.version} is being loaded")

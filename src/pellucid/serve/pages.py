@@ -1,0 +1,126 @@
+"""What a worker answers to GET: probes, health, metrics, incidents, and what is to be known about the model."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import pellucid
+from pellucid.model.errors import UsageError
+from pellucid.serve import docs_page, health, metrics, openapi
+from pellucid.serve.app import Service
+from pellucid.serve.forms.v2 import V2
+from pellucid.serve.incidents import Incidents
+from pellucid.serve.slots import Board
+
+LISTED = 50
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Pages:
+    """`example`: some records of the stored sample."""
+
+    def __init__(self, service: Service, board: Board, example: list[dict[str, Any]]) -> None:
+        self.service = service
+        self.board = board
+        self.manifest = service.model.manifest
+        self.timeout_s = service.options.timeout_s
+        self.incidents = Incidents(service.options.incidents)
+        self._v2 = V2(service.model)
+        self._description = openapi.describe(
+            self.manifest, example, keyed=bool(service.options.keys), unseen=service.options.unseen == "count"
+        )
+        self._docs = docs_page.page(self.manifest, example, self._description)
+        self._named = {"model": self.manifest.name, "version": self.manifest.version}
+
+    def application(self) -> Starlette:
+        name, version = self.manifest.name, self.manifest.version
+        model, exact = f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"
+        return Starlette(
+            routes=[
+                Route("/", self.docs),
+                Route("/docs", self.docs),
+                Route("/openapi.json", self.openapi),
+                Route("/livez", self.livez),
+                Route("/readyz", self.readyz),
+                Route("/healthz", self.healthz),
+                Route("/metrics", self.metrics),
+                Route("/incidents", self.list_incidents),
+                Route("/incidents/{name}", self.show_incident),
+                Route("/v2", self.server),
+                Route("/v2/", self.server),
+                Route("/v2/health/live", self.livez),
+                Route("/v2/health/ready", self.readyz),
+                *(Route(place, self.model) for place in (model, exact)),
+                *(Route(f"{place}/ready", self.readyz) for place in (model, exact)),
+                Route("/ping", self.readyz),
+                Route("/version", self.version),
+                *(Route(path, _elsewhere, methods=["POST"]) for path in self.service.forms),
+            ],
+            exception_handlers={HTTPException: _refused},
+        )
+
+    async def docs(self, request: Request) -> Response:  # noqa: ARG002
+        headers = {"content-security-policy": docs_page.CONTENT_SECURITY}
+        return Response(self._docs, headers=headers, media_type="text/html; charset=utf-8")
+
+    async def openapi(self, request: Request) -> Response:  # noqa: ARG002
+        return _json(200, self._description)
+
+    async def livez(self, request: Request) -> Response:  # noqa: ARG002
+        return Response(b"ok\n", media_type="text/plain")
+
+    async def readyz(self, request: Request) -> Response:  # noqa: ARG002
+        ready, living = health.ready(self.board, self.timeout_s)
+        told = f"{ready} of {living} workers predicted rightly in the last seconds"
+        return _json(200 if ready else 503, {"ready": bool(ready), "detail": told, **self._named})
+
+    async def healthz(self, request: Request) -> Response:  # noqa: ARG002
+        found = health.health(self.board, self.manifest.name, self.manifest.version, self.timeout_s)
+        return _json(503 if found.status == "down" else 200, found)
+
+    async def metrics(self, request: Request) -> Response:  # noqa: ARG002
+        page = metrics.text(self.board, self.manifest, self.timeout_s)
+        return Response(page, headers={"content-type": metrics.CONTENT_TYPE})
+
+    async def list_incidents(self, request: Request) -> Response:  # noqa: ARG002
+        rows, gaps = self.incidents.newest(LISTED)
+        return _json(200, {"schema": 1, "process": None, "taken_at": time.time(), "gaps": gaps, "incidents": rows})
+
+    async def show_incident(self, request: Request) -> Response:
+        try:
+            return _json(200, self.incidents.load(request.path_params["name"]))
+        except UsageError as error:
+            return _json(404, {"detail": error.said})
+
+    async def server(self, request: Request) -> Response:  # noqa: ARG002
+        return _json(200, {"name": "pellucid", "version": pellucid.__version__, "extensions": []})
+
+    async def model(self, request: Request) -> Response:  # noqa: ARG002
+        return _json(200, self._v2.metadata())
+
+    async def version(self, request: Request) -> Response:  # noqa: ARG002
+        return Response(f"pellucid {pellucid.__version__}\n", media_type="text/plain")
+
+
+async def _elsewhere(request: Request) -> Response:  # noqa: ARG001
+    """Never called, for POST is answered before: it makes GET there a 405 that names POST."""
+    raise HTTPException(500)
+
+
+def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(_encode(body), status, headers, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """404 and 405 as JSON, in the form of the protocol that was asked."""
+    assert isinstance(error, HTTPException)
+    key = "error" if request.url.path.startswith("/v2/") else "detail"
+    return _json(error.status_code, {key: f"{error.detail}: {request.method} {request.url.path}"}, error.headers)
