@@ -22,7 +22,7 @@ def test_tasks_with_what_they_await_and_a_cycle_of_two():
             assert seen["inside"].awaits == "sleep"
             assert seen["group"].awaits == "gather [1 of 1 pending]: in-group"
             assert seen["in-group"].awaited_by == ("group",)
-            assert seen["threaded"].awaits == "to_thread"
+            assert seen["threaded"].awaits == "to_thread [in asyncio_0]"
             assert seen["victim"].awaits == "task AB"
             assert set(seen["AB"].awaited_by) >= {"victim"}
             assert seen["AB"].held_by == ("BA",)
@@ -50,6 +50,57 @@ def test_a_loop_that_stands_still():
             assert finding.severity in {"warning", "critical"}, version
             assert "rude" in finding.sentence
             assert "4 other tasks of the process can't go on" in finding.sentence, (version, finding.sentence)
+
+
+def test_a_loop_that_stands_still_in_the_graph_of_waits():
+    with started("blocked", program="tasks.py", versions=("3.11", "3.15")) as pids:
+        for version, pid in pids.items():
+            found = look_until(pid, lambda found: found.findings)
+            (finding,) = found.findings
+            assert finding.rule == "event-loop-blocked", (version, finding)
+            assert "rude" in finding.sentence
+            assert "ready, and can't go on" in finding.sentence, (version, finding.sentence)
+
+
+def test_a_call_that_waits_for_its_own_loop():
+    with started("threadsafe", program="tasks.py") as pids:
+        for version, pid in pids.items():
+            found = look_until(
+                pid, lambda found: found.findings and found.findings[0].rule != "event-loop-blocked", tries=15
+            )
+            (finding,) = found.findings
+            assert finding.title == "MainThread waits for what only its own event loop could bring", (version, finding)
+            assert "threadsafe" in finding.sentence, version
+
+
+def test_what_else_a_task_waits_for():
+    expected = {
+        "to_group": "TaskGroup [1 pending]: in-to-group",
+        "condition": "asyncio.Condition changed [1 waiter]",
+        "bare": "Future future",
+        "shielded": "shield behind-the-shield",
+        "joined": "asyncio.Queue taken [1 unfinished]",
+        "generator": "asyncio.Event never [5 waiters]",
+        "asleep": "sleep",
+    }
+    with started("kinds", program="tasks.py") as pids:
+        for version, pid in pids.items():
+            found = look_until(pid, lambda found: any(one.thread == "child" for one in found.waits))
+            assert not found.findings, (version, [finding.sentence for finding in found.findings])
+            seen = {task.name: task for task in tasks(pid).tasks}
+            for name, awaits in expected.items():
+                assert seen[name].awaits == awaits, (version, name, seen[name].awaits)
+            assert seen["executor"].awaits.startswith("call in another thread [in asyncio_"), (
+                version,
+                seen["executor"],
+            )
+            assert seen["child"].awaits.startswith("child process [pid "), (version, seen["child"])
+            assert seen["first_of"].awaits.startswith("as_completed"), (version, seen["first_of"])
+            waits = {one.thread: one for one in found.waits if one.what == "task"}
+            assert 250 < waits["asleep"].left_s < 300
+            assert 250 < waits["limited"].left_s < 300
+            assert waits["executor"].holders[0].name.startswith("asyncio_"), version
+            assert not waits["condition"].holders, version
 
 
 def test_a_healthy_loop_raises_nothing():

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from pellucid.present.cli.waits_text import lines
+from tests import interpreters
 from tests.waiting import look, look_until, rows, started
 
 
@@ -118,9 +120,15 @@ def test_a_call_through_a_manager_leads_to_the_thread_that_serves_it():
                 pid, lambda found: "taker" in rows(found) and any(w.kind == "LifoQueue" for w in found.waits)
             )
             assert not found.findings, version
-            assert rows(found)["taker"].kind == "Manager proxy"
-            assert rows(found)["taker"].object == "stack"
-            assert any(one.kind == "LifoQueue" and one.detail == "empty" for one in found.waits), version
+            taker = rows(found)["taker"]
+            assert (taker.kind, taker.object) == ("Manager proxy", "stack"), version
+            (served,) = [one for one in found.waits if one.kind == "LifoQueue"]
+            assert served.detail == "empty", version
+            (holder,) = taker.holders
+            assert (holder.pid, holder.tid, holder.confidence) == (served.pid, served.tid, "certain"), version
+            (shown,) = [line.text for line in lines(found) if line.text.startswith("  MainThread: Manager proxy")]
+            assert "served by" in shown, shown
+            assert "for LifoQueue (empty)" in shown, shown
 
 
 def test_every_object_by_its_name():
@@ -138,6 +146,15 @@ def test_every_object_by_its_name():
         "joiner": ("Thread", "asker", "daemon"),
         "shell": ("child process", None, None),
         "receiver": ("socket", None, ""),
+        "stands-before": ("Lock", "self.bolt (Door.bolt)", ""),
+        "customer": ("Lock", "desk", ""),
+        "imports-too": ("import lock", "slow_to_import", ""),
+    }
+    holders = {
+        "stands-before": ("passes", "likely"),
+        "customer": ("clerk", "certain"),
+        "imports-too": ("imports", "certain"),
+        "asker": ("exec_0", "certain"),
     }
     with started("describe") as pids:
         for version, pid in pids.items():
@@ -150,14 +167,62 @@ def test_every_object_by_its_name():
                 assert detail is None or waits[name].detail == detail, (version, name, waits[name])
             assert 250 < waits["non-blocking"].left_s < 300
             assert 450 < waits["alarm"].left_s < 500
-            locked = [wait for name, wait in waits.items() if wait.kind == "Lock"]
-            assert {wait.object for wait in locked} == {"self.lock (ThreadPool.lock)"}, version
+            for name, who in holders.items():
+                assert [(one.name, one.confidence) for one in waits[name].holders] == [who], (
+                    version,
+                    name,
+                    waits[name],
+                )
+            shown = [line.text for line in lines(found) if "customer" in line.text]
+            assert ", held by clerk; clerk has waited" in shown[0], (version, shown)
+            assert "in recvfrom on fd" in shown[0], (version, shown)
+            locked = [wait for wait in waits.values() if wait.object == "self.lock (ThreadPool.lock)"]
+            assert locked, version
             (holder,) = locked[0].holders
             assert holder.confidence == "certain"
             assert holder.name.startswith("visitor_")
             inside = {holder.name for holder in waits["visitor_5"].holders}
             assert len(inside) == 3, version
             assert all("waiting.py:" in waits[name].at for name in ("eater", "visitor_5", "asker"))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_every_object_that_processes_share_by_its_name(method):
+    expected = {
+        "in-condition": ("multiprocessing.Condition", "condition", "1 waiter"),
+        "in-event": ("multiprocessing.Event", "event", "1 waiter"),
+        "in-barrier": ("multiprocessing.Barrier", "barrier", "1 of 3 arrived"),
+        "wants-slot": ("multiprocessing.BoundedSemaphore", "door", "value 0, 1 waiter"),
+        "wants-value": ("multiprocessing.RLock", "value._lock (Synchronized._lock)", ""),
+        "in-queue": ("multiprocessing.Queue", "q", "empty"),
+        "in-join": ("multiprocessing.JoinableQueue", "q", "1 unfinished"),
+        "in-simple": ("multiprocessing.SimpleQueue", "q", ""),
+        "in-pipe": ("multiprocessing.Connection", "connection", ""),
+        "in-poll": ("multiprocessing.Connection", "connection", ""),
+        "in-put": ("multiprocessing.Queue", "q", "1 of max 1"),
+    }
+    with started("mp_describe", method, versions=interpreters.EXPECTED if method == "fork" else ("3.13",)) as pids:
+        for version, pid in pids.items():
+            found = look_until(pid, lambda found: expected.keys() <= rows(found).keys())
+            assert not found.findings, (version, found.findings)
+            waits = rows(found)
+            for name, row in expected.items():
+                assert (waits[name].kind, waits[name].object, waits[name].detail) == row, (version, name, waits[name])
+            (holder,) = waits["wants-value"].holders
+            assert (holder.pid, holder.confidence) == (waits["has-value"].pid, "certain"), version
+            first = waits["wants-slot"].holders[0]
+            assert (first.pid, first.confidence) == (waits["has-slot"].pid, "likely"), version
+            assert 200 < waits["in-event"].left_s < 300
+            assert 200 < waits["in-poll"].left_s < 300
+
+
+def test_who_waits_for_the_gil():
+    with started("gil", versions=("3.11", "3.13", "3.15")) as pids:
+        for version, pid in pids.items():
+            found = look_until(pid, lambda found: any(one.kind == "GIL" for one in found.waits), tries=60)
+            (waiting,) = [one for one in found.waits if one.kind == "GIL"]
+            assert waiting.thread.startswith("spin-"), version
+            assert not found.findings, version
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """asyncio tasks in one state. Usage: tasks.py STATE; prints "ready".
 
 abba: two tasks hold what the other needs, among others that wait for all sorts of things · timed: the same under a timeout ·
-blocked: a callback sleeps, others are ready · healthy: a server, workers on a queue, a contended lock that moves
+blocked: a callback sleeps, others are ready · threadsafe: a callback waits for its own loop · kinds: what else a task waits for · healthy: a server, workers on a queue, a contended lock that moves
 """
 import asyncio, sys, time
 
@@ -82,6 +82,80 @@ async def blocked():
     await asyncio.gather(*(asyncio.create_task(ticker()) for _ in range(3)), rude())
 
 
+async def threadsafe():
+    """The loop's own thread waits for what it has handed to the loop."""
+
+    async def ticker():
+        while True:
+            await asyncio.sleep(0.01)
+
+    async def never_begun():
+        pass
+
+    tasks = [asyncio.create_task(ticker(), name="ticker")]
+    await asyncio.sleep(0.1)
+    ready()
+    asyncio.run_coroutine_threadsafe(never_begun(), asyncio.get_running_loop()).result()
+    await asyncio.gather(*tasks)
+
+
+async def kinds():
+    """Waits of other kinds, each in a task that is called like it."""
+
+    never, future, taken = asyncio.Event(), asyncio.get_running_loop().create_future(), asyncio.Queue()
+    taken.put_nowait(1)
+
+    async def forever():
+        await never.wait()
+
+    async def to_group():
+        async with asyncio.TaskGroup() as members:
+            members.create_task(forever(), name="in-to-group")
+
+    async def limited():
+        await asyncio.wait_for(forever(), 300)
+
+    async def executor():
+        await asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
+
+    async def condition():
+        changed = asyncio.Condition()
+        async with changed:
+            await changed.wait()
+
+    async def bare():
+        await future
+
+    async def shielded():
+        await asyncio.shield(asyncio.create_task(forever(), name="behind-the-shield"))
+
+    async def joined():
+        await taken.join()
+
+    async def child():
+        await (await asyncio.create_subprocess_exec("sleep", "600")).wait()
+
+    async def generator():
+        async def numbers():
+            await never.wait()
+            yield 1
+
+        async for _ in numbers():
+            pass
+
+    async def first_of():
+        for done in asyncio.as_completed([asyncio.create_task(forever(), name="in-first-of")]):
+            await done
+
+    async def asleep():
+        await asyncio.sleep(300)
+
+    functions = (to_group, limited, executor, condition, bare, shielded, joined, child, generator, first_of, asleep)
+    tasks = [asyncio.create_task(function(), name=function.__name__) for function in functions]
+    asyncio.get_running_loop().call_later(0.5, ready)
+    await asyncio.gather(*tasks)
+
+
 async def healthy():
     lock, queue = asyncio.Lock(), asyncio.Queue()
 
@@ -104,4 +178,4 @@ def ready():
     print("ready", flush=True)
 
 
-asyncio.run({function.__name__: function for function in (abba, timed, blocked, healthy)}[sys.argv[1]]())
+asyncio.run({function.__name__: function for function in (abba, timed, blocked, threadsafe, kinds, healthy)}[sys.argv[1]]())

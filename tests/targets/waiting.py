@@ -2,7 +2,7 @@
 
 The first line of each function says what has to be found. Those that begin with `healthy_` must raise nothing.
 """
-import contextlib, os, queue, signal, socket, subprocess, sys, threading, time
+import contextlib, os, queue, signal, socket, subprocess, sys, tempfile, threading, time
 import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.managers import BaseManager
@@ -392,6 +392,48 @@ def describe():
     start("shell", subprocess.run, ["sleep", "500"])
     ours, theirs = socket.socketpair()
     start("receiver", ours.recv, 10)
+
+    class Door:
+        def __init__(self):
+            self.bolt = threading.Lock()
+
+        def acquire(self):
+            self.bolt.acquire()
+
+        def release(self):
+            self.bolt.release()
+
+    front, desk = Door(), threading.Lock()
+
+    def pass_through():
+        front.acquire()
+        time.sleep(600)
+        front.release()
+
+    def serve(connection):
+        with desk:
+            connection.recv(10)
+
+    def complain():
+        with desk:
+            pass
+
+    start("passes", pass_through), start("clerk", serve, theirs)
+    time.sleep(0.1)
+    start("stands-before", pass_through), start("customer", complain)
+    folder = tempfile.mkdtemp()
+    with open(folder + "/slow_to_import.py", "w") as file:
+        file.write("import time\ntime.sleep(600)\n")
+    sys.path.insert(0, folder)
+
+    def bring():
+        import slow_to_import
+
+    start("imports", bring)
+    time.sleep(0.3)
+    start("imports-too", bring)
+    time.sleep(0.2)
+    os.unlink(folder + "/slow_to_import.py"), os.rmdir(folder)
     ready(0.5)
     time.sleep(600)
 
@@ -433,6 +475,18 @@ def healthy_moving():
     for number in range(4):
         start("busy-%d" % number, busy)
     start("spin", spin), start("handoff", handoff)
+    ready()
+    time.sleep(600)
+
+
+def gil():
+    """Two threads that compute, and take turns."""
+
+    def spin():
+        while True:
+            sum(range(1000))
+
+    start("spin-1", spin), start("spin-2", spin)
     ready()
     time.sleep(600)
 
@@ -495,6 +549,72 @@ def mp_holder(function=hold_on):
 def mp_holder_died():
     """Dead: no process has it."""
     mp_holder(die_with)
+
+
+def in_condition(condition):
+    with condition:
+        condition.wait()
+
+
+def in_event(event):
+    event.wait(300)
+
+
+def in_barrier(barrier):
+    barrier.wait()
+
+
+def in_door(door):
+    door.acquire()
+    time.sleep(600)
+
+
+def in_queue(q):
+    q.get()
+
+
+def in_join(q):
+    q.join()
+
+
+def in_pipe(connection):
+    connection.recv()
+
+
+def in_poll(connection):
+    connection.poll(300)
+
+
+def in_value(value):
+    with value.get_lock():
+        time.sleep(600)
+
+
+def in_put(q):
+    q.put(1)
+    q.put(2)
+
+
+def mp_describe():
+    """Every kind of object that processes share, a child for each; nothing is stuck."""
+    condition, event, barrier, door, value = mp.Condition(), mp.Event(), mp.Barrier(3), mp.BoundedSemaphore(1), mp.Value("i")
+    empty, joinable, simple, full, (ours, theirs) = mp.Queue(), mp.JoinableQueue(), mp.SimpleQueue(), mp.Queue(1), mp.Pipe()
+    joinable.put(1)
+
+    def child(name, function, *arguments):
+        process = mp.Process(target=function, args=arguments, name=name, daemon=True)
+        process.start()
+        return process
+
+    child("in-condition", in_condition, condition), child("in-event", in_event, event), child("in-barrier", in_barrier, barrier)
+    child("has-slot", in_door, door), child("has-value", in_value, value)
+    time.sleep(0.5 if mp.get_start_method() == "fork" else 2.5)
+    child("wants-slot", in_door, door), child("wants-value", in_value, value), child("in-queue", in_queue, empty)
+    child("in-join", in_join, joinable), child("in-simple", in_queue, simple), child("in-pipe", in_pipe, ours)
+    child("in-put", in_put, full), child("in-poll", in_poll, theirs)
+    time.sleep(0.5 if mp.get_start_method() == "fork" else 2.5)
+    ready()
+    threading.Event().wait()
 
 
 def produce_and_die(q):

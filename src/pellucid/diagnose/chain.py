@@ -1,6 +1,6 @@
 """From one wait to the next: `pay-1 waits for a Lock that pay-2 holds, which waits in recv from 10.0.0.5:5432`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pellucid.diagnose import words
 from pellucid.model.graph import Graph, Node
@@ -9,14 +9,18 @@ from pellucid.model.sync import Waiting
 MAX_LINKS = 8
 
 
-def chain(graph: Graph, key: str) -> tuple[Node, ...]:
+def by_key(graph: Graph) -> dict[str, Node]:
+    """The nodes by their keys, for who asks for many chains."""
+    return {node.key: node for node in graph.nodes}
+
+
+def chain(nodes: Mapping[str, Node], key: str) -> tuple[Node, ...]:
     """The nodes that one after the other have to go on first, `key` not among them; ends where a node needs no single other one."""
-    by_key = {node.key: node for node in graph.nodes}
     found: list[Node] = []
-    node = by_key.get(key)
+    node = nodes.get(key)
     while node is not None and len(found) < MAX_LINKS:
-        first = next((waker for waker in node.wakers if waker.confidence != "possible"), None)
-        node = by_key.get(first.key) if first else None
+        known = {waker.key for waker in node.wakers if waker.confidence != "possible"}
+        node = nodes.get(known.pop()) if len(known) == 1 else None
         if node is None or node in found or node.key == key:
             break
         found.append(node)
@@ -48,7 +52,7 @@ def what(waiting: Waiting) -> str:
         case "pipe" | "socket" | "poll" | "file":
             return f"{waiting.call} on {name}" if name else waiting.call
         case "sleep":
-            return waiting.call
+            return waiting.call or "a sleep"
         case "file-lock":
             return f"a lock on {name}" if name else "a lock on a file"
         case _:

@@ -119,11 +119,17 @@ def _knot(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) ->
     everybody = tuple(sorted(concerned, key=lambda node: (node.pid, node.tid or 0)))
     alone = len({node.pid for node in everybody}) == 1
     rule, title, remedy = _shape(everybody, alone=alone)
-    busy = [node for node in everybody if not node.parks] or list(everybody)
+    busy = [node for node in everybody if not node.parks and not _held_up(node)] or list(everybody)
     told = "; ".join(f"{who(node, alone=alone)} {waited(node.waiting)}" for node in busy[:4] if node.waiting)
-    more = f"; and {len(everybody) - len(busy[:4])} more wait" if len(everybody) > len(busy[:4]) else ""
+    others = len(everybody) - len(busy[:4])
+    more = f"; and {others} more wait{'s' if others == 1 else ''}" if others else ""
     end = "Nothing that can be seen will ever wake them (a signal, or code outside of Python, could)."
     return _stuck(rule, title, f"{told}{more}. {end} {remedy}", cycle.confidence, everybody, ())
+
+
+def _held_up(node: Node) -> bool:
+    """A task that could go on if its event loop did."""
+    return node.waiting is not None and node.waiting.role == "blocked-loop"
 
 
 def _shape(everybody: tuple[Node, ...], *, alone: bool) -> tuple[str, str, str]:
@@ -182,6 +188,14 @@ def _shape(everybody: tuple[Node, ...], *, alone: bool) -> tuple[str, str, str]:
             f"{_names(gets, alone=alone)} {'wait' if len(gets) > 1 else 'waits'} for an item that nobody will put",
             "Whoever produced has ended. Remedy: a last item that says so (a sentinel), or get(timeout=...).",
         )
+    held_up = {waker.key for node in everybody if _held_up(node) for waker in node.wakers}
+    loops = [node for node in everybody if node.key in held_up]
+    if loops:
+        return (
+            "event-loop-blocked",
+            f"{_names(loops, alone=alone)} waits for what only its own event loop could bring",
+            _OWN_LOOP,
+        )
     waiters = at_work or list(everybody)
     verb, them = ("wait", "them") if len(waiters) > 1 else ("waits", "it")
     return "stuck", f"{_names(waiters, alone=alone)} {verb}, and nobody is left who could wake {them}", ""
@@ -220,6 +234,10 @@ def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> It
 _LOST_TASK = (
     "All its workers wait for work: a worker that was killed took its task with it. "
     "Remedy: concurrent.futures.ProcessPoolExecutor, which raises BrokenProcessPool then."
+)
+_OWN_LOOP = (
+    "The call stands inside of a callback of the loop, so that nothing of the loop goes on. "
+    "Remedy: await it (asyncio.wrap_future), or wait for it in another thread."
 )
 _UNDRAINED = (
     "The child can't end before its feeder thread has written everything into the pipe, and nobody reads it. "

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from pellucid.diagnose.loops import blocked_loops
 from pellucid.diagnose.stuck import Stuck, stuck
 from pellucid.model import Process
 from pellucid.model.graph import Graph
@@ -30,6 +31,7 @@ def report(looked: Looked) -> WaitsReport:
     """The document of `pellucid waits --json`."""
     graph = looked.graph
     found = stuck(graph)
+    told = frozenset(tid for one in found for tid in one.finding.tids)
     return WaitsReport(
         process=looked.processes[0] if looked.processes else None,
         taken_at=looked.taken_at,
@@ -37,7 +39,7 @@ def report(looked: Looked) -> WaitsReport:
         processes=looked.processes,
         waits=tuple(node.waiting for node in graph.nodes if node.waiting is not None),
         cycles=tuple(_cycle(one) for one in found if one.finding.rule not in NO_CYCLE),
-        findings=tuple(one.finding for one in found),
+        findings=(*(one.finding for one in found), *blocked_loops(graph, told)),
         graph=graph,
         reading_s=looked.reading_s,
         reading_cpu_s=looked.reading_cpu_s,

@@ -55,7 +55,12 @@ class SchedulerClocks:
         self._behind: dict[int, float | None] = {}
 
     def asleep_s(self, cpu: int, exec_start_s: float) -> float | None:
-        """Seconds since a task that last ran on `cpu` left it; None where that clock can't be read from here."""
+        """Seconds since a task that last ran on `cpu` left it; None where that clock can't be read from here.
+
+        Also where exec_start is 0: the task has been moved to this CPU, and has not run on it (kernel/sched/fair.c, migrate_task_rq_fair).
+        """
+        if exec_start_s <= 0:
+            return None
         behind = self._behind[cpu] if cpu in self._behind else self._behind.setdefault(cpu, monotonic_ahead(cpu))
         return None if behind is None else max(0.0, time.monotonic() - behind - exec_start_s)
 

@@ -81,3 +81,5 @@ class Blocked(Struct, frozen=True):
     """The address of the shared sem_t it sleeps on."""
     parks: bool = False
     evidence: tuple[str, ...] = ()
+    task: int | None = None
+    """The address of the asyncio task that has to end first."""

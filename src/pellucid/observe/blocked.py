@@ -8,16 +8,18 @@ What a thread that did not wake between the two readings of its task has in its 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pellucid.kernel import polling, procfs
+from pellucid.kernel import fds, polling, procfs
 from pellucid.kernel.memory import Unreadable
-from pellucid.model import Gap, Process, Socket, Stack, Task, Wait
+from pellucid.model import Gap, OpenFile, Process, Socket, Stack, Task, Wait
 from pellucid.model.errors import LookError
 from pellucid.model.sync import Blocked
 from pellucid.observe.stacks import Look, watched_inodes
 from pellucid.runtimes.cpython import CPython
 from pellucid.runtimes.cpython.library import own_frame
+from pellucid.runtimes.cpython.managers import connections
 from pellucid.runtimes.cpython.semaphores import SharedLock, shared_locks
-from pellucid.runtimes.cpython.sync import Sights, place_of
+from pellucid.runtimes.cpython.sight import place_of
+from pellucid.runtimes.cpython.sync import Sights
 
 if TYPE_CHECKING:
     from pellucid.observe.greenlets import GreenletLook
@@ -56,6 +58,7 @@ class Seen:
                 self.blocked[task.tid] = told
         self._locks: tuple[SharedLock, ...] | None = None
         self._process_name: str | None = None
+        self._serving: dict[int, int] | None = None
 
     def _told(self, task: Task, wait: Wait) -> Blocked | None:
         if self.java is not None:
@@ -119,6 +122,10 @@ class Seen:
         sight = self.sights.threads.get(tid) if self.sights else None
         return sight.known.daemon if sight and sight.known else None
 
+    def with_gil(self) -> list[int]:
+        """The tids of the threads that had an interpreter's lock when the stacks were read."""
+        return [tid for tid, stack in self.stacks.items() if stack.holds_gil]
+
     def place(self, tid: int) -> str:
         """Where the program's own code is, `bank.py:7 in transfer`; "" without a stack."""
         if self.java is not None:
@@ -141,6 +148,24 @@ class Seen:
             found = self._current_process()
             self._process_name = "" if found == "MainProcess" else found
         return self._process_name
+
+    @property
+    def called(self) -> str:
+        """`pid 43 Process-1`, `pid 43 (python worker.py)`."""
+        if self.process_name:
+            return f"pid {self.pid} {self.process_name}"
+        words = " ".join(word.rpartition("/")[2] if word.startswith("/") else word for word in self.process.command)
+        return f"pid {self.pid} ({words[:60] or self.process.name})"
+
+    def serving(self) -> dict[int, int]:
+        """Inode of a connection to a manager that runs here → the tid of the thread that serves it."""
+        if self._serving is None:
+            self._serving = {}
+            for tid, fd in connections(self.sights).items() if self.sights else ():
+                file = fds.open_file(self.pid, fd)
+                if isinstance(file, OpenFile) and file.inode is not None:
+                    self._serving[file.inode] = tid
+        return self._serving
 
     def _current_process(self) -> str:
         if self.sights is None:

@@ -33,6 +33,7 @@ class Ends:
         self._unread_maps: set[int] = set()
         self._unread_fds: set[int] = set()
         self._parents: dict[int, int] = {}
+        self._pidfds: dict[tuple[int, int], int] = {}
         self._file_locks: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def ask(self, seen: Iterable[Seen]) -> None:
@@ -102,6 +103,15 @@ class Ends:
                 found = ()
             self._file_locks[key] = tuple(dict.fromkeys(pid for lock in found for pid in lock.holders if pid > 0))
         return self._file_locks[key]
+
+    def pid_behind(self, each: Seen, fd: int) -> int:
+        """The process that a pidfd stands for (the Pid line of its fdinfo); 0 where it has ended or can't be told."""
+        key = each.pid, fd
+        if key not in self._pidfds:
+            file = fds.open_file(each.pid, fd)
+            told = file.detail.removeprefix("pid ") if isinstance(file, OpenFile) else ""
+            self._pidfds[key] = int(told) if told.isdigit() else 0
+        return self._pidfds[key]
 
     def library_at(self, pid: int, call: Call | None) -> str:
         """The name of the file whose code made the system call, `libgomp.so.1.0.0`; "" where that is not known."""

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from pellucid.model.graph import Mode, Waker
+from pellucid.model.graph import Waker
 from pellucid.model.sync import Blocked
 from pellucid.observe.blocked import Seen
 from pellucid.observe.ends import Ends, Key
+from pellucid.observe.need import LIVE, Need, all_of, any_of, nothing
 from pellucid.runtimes.cpython.semaphores import SharedLock
-
-Need = tuple[Mode, tuple[Waker, ...], str, str]
-"""(mode, wakers, why nothing can wake it, the rule that says so)."""
 
 _LOCKS = frozenset({"Lock", "RLock"})
 
@@ -59,29 +57,29 @@ class SemaphoreHolders:
             for pid in sorted({*self._ends.may_map(key), each.pid})
         )
         if self._slots_lost(key, entries, mappers):
-            return "dead", (), _lost(mappers), "slots-lost"
+            return nothing(_lost(mappers), "slots-lost")
         if not self._is_lock(entries):
             held = tuple(
                 Waker(f"{entry.pid}/any", "likely", f"pid {entry.pid} took {entry.lock.count} of it")
                 for entry in entries
                 if entry.lock.count > 0 and blocked.role == "shared-lock"
             )
-            return "or", (*held, *anybody), "", ""
+            return any_of(*held, *anybody)
         holders = [entry for entry in entries if entry.lock.count > 0]
         returned = any(entry.lock.count < 0 for entry in entries)
         free = any(entry.lock.value for entry in entries)
         if free:
-            return "live", (), "", ""
+            return LIVE
         if len(holders) == 1 and not returned:
-            return "and", (self._holder(holders[0]),), "", ""
+            return all_of(self._holder(holders[0]))
         if holders or returned:
             one_of = tuple(
                 Waker(f"{entry.pid}/any", "likely", f"one of those that took it: pid {entry.pid}") for entry in holders
             )
-            return "or", (*one_of, *anybody), "", ""
+            return any_of(*one_of, *anybody)
         if self._all_counted(key, entries, mappers) and self._still(key, entries):
-            return "dead", (), _gone(mappers), "holder-is-gone"
-        return "or", anybody, "", ""
+            return nothing(_gone(mappers), "holder-is-gone")
+        return any_of(*anybody)
 
     def _is_lock(self, entries: list[_Entry]) -> bool:
         """A lock, and not a semaphore with one slot, which one process takes and another gives back, as a queue does."""

@@ -1,8 +1,11 @@
 """The asyncio tasks of a process: each with its chain of awaits, what it waits for, and who waits for it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
+from pellucid.kernel.memory import Unreadable
 from pellucid.model import Frame, Gap, Holder
 from pellucid.model.graph import Node, Waker
 from pellucid.model.report import TasksReport
@@ -10,9 +13,11 @@ from pellucid.model.sync import Sync, Waiting
 from pellucid.model.task import AsyncTask
 from pellucid.observe.stacks import Look, cost
 from pellucid.runtimes.cpython import CPython
+from pellucid.runtimes.cpython.asyncio_loops import loops_inside_a_callback
 from pellucid.runtimes.cpython.asyncio_tasks import Awaiting, Tasks
 from pellucid.runtimes.cpython.asyncio_waits import TaskWait, wait_of
 from pellucid.runtimes.cpython.holders import Hold
+from pellucid.runtimes.cpython.sight import place_of
 from pellucid.runtimes.cpython.slots import Slots
 from pellucid.runtimes.cpython.sync import Sights
 
@@ -56,6 +61,7 @@ class TaskLook:
                 self.waits[address] = wait
             for hold in reader.holds(task):
                 self.holds.setdefault(hold.thing, []).append(hold)
+        self.loops = loops_inside_a_callback(self.tasks.values(), sights)
 
     def timed(self) -> set[int]:
         """The tasks that a timeout may cancel: inside of asyncio.timeout() or wait_for(), and those that such a task waits for."""
@@ -84,7 +90,8 @@ class TaskLook:
         wait = self.waits.get(address)
         if wait is None or wait.role not in {"lock", "semaphore", "condition"} or not wait.sync.address:
             return []
-        return self.holds.get(wait.sync.address, [])
+        held = self.holds.get(wait.sync.address, [])
+        return [one for one in held if one.who != address]  # who waits for a condition has given its lock back
 
     def values(self) -> tuple[AsyncTask, ...]:
         awaited: dict[int, list[str]] = {}
@@ -113,13 +120,31 @@ class TaskLook:
             return f"{wait.sync}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
         return str(wait.sync)
 
-    def nodes(self, pid: int, again: Mapping[int, tuple[object, ...]], process: str) -> list[Node]:
-        """The tasks as nodes of the graph of waits."""
-        timed = self.timed()
-        return [
-            self._node(pid, task, task.footprint() == again.get(address), process, address in timed)
-            for address, task in self.tasks.items()
-        ]
+    def nodes(
+        self, pid: int, again: Mapping[int, tuple[object, ...]], process: str, asleep: Callable[[int], bool]
+    ) -> list[Node]:
+        """The tasks as nodes of the graph of waits. `asleep` says whether a thread slept through the whole look."""
+        timed, found = self.timed(), []
+        for address, task in self.tasks.items():
+            node = self._node(pid, task, task.footprint() == again.get(address), process, address in timed)
+            tid = self.loops.get(address)
+            found.append(node if tid is None or not asleep(tid) else self._held_up(node, task, tid))
+        return found
+
+    def _held_up(self, node: Node, task: Awaiting, tid: int) -> Node:
+        """A task whose loop is inside of a call that waits: nothing of that loop goes on before the call returns."""
+        waker = Waker(f"{node.pid}/{tid}", "certain", "its event loop is inside of a call there")
+        waiting = node.waiting
+        wait = self.waits.get(task.address)
+        due = wait is None or (wait.until is not None and wait.until < time.monotonic())
+        if due and not task.running:  # it is ready to go on
+            thread = self._sights.threads[tid].name
+            sync = Sync("event loop", None, f"inside of a call in {thread}")
+            at = place_of(task.frames[0]) if task.frames else ""
+            waiting = self._waiting(node.pid, task, TaskWait("blocked-loop", sync, at), True, "", False)
+            waiting = replace(waiting, holders=(Holder(node.pid, tid, thread, "certain"),))
+        others = node.wakers if node.mode == "and" else ()
+        return replace(node, mode="and", wakers=(*others, waker), waiting=waiting)
 
     def _node(self, pid: int, task: Awaiting, steady: bool, process: str, timed: bool) -> Node:
         wait = self.waits.get(task.address)
@@ -132,6 +157,9 @@ class TaskLook:
                 wakers = tuple(
                     Waker(f"{pid}/task/{other:x}", "certain", f"awaits {self.tasks[other].name}") for other in wait.on
                 )
+            elif wait.thread is not None:
+                mode = "and"
+                wakers = (Waker(f"{pid}/{wait.thread}", "certain", "it computes what is awaited"),)
             elif held:
                 mode = "and"
                 wakers = tuple(Waker(f"{pid}/task/{hold.who:x}", "certain", _because(hold)) for hold in held)
@@ -150,6 +178,9 @@ class TaskLook:
         sync: Sync = wait.sync
         holders = [Holder(pid, None, self.tasks[hold.who].name, "certain") for hold in self.holders(task.address)]
         holders += (Holder(pid, None, self.tasks[other].name, "certain") for other in wait.on[:16])
+        if wait.thread is not None:
+            holders.append(Holder(pid, wait.thread, self._sights.threads[wait.thread].name, "certain"))
+        left = wait.until if wait.until is not None else self._deadline(task.address)
         return Waiting(
             thread=task.name,
             kind=sync.kind,
@@ -162,11 +193,24 @@ class TaskLook:
             what="task",
             role=wait.role,
             detail=sync.detail,
-            timed=timed,
+            timed=timed or left is not None,
+            left_s=None if left is None else max(0.0, left - time.monotonic()),
             steady=steady,
             sync=sync,
             process=process,
         )
+
+    def _deadline(self, address: int) -> float | None:
+        """When the innermost asyncio.timeout() that the task is inside of ends, by CLOCK_MONOTONIC."""
+        values = self._sights.values
+        found: list[float] = []
+        for thing, several in self.holds.items():
+            if any(hold.who == address for hold in several) and values.name_of_kind(thing) == "Timeout":
+                try:
+                    found.append(values.real(values.named(thing, "_when")))
+                except Unreadable:  # without a limit: None
+                    continue
+        return min(found, default=None)
 
 
 def _because(hold: Hold) -> str:

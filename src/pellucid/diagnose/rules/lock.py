@@ -7,7 +7,7 @@ by the rule `deadlock`, and not here once more.
 from collections.abc import Iterator
 
 from pellucid.diagnose import words
-from pellucid.diagnose.chain import chain, waited, who
+from pellucid.diagnose.chain import by_key, chain, waited, who
 from pellucid.diagnose.groups import at, evidence, harm, waiting
 from pellucid.diagnose.stuck import stuck
 from pellucid.model import Finding, Snapshot, Thread
@@ -48,7 +48,7 @@ def _held(seen: Snapshot, thread: Thread) -> str:
     wait = thread.wait
     if wait is None or not wait.holders:
         return ""
-    links = chain(seen.graph, f"{seen.process.pid}/{thread.tid}") if seen.graph else ()
+    links = chain(by_key(seen.graph), f"{seen.process.pid}/{thread.tid}") if seen.graph else ()
     told = words.held_by(wait).removeprefix(", held by ")
     said = f" Held by {told}"
     for link in links:

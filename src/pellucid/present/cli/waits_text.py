@@ -1,15 +1,22 @@
 """The text of `pellucid waits`: the verdicts first, then each process with its waiting threads, the longest wait first."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
 from pellucid.diagnose import words
+from pellucid.diagnose.chain import by_key, chain, waited, who
 from pellucid.model import Process
+from pellucid.model.graph import Node
 from pellucid.model.report import WaitsReport
 from pellucid.model.sync import Waiting
 from pellucid.present.cli import plain, screen
+
+_ENDS = frozenset({"Thread", "Process", "child", "child process", "end of all threads"})
+_NEEDS = frozenset({"task", "gather", "group", "wait", "wait_for", "thread", "future"})
+_SERVES = frozenset({"loop", "service", "worker"})
+_CONNECTED = frozenset({"receive", "send", "shared-get", "shared-put", "feeder-send"})
 
 
 class Line(Struct, frozen=True):
@@ -51,13 +58,18 @@ def lines(report: WaitsReport) -> Iterator[Line]:
         for ref in finding.evidence:
             yield Line("     " + screen.printable(f"{ref.source}: {ref.said}"), dim=True)
         yield Line("")
+    nodes = by_key(report.graph)
+    rows: dict[int, list[Node]] = {}
+    for node in report.graph.nodes:
+        if node.waiting is not None:
+            rows.setdefault(node.pid, []).append(node)
     for process in report.processes:
-        yield from _process(process, [one for one in report.waits if one.pid == process.pid])
+        yield from _process(process, rows.get(process.pid, []), nodes)
     for line in screen.gaps(report.gaps):
         yield Line(line, dim=True)
 
 
-def _process(process: Process, waits: list[Waiting]) -> Iterator[Line]:
+def _process(process: Process, waits: list[Node], nodes: Mapping[str, Node]) -> Iterator[Line]:
     command = " ".join(process.command)
     runtime = f" · {process.runtime}" if process.runtime else ""
     yield Line(
@@ -65,8 +77,15 @@ def _process(process: Process, waits: list[Waiting]) -> Iterator[Line]:
     )
     if not waits:
         yield Line("  nothing waits here" if process.state not in {"zombie", "dead"} else "  it has ended", dim=True)
-    for waiting in sorted(waits, key=lambda one: -(one.since_s or 0)):
-        yield Line("  " + screen.printable(_row(waiting)))
+    for node in sorted(waits, key=lambda one: -((one.waiting.since_s or 0) if one.waiting else 0)):
+        if node.waiting is not None:
+            yield Line("  " + screen.printable(_row(node.waiting) + _onward(node, nodes)))
+
+
+def _onward(node: Node, nodes: Mapping[str, Node]) -> str:
+    """What the one that it needs waits for in its turn, to the end: `; pay-2 has waited 41 s in recvfrom on fd 5 (tcp ...)`."""
+    told = [link for link in chain(nodes, node.key) if link.waiting is not None]
+    return "".join(f"; {who(link, alone=link.pid == node.pid)} {waited(link.waiting)}" for link in told if link.waiting)
 
 
 def _row(waiting: Waiting) -> str:
@@ -86,23 +105,27 @@ def _row(waiting: Waiting) -> str:
     if waiting.at:
         parts.append(f"at {waiting.at}")
     if waiting.holders:
-        verb = (
-            "needs"
-            if waiting.kind in {"Thread", "Process", "child", "child process", "end of all threads"}
-            else "held by"
-        )
-        if waiting.kind in {"pipe", "socket", "poll"} or waiting.role in {
-            "receive",
-            "send",
-            "proxy",
-            "shared-get",
-            "shared-put",
-        }:
-            verb = "other end"
-        shown = [
-            one.name + ("" if one.confidence == "certain" else f" ({one.confidence})") for one in waiting.holders[:4]
-        ]
-        parts.append(f"{verb} {', '.join(shown)}{', ...' if len(waiting.holders) > 4 else ''}")
+        parts.append(_by_whom(waiting))
     if not waiting.steady:
         parts.append("woke during the look")
     return ", ".join(parts)
+
+
+def _by_whom(waiting: Waiting) -> str:
+    """`held by pay-2`; where nobody is known to hold it, those who could end the wait."""
+    known = [one for one in waiting.holders if one.confidence != "possible"]
+    shown = known or list(waiting.holders)
+    if waiting.role == "blocked-loop":
+        verb = "held up by"
+    elif waiting.kind in _ENDS or waiting.role in _NEEDS:
+        verb = "needs"
+    elif waiting.role in _SERVES:
+        verb = "could be woken by"
+    elif waiting.kind in {"pipe", "socket", "poll"} or waiting.role in _CONNECTED:
+        verb = "other end"
+    elif waiting.role == "proxy":
+        verb = "served by"
+    else:
+        verb = "held by" if known else "could be woken by"
+    names = [one.name + (" (likely)" if one.confidence == "likely" else "") for one in shown[:4]]
+    return f"{verb} {', '.join(names)}{f' and {len(shown) - 4} more' if len(shown) > 4 else ''}"

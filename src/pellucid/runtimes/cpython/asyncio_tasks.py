@@ -183,7 +183,7 @@ class Tasks:
         while coroutine and coroutine not in seen and len(found) < MAX_AWAITS:
             seen.add(coroutine)
             kind = values.kind(coroutine).name
-            if kind == "coroutine_wrapper":
+            if kind in {"coroutine_wrapper", "async_generator_asend"}:  # cw_coroutine, ags_gen (Objects/genobject.c)
                 coroutine = values.pages.u64(coroutine + values.layout["pyobject.size"])
                 continue
             frame = generator_frame(coroutine, values, self._sights.opener)

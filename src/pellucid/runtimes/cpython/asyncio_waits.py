@@ -1,7 +1,7 @@
 """What a task waits for: another task, several (gather, TaskGroup, wait), a lock or queue of asyncio by its name, a sleep, a thread.
 
 A task waits for a future (`fut_waiter`); whose future it is, the frames above the program's own say: `Lock.acquire` in asyncio/locks.py has
-the lock as `self`. Who holds an asyncio.Lock is told by the `async with` of the coroutines (`holders`).
+the lock as `self`; or the future's callbacks do (`futures`), where it stands for a call in another thread. Who holds an asyncio.Lock is told by the `async with` of the coroutines (`holders`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,12 @@ from msgspec import Struct
 from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Sync
 from pellucid.runtimes.cpython.asyncio_tasks import Awaiting
+from pellucid.runtimes.cpython.futures import tied_to
 from pellucid.runtimes.cpython.library import library_path, own_frame
+from pellucid.runtimes.cpython.sight import place_of
 from pellucid.runtimes.cpython.slots import Slots
-from pellucid.runtimes.cpython.sync import Sights, place_of
+from pellucid.runtimes.cpython.sync import Sights
+from pellucid.runtimes.cpython.values import Values
 
 _LOCKS, _QUEUES, _TASKS = "asyncio/locks.py", "asyncio/queues.py", "asyncio/tasks.py"
 _RULES: dict[tuple[str, str], tuple[str, str]] = {
@@ -32,6 +35,9 @@ _RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("asyncio/taskgroups.py", "TaskGroup._aexit"): ("group", "TaskGroup"),
     (_TASKS, "_wait"): ("wait", "asyncio.wait"),
     (_TASKS, "wait_for"): ("wait_for", "wait_for"),
+    (_TASKS, "as_completed.<locals>._wait_for_one"): ("wait", "as_completed"),
+    (_TASKS, "_AsCompletedIterator._wait_for_one"): ("wait", "as_completed"),
+    ("asyncio/base_subprocess.py", "BaseSubprocessTransport._wait"): ("subprocess", "child process"),
     ("asyncio/streams.py", "StreamReader._wait_for_data"): ("stream", "stream"),
     ("asyncio/base_events.py", "Server.serve_forever"): ("serve", "connections to serve"),
 }
@@ -39,13 +45,18 @@ MAX_GROUP = 10_000
 
 
 class TaskWait(Struct, frozen=True):
-    """`on`: the addresses of the tasks that have to go on first; `every`: all of them. `role` as in `_RULES`, "task", "gather", "" ."""
+    """`on`: the addresses of the tasks that have to go on first; `every`: all of them. `role` as in `_RULES`, "task", "gather", "" .
+
+    `thread`: the tid of the thread that computes what it waits for. `until`: CLOCK_MONOTONIC in seconds when it wakes by itself.
+    """
 
     role: str
     sync: Sync
     at: str
     on: tuple[int, ...] = ()
     every: bool = True
+    thread: int | None = None
+    until: float | None = None
 
 
 def wait_of(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights) -> TaskWait | None:
@@ -71,23 +82,36 @@ def wait_of(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights) -> Ta
 
 def _by_rule(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights, at: str) -> TaskWait:
     found = _rule(task.frames)
-    if found is None:
+    values = sights.values
+    if found is None or found[0] == "thread":
+        tied = tied_to(task.waiter, values)
+        if tied in tasks and tied != task.address:
+            return TaskWait("task", Sync("shield", tasks[tied].name, "", tied), at, (tied,))
+        if tied or found is not None:
+            tid = sights.computing().get(tied)
+            kind = found[1] if found is not None else "call in another thread"
+            detail = f"in {sights.threads[tid].name}" if tid is not None else "not begun" if tied else ""
+            return TaskWait("thread", Sync(kind, None, detail, tied or None), at, thread=tid)
         name = sights.spelling.of(task.waiter, _own(task.frames)) if task.frames else None
         return TaskWait("", Sync("Future", name, "", task.waiter), at)
     role, kind, frame = found
-    values = sights.values
-    if role in {"sleep", "thread", "stream", "serve"}:
+    thing = frame.local("self")
+    if role == "sleep":
+        return TaskWait(role, Sync(kind), at, until=_when(frame.local("h"), values))
+    if role == "serve":
         return TaskWait(role, Sync(kind), at)
+    if role == "subprocess":
+        pid = values.number(values.named(thing, "_pid"))
+        return TaskWait(role, Sync(kind, None, f"pid {pid}"), at)
     if role == "group":
-        members = values.members(values.named(frame.local("self"), "_tasks"), MAX_GROUP)
+        members = values.members(values.named(thing, "_tasks"), MAX_GROUP)
         return TaskWait(
             role, Sync(kind, None, f"{len(members)} pending"), at, tuple(one for one in members if one in tasks), False
         )
     if role == "wait":
-        members = values.members(frame.local("fs"), MAX_GROUP)
-        return TaskWait(
-            role, Sync(kind, None, f"{len(members)} awaited"), at, tuple(one for one in members if one in tasks), False
-        )
+        members = _awaited(frame, values)
+        detail = f"{len(members)} awaited" if members else ""
+        return TaskWait(role, Sync(kind, None, detail), at, tuple(one for one in members if one in tasks), False)
     if role == "wait_for":
         inner = frame.local("fut")
         return TaskWait(
@@ -96,10 +120,30 @@ def _by_rule(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights, at: 
             at,
             (inner,) if inner in tasks else (),
             False,
+            until=_when(frame.local("timeout_handle"), values),
         )
-    thing = frame.local("self")
     name = sights.spelling.of(thing, _own(task.frames), sights.registry.module("__main__"))
     return TaskWait(role, Sync(kind, name, _size(role, thing, sights), thing), at)
+
+
+def _awaited(frame: Slots, values: Values) -> tuple[int, ...]:
+    """The futures of asyncio.wait and of as_completed: a set of the frame, or of its iterator (3.13)."""
+    for found in (
+        frame.local("fs"),
+        frame.local("todo"),
+        values.named(frame.local("self"), "_todo") if frame.local("self") else 0,
+    ):
+        if values.name_of_kind(found) == "set":
+            return values.members(found, MAX_GROUP)
+    return ()
+
+
+def _when(handle: int, values: Values) -> float | None:
+    """When the loop calls a TimerHandle, by its clock, which is CLOCK_MONOTONIC (Lib/asyncio/base_events.py, BaseEventLoop.time)."""
+    try:
+        return values.real(values.named(handle, "_when")) if handle else None
+    except Unreadable:
+        return None
 
 
 def _rule(frames: Sequence[Slots]) -> tuple[str, str, Slots] | None:
@@ -125,6 +169,10 @@ def _size(role: str, thing: int, sights: Sights) -> str:
         if role in {"get", "put"}:
             items, most = values.length(values.named(thing, "_queue")), values.number(values.named(thing, "_maxsize"))
             return f"{items} of max {most}" if most > 0 else "empty" if not items else f"{items} items"
+        if role == "queue-join":
+            return f"{values.number(values.named(thing, '_unfinished_tasks'))} unfinished"
+        if role == "stream":
+            return f"fd {values.number(values.named(values.named(thing, '_transport'), '_sock_fd'))}"
         if role == "semaphore":
             return f"value {values.number(values.named(thing, '_value'))}"
         waiting = values.length(values.named(thing, "_waiters"))

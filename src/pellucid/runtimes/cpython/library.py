@@ -52,8 +52,8 @@ RULES: dict[tuple[str, str], Rule] = {
     (_QUEUE, "Queue.join"): Rule("queue-join"),
     (_FUTURES, "Future.result"): Rule("future"),
     (_FUTURES, "Future.exception"): Rule("future"),
-    (_FUTURES, "wait"): Rule("futures", ""),
-    (_FUTURES, "as_completed"): Rule("futures", ""),
+    (_FUTURES, "wait"): Rule("futures", "fs", kind="futures"),
+    (_FUTURES, "as_completed"): Rule("futures", "fs", kind="futures"),
     ("concurrent/futures/thread.py", "_worker"): Rule("worker", "", parks=True, kind="work for its executor"),
     ("concurrent/futures/process.py", "_process_worker"): Rule("worker", "", parks=True, kind="work for its executor"),
     ("concurrent/futures/process.py", "_ExecutorManagerThread.wait_result_broken_or_wakeup"): Rule(
@@ -97,6 +97,7 @@ RULES: dict[tuple[str, str], Rule] = {
         (_CONNECTION, f"{kind}.{name}"): Rule(role, kind="multiprocessing.Connection", parks=role == "receive")
         for kind in ("Connection", "_ConnectionBase")
         for name, role in (
+            ("poll", "receive"),
             ("recv", "receive"),
             ("recv_bytes", "receive"),
             ("recv_bytes_into", "receive"),

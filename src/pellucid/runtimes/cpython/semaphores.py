@@ -158,7 +158,7 @@ def _reached(sights: Sights) -> Iterator[int]:
             except Unreadable:
                 continue
             yield from (value for value in own.values() if values.name_of_kind(value) in _CLASSES | _OWNERS)
-    yield from sights.holds()
+    yield from sights.holders.holds()
 
 
 def _method_of(value: int, values: Values) -> Iterator[int]:

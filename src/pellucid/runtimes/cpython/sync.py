@@ -1,47 +1,29 @@
 """What each thread of a CPython waits for, by the address that it sleeps on, and who holds it.
 
-A thread that waits for a lock sleeps in futex(2) on an address that is the lock's: up to 3.13 the sem_t that Lock, RLock and SemLock point to
-(Modules/_threadmodule.c, Python/thread_pthread.h); from 3.14 on it sleeps on a semaphore of its own inside of a `struct wait_entry`, and
-the word before that is the address of the lock's mutex (Python/parking_lot.c). So the object is found, not guessed: among what the
-innermost frames hold, it is the one whose address is that.
-
+A thread that waits for a lock sleeps in futex(2) on an address that is the lock's (`slept_on`); who holds it, `lock_holders` finds.
 The waits of the library (a queue's, an event's, a pool's) are told by their frames (`library`), whose `self` is the object.
 """
 
-from collections.abc import Iterable, Sequence
-
-from msgspec import Struct
+from collections.abc import Iterable
 
 from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Blocked, Held, Sync
 from pellucid.model.thread import Stack
-from pellucid.runtimes.cpython.acquisitions import Acquisitions
-from pellucid.runtimes.cpython.holders import Hold, holds
+from pellucid.runtimes.cpython.futures import computed_by, tied_to
 from pellucid.runtimes.cpython.library import Rule, library_path, own_frame, rule_of
+from pellucid.runtimes.cpython.lock_holders import LockHolders
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.registry import Pythonic, Registry
+from pellucid.runtimes.cpython.sight import Sight, place_of
 from pellucid.runtimes.cpython.sizes import size
+from pellucid.runtimes.cpython.slept_on import SleptOn
 from pellucid.runtimes.cpython.slots import Opener, Slots
 from pellucid.runtimes.cpython.spelling import Spelling
 from pellucid.runtimes.cpython.values import Values
 
+MAX_PARTS = 64
 MAX_OPENED = 400
 """Frames of one stack that are opened, innermost first: a lock held further out is not seen."""
-
-_SEARCHED = 4
-_LOCKS = frozenset({"lock", "RLock", "SemLock", "SimpleQueue"})
-_GENERIC = {"lock": "Lock"}
-
-
-class Sight(Struct, frozen=True):
-    """One thread with its frames opened. `whole`: its stack held still, and all of it was opened."""
-
-    tid: int
-    ident: int
-    name: str
-    frames: tuple[Slots, ...]
-    whole: bool
-    known: Pythonic | None
 
 
 class Sights:
@@ -53,7 +35,6 @@ class Sights:
         self.opener = Opener(self.values, python.codes)
         self.spelling = Spelling(self.values, self.opener)
         self.registry = Registry(self.values, python)
-        self._minor = python.layout.minor
         self.unread: list[int] = []
         """The tids of threads whose frames could not be opened."""
         self.threads: dict[int, Sight] = {}
@@ -81,25 +62,21 @@ class Sights:
                 stack.tid, raw.ident, self._thread_name(stack, known), tuple(frames), whole, known
             )
         self.tid_of = {sight.ident: sight.tid for sight in self.threads.values()}
-        self._holds: dict[int, list[Hold]] | None = None
-        self._aliases: dict[int, list[int]] | None = None
-        self._known_holders: dict[int, tuple[Held, ...]] = {}
+        self.holders = LockHolders(self.values, self.opener, self.threads)
+        self._slept_on = SleptOn(self.values, python.memory)
         self._sizes: dict[tuple[str, int], str] = {}
-        self._acquired: dict[int, list[tuple[int, int | None, Slots]]] | None = None
+        self._computing: dict[int, int] | None = None
 
     def _thread_name(self, stack: Stack, known: Pythonic | None) -> str:
         """A process that some service thread forked has a main thread that is called like it: the name is that of a thread of the parent."""
         name = known.name if known else stack.name
         return "MainThread" if stack.tid == self.python.memory.pid and name.startswith("Thread-") else name
 
-    def holds(self) -> dict[int, list[Hold]]:
-        """Address of a thing → who is inside of a `with` over it. Looked for once in all frames."""
-        if self._holds is None:
-            self._holds = {}
-            for sight in self.threads.values():
-                for hold in holds(sight.tid, sight.frames, self.values, self.opener):
-                    self._holds.setdefault(hold.thing, []).append(hold)
-        return self._holds
+    def computing(self) -> dict[int, int]:
+        """Concurrent future → the tid of the thread that computes it."""
+        if self._computing is None:
+            self._computing = computed_by(self.threads.values(), self.values)
+        return self._computing
 
     def blocked(self, tid: int, futex: int | None) -> Blocked | None:
         """What the thread waits for, if it sleeps on the futex `futex` (None: in another call). None: nothing that is known."""
@@ -112,8 +89,7 @@ class Sights:
             return None
 
     def _blocked(self, sight: Sight, futex: int | None) -> Blocked | None:
-        address = self._slept_on(futex) if futex is not None else 0
-        lock = self._match(sight.frames, futex or 0, address) if futex is not None else 0
+        lock = self._slept_on.lock(sight.frames, futex) if futex is not None else 0
         ruled = rule_of(sight.frames)
         own = own_frame(sight.frames)
         at = place_of(own or (ruled[1] if ruled else sight.frames[0]))
@@ -124,68 +100,6 @@ class Sights:
         if not lock:
             return None
         return self._by_lock(sight, lock, at)
-
-    def _slept_on(self, futex: int) -> int:
-        """The address that a parked thread waits for; `futex` itself where it does not park."""
-        if self._minor < 13:
-            return futex
-        layout = self.python.layout
-        try:
-            return self.python.memory.u64(futex - layout["parked.sema"] + layout["parked.addr"])
-        except Unreadable:
-            return futex
-
-    def _match(self, frames: Sequence[Slots], futex: int, parked: int) -> int:
-        """The lock that `futex` belongs to, among what the innermost frames hold; 0 where it is none of them."""
-        near = frames[:_SEARCHED]
-        for frame in near:
-            for slot in (*frame.stack, *frame.locals().values()):
-                found = self._is_lock(slot, futex, parked)
-                if found:
-                    return found
-        for frame in near:
-            for value in frame.locals().values():
-                found = self._among_attributes(value, futex, parked)
-                if found:
-                    return found
-        return 0
-
-    def _is_lock(self, slot: int, futex: int, parked: int) -> int:
-        """The address of the lock where `slot` is it, or a method of it."""
-        values = self.values
-        if not slot:
-            return 0
-        try:
-            name = values.kind(slot).name
-            if name == "builtin_function_or_method":
-                slot = values.pages.u64(slot + values.layout["builtin_function.m_self"])
-                name = values.kind(slot).name if slot else ""
-            if name not in _LOCKS:
-                return 0
-            layout, pages = values.layout, values.pages
-            if name == "SemLock":
-                return slot if pages.u64(slot + layout["semlock.handle"]) == futex else 0
-            if name == "SimpleQueue":
-                if self._minor < 13:
-                    return slot if pages.u64(slot + layout["simple_queue.lock"]) == futex else 0
-                return slot if slot + layout["simple_queue.parked"] == parked else 0
-            if self._minor < 14:
-                field = "lock.semaphore" if name == "lock" else "rlock.semaphore"
-                return slot if pages.u64(slot + layout[field]) == futex else 0
-            return slot if slot + layout["lock.mutex" if name == "lock" else "rlock.mutex"] == parked else 0
-        except Unreadable:
-            return 0
-
-    def _among_attributes(self, value: int, futex: int, parked: int) -> int:
-        values = self.values
-        try:
-            if not values.kind(value).heap:
-                return 0
-            return next(
-                (found for item in values.namespace(value).values() if (found := self._is_lock(item, futex, parked))), 0
-            )
-        except Unreadable:
-            return 0
 
     def _belongs(self, rule: Rule, innermost: Slots, lock: int) -> bool:
         """Whether sleeping on `lock` is the wait that the rule means: not so when it takes the inner lock of a condition."""
@@ -204,6 +118,7 @@ class Sights:
         joins: tuple[int, ...] = ()
         holders: tuple[Held, ...] = ()
         child: int | None = None
+        task = 0
         detail = self._size(role, thing)
         evidence = [f"frame {frame.qualname} ({frame.file.rpartition('/')[2]})"]
         if role == "join":
@@ -211,15 +126,17 @@ class Sights:
             joins = self.registry.tids_of(thing, self.tid_of)
         elif role == "shutdown":
             kind, joins = "end of all threads", self.registry.non_daemon(sight.tid, self.tid_of)
+        elif role == "future":
+            holders, task = self._computed(thing)
         elif role in {"process", "subprocess"}:
             child = self._child(role, thing)
             detail = f"pid {child}" if child else ""
         elif role == "semaphore":
-            holders = self._inside(thing)
+            holders = self.holders.of(thing)
         elif role == "import":
-            kind, name, holders = "import lock", values.word(values.named(thing, "name")), self._importer(thing)
-        elif role == "shared-lock" or (lock and values.name_of_kind(lock) == "SemLock"):
-            kind = f"multiprocessing.{kind}" if role == "shared-lock" else kind
+            kind, name, holders = "import lock", values.word(values.named(thing, "name")), self.holders.importer(thing)
+        elif role == "shared-lock" or (role == "barrier" and values.named(thing, "_wrapper")):
+            kind = f"multiprocessing.{kind}"
         semaphore = futex if lock and values.name_of_kind(lock) == "SemLock" else None
         if semaphore is None and role.startswith("shared") and futex is not None:
             semaphore = futex
@@ -232,8 +149,16 @@ class Sights:
             child=child,
             semaphore=semaphore,
             parks=rule.parks,
+            task=task or None,
             evidence=tuple(evidence),
         )
+
+    def _computed(self, future: int) -> tuple[tuple[Held, ...], int]:
+        """(the thread of an executor that computes a future, the asyncio task that does)."""
+        tid = self.computing().get(future)
+        if tid is not None:
+            return (Held(tid, "certain", "it computes that future"),), 0
+        return (), tied_to(future, self.values)
 
     def _size(self, role: str, thing: int) -> str:
         key = role, thing
@@ -247,7 +172,10 @@ class Sights:
         evidence = ("the address it sleeps on is that of the object",)
         if kind == "SemLock":
             name = self._name(lock, sight, None)
-            sync = Sync("multiprocessing.Lock", name, "", lock)
+            wrapper = self._wrapper_of(lock, sight)
+            kind = values.kind(wrapper).name if wrapper else self._shared_kind(lock)
+            detail = self._size("shared-lock", wrapper) if wrapper else ""
+            sync = Sync(f"multiprocessing.{kind}", name, detail, lock)
             handle = values.pages.u64(lock + values.layout["semlock.handle"])
             return Blocked(role="shared-lock", sync=sync, at=at, semaphore=handle, evidence=evidence)
         name = self._name(lock, sight, None)
@@ -257,11 +185,40 @@ class Sights:
             )
         if kind == "RLock":
             return Blocked(
-                role="rlock", sync=Sync("RLock", name, "", lock), at=at, holders=self._owner(lock), evidence=evidence
+                role="rlock",
+                sync=Sync("RLock", name, "", lock),
+                at=at,
+                holders=self.holders.owner(lock),
+                evidence=evidence,
             )
         return Blocked(
-            role="lock", sync=Sync("Lock", name, "", lock), at=at, holders=self._inside(lock), evidence=evidence
+            role="lock", sync=Sync("Lock", name, "", lock), at=at, holders=self.holders.of(lock), evidence=evidence
         )
+
+    def _wrapper_of(self, lock: int, sight: Sight) -> int:
+        """The Lock, RLock or Semaphore of multiprocessing that is made of this SemLock, among what the frames hold; 0 where none is."""
+        for frame in sight.frames:
+            for value in frame.locals().values():
+                for one in (value, *self._parts(value)):
+                    if self._parts(one, only="_semlock") == (lock,):
+                        return one
+        return 0
+
+    def _parts(self, value: int, only: str = "") -> tuple[int, ...]:
+        """The attributes of an instance of a class; `only` that one."""
+        try:
+            if not self.values.kind(value).heap:
+                return ()
+            own = self.values.namespace(value)
+        except Unreadable:
+            return ()
+        return ((own[only],) if only in own else ()) if only else tuple(own.values())[:MAX_PARTS]
+
+    def _shared_kind(self, lock: int) -> str:
+        values = self.values
+        if not values.pages.u32(lock + values.layout["semlock.kind"]):
+            return "RLock"
+        return "Lock" if values.pages.u32(lock + values.layout["semlock.maxvalue"]) == 1 else "Semaphore"
 
     def _name(self, thing: int, sight: Sight, rule_frame: Slots | None) -> str | None:
         """As the program's own frames call it; the library's frames are asked where those have no name for it."""
@@ -287,130 +244,3 @@ class Sights:
             return values.number(values.named(values.named(thing, "_popen"), "pid"))
         except Unreadable:
             return None
-
-    def _importer(self, thing: int) -> tuple[Held, ...]:
-        owner = self.values.named(thing, "owner")
-        if not owner or self.values.is_none(owner):
-            return ()
-        return (Held(self.tid_of.get(self.values.number(owner)), "certain", "owner of the import lock"),)
-
-    def _owner(self, lock: int) -> tuple[Held, ...]:
-        """The owner that an RLock names. 3.14: level is the count less one, and bit 0 of the mutex says whether it is held."""
-        layout, pages = self.values.layout, self.values.pages
-        owner = pages.u64(lock + layout["rlock.owner"])
-        if self._minor < 14:
-            count = pages.u64(lock + layout["rlock.count"])
-        else:
-            held = pages.read(lock + layout["rlock.mutex"], 1)[0] & 1
-            count = pages.u64(lock + layout["rlock.level"]) + 1 if held else 0
-        if not count or not owner:
-            return ()
-        tid = self.tid_of.get(owner)
-        if tid is None:
-            return (
-                Held(
-                    None,
-                    "certain",
-                    f"it names an owner (ident {owner:#x}, count {count}) that is no thread of the process",
-                ),
-            )
-        return (Held(tid, "certain", f"RLock owner, count {count}"),)
-
-    def _inside(self, thing: int) -> tuple[Held, ...]:
-        if thing not in self._known_holders:
-            self._known_holders[thing] = self._found_inside(thing)
-        return self._known_holders[thing]
-
-    def _found_inside(self, thing: int) -> tuple[Held, ...]:
-        """The threads inside of a `with` over the lock, over a Condition on it, or over an object of the program that wraps it."""
-        found: dict[int, Held] = {}
-        for other, sure in ((thing, True), *((alias, None) for alias in self._stand_ins().get(thing, ()))):
-            for hold in self.holds().get(other, ()):
-                certain = sure or self._is_condition(other)
-                if self._is_condition(other) and self._gave_back(hold, other):
-                    continue
-                place = f"{hold.file.rpartition('/')[2]}:{hold.line if hold.line is not None else '?'}"
-                found.setdefault(
-                    hold.who, Held(hold.who, "certain" if certain else "likely", f"inside its `with` at {place}")
-                )
-        if not found:
-            for who, line, frame in self.acquired().get(thing, ()):
-                place = f"{frame.file.rpartition('/')[2]}:{line if line is not None else '?'}"
-                found.setdefault(who, Held(who, "likely", f"called acquire() at {place}, and no release() since"))
-        return tuple(found.values())
-
-    def acquired(self) -> dict[int, list[tuple[int, int | None, Slots]]]:
-        """Lock → (tid, line, frame) of those whose code took it by `acquire()`. Looked for once in the program's own frames."""
-        if self._acquired is None:
-            self._acquired = {}
-            reader = Acquisitions(self.values, self.opener)
-            for sight in self.threads.values():
-                for frame in sight.frames:
-                    if library_path(frame.file) is None:
-                        for lock, line in reader.of(frame):
-                            self._acquired.setdefault(lock, []).append((sight.tid, line, frame))
-        return self._acquired
-
-    def _is_condition(self, thing: int) -> bool:
-        try:
-            return "Condition" in self.values.bases(self.values.kind(thing))
-        except Unreadable:
-            return False
-
-    def _gave_back(self, hold: Hold, condition: int) -> bool:
-        """A thread in Condition.wait has released the lock for that time."""
-        sight = self.threads.get(hold.who)
-        return sight is not None and any(
-            frame.qualname == "Condition.wait" and frame.local("self") == condition and frame.local("waiter")
-            for frame in sight.frames[:3]
-        )
-
-    def _stand_ins(self) -> dict[int, list[int]]:
-        """Lock → the things whose `with` takes it: conditions on it, and the program's own wrappers, one level deep."""
-        if self._aliases is None:
-            self._aliases = {}
-            for thing in self.holds():
-                for lock in self._taken_by(thing):
-                    self._aliases.setdefault(lock, []).append(thing)
-        return self._aliases
-
-    def _taken_by(self, thing: int) -> list[int]:
-        values = self.values
-        try:
-            kind = values.kind(thing)
-            if not kind.heap or kind.name in _LOCKS:
-                return []
-            bases = values.bases(kind)
-            if "Condition" in bases:
-                lock = values.named(thing, "_lock")
-                return [lock] if lock else []
-            if not self._enters_a_lock(kind.address, thing):
-                return []
-            own = values.namespace(thing)
-            wanted = self._enter_names(thing)
-            return [
-                value
-                for name, value in own.items()
-                if name in wanted and values.name_of_kind(value) in {"lock", "RLock"}
-            ]
-        except Unreadable:
-            return []
-
-    def _enters_a_lock(self, kind: int, thing: int) -> bool:
-        names = self._enter_names(thing)
-        return bool(names & {"acquire", "__enter__"}) and kind != 0
-
-    def _enter_names(self, thing: int) -> frozenset[str]:
-        """The names that the code of the object's own `__enter__` uses."""
-        values = self.values
-        function = values.class_attribute(values.kind(thing), "__enter__")
-        if not function or values.name_of_kind(function) != "function":
-            return frozenset()
-        code = values.pages.u64(function + values.layout["function.func_code"])
-        names = values.tuple_items(values.pages.u64(code + values.layout["code_object.names"]), 256)
-        return frozenset(values.text(name, 64) for name in names)
-
-
-def place_of(frame: Slots) -> str:
-    """`bank.py:7 in transfer`."""
-    return f"{frame.file.rpartition('/')[2]}:{frame.line if frame.line is not None else '?'} in {frame.qualname}"
