@@ -180,3 +180,18 @@ def test_a_look_that_fails_is_a_gap_and_leaves_the_others():
     with Watching(process, 0.05, (LongerLook("calls", "its errors", endless),)) as watching:
         _, gaps = watching.collect()
     assert gaps == (Gap("its errors", "the look did not end within 1 s of its window"),)
+
+
+def test_memory_that_grows_and_what_of_it(target):
+    process, _ = target(OURS, "leaks.py", "class-attribute")
+    seen = snapshot(process.pid, watch_s=6)
+    (told,) = [one for one in diagnose(seen) if one.rule == "memory-grows"]
+    assert "Session objects become more" in told.title
+    assert seen.over_time.memory.types_s > 0
+
+
+def test_memory_that_holds_still(target):
+    process, _ = target(OURS, "leaks.py", "mmap")
+    seen = snapshot(process.pid, watch_s=1)
+    assert "memory-grows" not in {one.rule for one in diagnose(seen)}
+    assert not seen.over_time.memory.types, "no census is made without a reason"

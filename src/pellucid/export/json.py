@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from pellucid.model import report
+from pellucid.model.allocated import TracemallocReport
 from pellucid.model.collector import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
 from pellucid.model.gc import GcReport
@@ -32,6 +33,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "syscalls": SyscallsReport,
     "oom": OomReport,
     "memory": MemoryReport,
+    "memory --inside-tracemalloc": TracemallocReport,
     "gc": CollectorReport,
     "gc of Python": GcReport,
     "gc --watch": CollectorWatchReport,

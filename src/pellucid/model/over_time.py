@@ -74,6 +74,40 @@ class Descriptors(Struct, frozen=True):
         return self.counts[-1] - self.counts[0]
 
 
+class GrownType(Struct, frozen=True):
+    """A type of Python objects that became more between two censuses. `own`: neither a builtin nor of the standard library."""
+
+    type: str
+    own: bool
+    grown_count: int
+    grown_bytes: int
+
+
+class MemoryGrowth(Struct, frozen=True):
+    """Private memory (RssAnon and VmSwap) at even times of the window, in bytes; and what it is, where it was seen growing.
+
+    `types`: by two censuses `types_s` seconds apart, what grew most first; empty where none were made: `why_no_types` says why.
+    `holder`: who holds what grew, in words; "" where that was not found.
+    """
+
+    seconds: float
+    bytes: tuple[int, ...]
+    types: tuple[GrownType, ...] = ()
+    types_s: float = 0.0
+    python_bytes: int = 0
+    """By how much the Python objects grew between the two censuses, of `private_bytes` that private memory did."""
+    private_bytes: int = 0
+    holder: str = ""
+    why_no_types: str = ""
+    limit_bytes: int | None = None
+    """Of its cgroup, the least in reach, of which `group_bytes` are used."""
+    group_bytes: int = 0
+
+    @property
+    def per_s(self) -> float:
+        return (self.bytes[-1] - self.bytes[0]) / self.seconds if self.seconds else 0.0
+
+
 class OverTime(Struct, frozen=True):
     """All over the same `seconds`. None stands for a look that could not be made: then a gap says why.
 
@@ -84,4 +118,5 @@ class OverTime(Struct, frozen=True):
     calls: Calls | None = None
     descriptors: Descriptors | None = None
     time: HotTime | None = None
+    memory: MemoryGrowth | None = None
     gaps: tuple[Gap, ...] = ()

@@ -13,6 +13,7 @@ class Window:
 
     def __init__(self, seconds: float) -> None:
         self.began = time.monotonic()
+        self.seconds = seconds
         self._ends = self.began + seconds
         self._closed = threading.Event()
 

@@ -17,6 +17,7 @@ from pellucid.diagnose.rules.idle import is_idle
 from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
 from pellucid.diagnose.rules.lock import waits_for_a_lock
 from pellucid.diagnose.rules.lock_convoy import threads_queue_for_a_lock
+from pellucid.diagnose.rules.memory_grows import memory_grows
 from pellucid.diagnose.rules.on_cpu import runs_on_cpu
 from pellucid.diagnose.rules.orphan import lost_its_parent
 from pellucid.diagnose.rules.oversubscribed import wants_more_cpus_than_there_are
@@ -71,6 +72,7 @@ ALL: tuple[Rule, ...] = (
     wants_more_cpus_than_there_are,
     leaves_children_uncollected,
     holds_a_deleted_file,
+    memory_grows,
     is_swapped_out,
     is_idle,
 )
