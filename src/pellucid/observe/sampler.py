@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.kernel import procfs
+from pellucid.kernel.clock import TICKS_PER_SECOND
 from pellucid.kernel.procfs import read_small
 from pellucid.model import Process
 from pellucid.model.errors import NoSuchProcess
@@ -98,7 +99,9 @@ class _Sampling:
         self.asked = asked
         self.stopped = stopped
         self.progress = progress
-        self.missed = self.ticks = 0
+        self.missed = 0
+        self.machine_s = 0.0
+        """CPU time that anybody used on this machine meanwhile."""
         self.before: tuple[int, int] | None = None
         self.while_: tuple[int, int] | None = None
         self.last_seen: tuple[int, int] | None = None
@@ -122,7 +125,9 @@ class _Sampling:
             if release is not None:
                 release()
             began_at, began_ns = time.time(), time.monotonic_ns()
+            busy_s = _busy_s()
             self._loop(family, began_ns)
+            self.machine_s = _busy_s() - busy_s
             ended_ns = time.monotonic_ns()
             end = _delay(self.process.pid) or self.last_seen
             self.while_ = _difference(start, end)
@@ -212,7 +217,7 @@ class _Sampling:
         for each in family.all:
             for number, program in enumerate(each.programs):
                 _record(recorder, each, number, program)
-        slowdown, how = self._slowdown(cpu_s, duration_ns / 1e9)
+        slowdown, how = self._slowdown(cpu_s)
         taking = Taking(
             interval_ns=self.asked.interval_ns,
             asked=sum(each.asked for each in family.all) + self.missed,
@@ -229,18 +234,22 @@ class _Sampling:
         process = procfs.with_runtime(self.process, runtimes[0]) if runtimes else self.process
         return replace(recorder.profile(duration_ns, taking, tuple(family.gaps())), process=process)
 
-    def _slowdown(self, cpu_s: float, wall_s: float) -> tuple[float | None, str]:
-        """By how much longer it took for want of a CPU; no more of it is told than the sampler used, for others want CPUs too."""
+    def _slowdown(self, cpu_s: float) -> tuple[float | None, str]:
+        """By how much longer it took for want of a CPU.
+
+        How much longer it waited for one than before is the most; and no more than its part of the CPU time that the sampler took from all
+        who wanted it, for on a busy machine others come and go too.
+        """
         if self.before is None or self.while_ is None:
             return None, "not measured: there was no time before, to compare with"
         (ran, waited), (ran_while, waited_while) = self.before, self.while_
         if ran < _ENOUGH_NS or ran_while < _ENOUGH_NS:
             return None, "not measured: it used hardly any CPU"
         more = max(0.0, waited_while / ran_while - waited / ran)
-        ours = cpu_s / wall_s * (wall_s * 1e9 / ran_while)
-        return 1 + min(more, ours), (
+        taken = cpu_s / max(self.machine_s, cpu_s)
+        return 1 + min(more, taken), (
             f"its threads waited for a CPU {100 * waited_while / ran_while:.1f} % of their running time while they were sampled, "
-            f"{100 * waited / ran:.1f} % in {self.quiet_s():.2f} s before; the sampler used {100 * ours:.1f} % of their running time"
+            f"{100 * waited / ran:.1f} % in {self.quiet_s():.2f} s before; the sampler took {100 * taken:.1f} % of the CPU time that was used"
         )
 
     def quiet_s(self) -> float:
@@ -307,6 +316,12 @@ def _delay(pid: int) -> tuple[int, int] | None:
         except (OSError, IndexError, ValueError):
             continue  # it ended, or there is no CONFIG_SCHED_INFO
     return ran, waited
+
+
+def _busy_s() -> float:
+    """CPU seconds that were used on this machine since it started (proc_stat(5)): all but idle and waiting for a disk."""
+    fields = [int(field) for field in read_small("/proc/stat", 512).split(b"\n")[0].split()[1:9]]
+    return (sum(fields) - sum(fields[3:5])) / TICKS_PER_SECOND
 
 
 def _difference(one: tuple[int, int] | None, two: tuple[int, int] | None) -> tuple[int, int] | None:

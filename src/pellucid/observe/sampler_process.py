@@ -13,6 +13,7 @@ from pellucid.observe.sampler_states import States
 from pellucid.observe.sampler_timeline import Timeline
 from pellucid.runtimes import cpython
 from pellucid.runtimes.cpython import check
+from pellucid.runtimes.cpython.chains import MAX_CHAIN
 from pellucid.runtimes.cpython.debug_offsets import Garbled
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.sampled import Sampled
@@ -28,6 +29,8 @@ _LEAST_PAUSE_S = 0.001
 _PAUSE_OF_AGE = 1 / 8
 _MOST_FAILED = 10
 """Ticks in a row that failed: then it is attached anew."""
+_MOST_UNREAD = 50
+"""A zombie's clock stands still, too: so many ticks after the last one, it is read all the same."""
 
 
 class Program:
@@ -55,7 +58,7 @@ class Watched:
         self.refusal: LookError | None = None
         self.python_seen = False
         self.ended = False
-        self.ticks = self.asked = self.unstable = self.failed = self.retries = self.lost_threads = 0
+        self.ticks = self.asked = self.unstable = self.failed = self.retries = self.lost_threads = self.cut = 0
         self.unlisted = 0
         self._like = like
         self._not_yet = not_yet
@@ -70,6 +73,8 @@ class Watched:
         self._begun = self.next_attach = time.monotonic()
         self._window_at = self._all_at = 0.0
         self._cpu_s = 0.0
+        self._cpu_seen = -1.0
+        self._unread = 0
 
     @property
     def reading(self) -> bool:
@@ -150,6 +155,14 @@ class Watched:
         if program is None or states is None:
             return
         self.asked += 1
+        cpu_s = states.process_cpu_s()
+        if (
+            cpu_s == self._cpu_seen and self._unread < _MOST_UNREAD
+        ):  # nobody has run since the last tick: all is as it was
+            self._unread += 1
+            self.ticks += 1
+            return
+        self._cpu_seen, self._unread = cpu_s, 0
         try:
             tick = program.sampled.tick()
         except Unreadable as gone:
@@ -166,6 +179,7 @@ class Watched:
                 if timeline is None:
                     continue
             node, moving = thread.walked.node, thread.walked.moving
+            self.cut += thread.walked.cut
             doing = states.threads.get(timeline.tid)
             if doing is not None:
                 doing.dirty = True
@@ -174,7 +188,7 @@ class Watched:
                 timeline.node, timeline.moving = node, moving
         if tick.holders != self._holders:
             self._hold(tick.holders, number, now_ns)
-        for doing in states.tick():
+        for doing in states.tick(cpu_s):
             timeline = self._by_tid.get(doing.tid)
             if timeline is not None:
                 timeline.close(number, now_ns)
@@ -323,6 +337,10 @@ class Watched:
         left_out = sum(program.sampled.trie.left_out for program in self.programs)
         if left_out:
             found.append(Gap(f"the innermost frames of {left_out} stacks of {who}", "it had too many different stacks"))
+        if self.cut:
+            found.append(
+                Gap(f"the outer frames of {self.cut} stacks of {who}", f"they had more than {MAX_CHAIN} frames")
+            )
         if self.unlisted:
             found.append(
                 Gap(

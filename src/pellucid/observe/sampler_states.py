@@ -70,10 +70,9 @@ class States:
             self._open -= 1
         self.threads.pop(doing.tid, None)
 
-    def tick(self) -> list[Doing]:
-        """Reads again what may have changed; returns the threads whose state is not what it was."""
+    def tick(self, cpu_s: float) -> list[Doing]:
+        """Reads again what may have changed; returns the threads whose state is not what it was. `cpu_s`: `process_cpu_s()` now."""
         now = time.monotonic()
-        cpu_s = self.process_cpu_s()
         ran, span = cpu_s - self._cpu_s, now - self._at
         self._cpu_s, self._at = cpu_s, now
         threads = self.threads

@@ -134,7 +134,7 @@ class _Look:
         for thread in tick.moved:
             if thread in self.threads:
                 self.threads[thread].doing.dirty = True
-        self.states.tick()
+        self.states.tick(self.states.process_cpu_s())
         collecting = self._collecting()
         wanted = False
         now = time.monotonic()

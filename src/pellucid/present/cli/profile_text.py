@@ -78,7 +78,7 @@ def _taken(profile: Profile) -> Iterator[str]:
     share = 100 * taking.cpu_s / taking.wall_s if taking.wall_s else 0.0
     slowed = ""
     if taking.slowdown is not None:
-        slowed = f"; the target was slowed by at most {100 * (taking.slowdown - 1):.1f} %"
+        slowed = f"; it slowed the target by {100 * (taking.slowdown - 1):.1f} %"
     elif taking.slowdown_how:
         slowed = f"; its effect on the target was {taking.slowdown_how}"
     yield f"cost: the sampler used {share:.1f} % of a CPU{slowed}"

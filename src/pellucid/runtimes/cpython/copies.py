@@ -46,6 +46,7 @@ class Plan:
         "chain",
         "chunk",
         "chunk_size",
+        "entries",
         "loose",
         "older",
         "outer",
@@ -65,6 +66,8 @@ class Plan:
         """(start, end, place among the outer pieces) of each older chunk, lowest address first."""
         self.loose: dict[int, int] = {}
         """Address of a loose frame → place of its header among the outer pieces."""
+        self.entries: set[int] = set()
+        """The places of those that are entries from C, and no calls."""
         self.state: list[tuple[int, int]] = []
         self.state_size = 0
         self.stale = False
@@ -104,6 +107,29 @@ class Plan:
     def once(self) -> list[tuple[int, int]]:
         """The ranges of a single copy: as `before` and `state`."""
         return [*self.outer, *self._top, *self.state]
+
+    @property
+    def resting(self) -> list[tuple[int, int]]:
+        """As `once` without entries from C: they stay as they are as long as the calls on both sides do."""
+        found = []
+        place = 0
+        for address, size in self.outer:
+            if place not in self.entries:
+                found.append((address, size))
+            place += size
+        return [*found, *self._top, *self.state]
+
+    def rested(self, once: bytes) -> bytes:
+        """The bytes of `resting` in a copy of `once`."""
+        if not self.entries:
+            return once
+        parts = []
+        place = 0
+        for _, size in self.outer:
+            if place not in self.entries:
+                parts.append(once[place : place + size])
+            place += size
+        return b"".join((*parts, once[place:]))
 
     @property
     def twice(self) -> list[tuple[int, int]]:

@@ -153,7 +153,9 @@ class Frames:
                 header = record.unpack_from(content, frame - start + record.start)
             else:
                 header = record.unpack(self._memory.read(frame + record.start, record.size))
-                plan.loose[frame] = plan.add_outer(frame + record.start, record.size)
+                place = plan.loose[frame] = plan.add_outer(frame + record.start, record.size)
+                if header[3] >= OWNED_BY_C:
+                    plan.entries.add(place)
             frame = header[1]
 
     def walk(self, plan: Plan, copies: Copies) -> Walked | None:

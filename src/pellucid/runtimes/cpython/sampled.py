@@ -7,7 +7,8 @@ from pellucid.runtimes.cpython.chains import Chains
 from pellucid.runtimes.cpython.interpreter import Interpreter
 from pellucid.runtimes.cpython.names import Names
 from pellucid.runtimes.cpython.process import CPython
-from pellucid.runtimes.cpython.threads import Threads, ThreadState, Tick
+from pellucid.runtimes.cpython.threads import ThreadState
+from pellucid.runtimes.cpython.ticks import Tick, Ticks
 from pellucid.runtimes.cpython.tids import Tids
 from pellucid.runtimes.cpython.trie import EMPTY, Trie
 
@@ -24,7 +25,7 @@ class Sampled:
     def __init__(self, python: CPython) -> None:
         self.python = python
         self.trie = Trie(python.codes, ~7 if python.layout.minor >= 14 else ~0)  # _PyStackRef, pycore_stackref.h
-        self._threads = Threads(
+        self._threads = Ticks(
             python.memory, python.layout, python.runtime, Chains(python.memory, python.layout, self.trie)
         )
         self._names = Names(python.objects)

@@ -53,22 +53,6 @@ class Readout(Struct, frozen=True):
     unlisted: bool
 
 
-class Tick(Struct, frozen=True):
-    """What is not as it was at the last tick.
-
-    `moved`: the threads that have another stack, or are new; what is said of them is in them. `threads`: all of them, the same tuple
-    while none has come or gone. `holders`: the thread states that hold a GIL. The rest as of `Readout`, `unstable`: of `moved`.
-    """
-
-    moved: "list[ThreadState]"
-    threads: "tuple[ThreadState, ...]"
-    holders: frozenset[int]
-    retries: int
-    unstable: int
-    ended: int
-    unlisted: bool
-
-
 class ThreadState:
     """What is kept of a thread between two readings. `start` is its place in the copy of the resting or moving threads."""
 
@@ -77,10 +61,12 @@ class ThreadState:
         "following",
         "ident",
         "interpreter",
+        "laid",
         "last",
         "plan",
         "quiet",
         "raw",
+        "rested",
         "resting",
         "start",
         "state",
@@ -95,12 +81,16 @@ class ThreadState:
         self.following = following
         """The address of the next thread state in the list."""
         self.plan: Plan | None = None
+        self.laid: Plan | None = None
+        """The plan by which it was laid out at `start`; of a tick."""
         self.start = 0
         self.batched = False
         self.resting = False
         self.quiet = 0
         """For so many readings its bytes have been the same."""
         self.last = b""
+        self.rested = b""
+        """The part of it that a resting thread is compared by; of a tick."""
         self.walked = _NOTHING
         self.raw: RawStack | None = None
         self.ident = self.tid = 0
@@ -129,10 +119,6 @@ class Threads:
         self._heads: list[tuple[int, int]] = []
         """(place in the single copy, the address that must stand there)."""
         self._gils: dict[int, int] = {}
-        self._heads_size = 0
-        self._rest = b""
-        """The resting threads in the last single copy."""
-        self._all: tuple[ThreadState, ...] = ()
 
     def read(self) -> Readout:
         """Every stack now. Raises Unreadable when the process is gone."""
@@ -171,49 +157,6 @@ class Threads:
             for thread in self._threads
             if thread.last and thread.plan is not None
         }
-
-    def tick(self) -> Tick:
-        """As `read`, for one who comes a thousand times a second: only what has changed. Raises Unreadable when the process is gone."""
-        same = False
-        for _ in range(MAX_CENSUS):
-            once, copied = self._copy_once()
-            if once[self._heads_size :] != self._rest or copied != len(once):
-                self._resting(once, copied)
-                self._rest = once[self._heads_size :]
-            moving = self._copy_twice()
-            same = self._heads_stand(once, copied) and all(self._is_followed(*each) for each in moving)
-            if same:
-                break
-            self._forget()
-        moved: list[ThreadState] = []
-        holders = {self._holder(once, place, copied) for place in self._gils.values()}
-        retries = unstable = ended = 0
-        for thread, copies in moving:
-            before = thread.walked
-            settled, tries = self._settle(thread, copies)
-            retries += tries
-            if settled is None:
-                ended += 1
-                continue
-            if self._identify(thread, settled.state) or thread.walked is not before:
-                moved.append(thread)
-                unstable += thread.walked.moving
-            if self._holds is not None and self._flag(settled.state, self._holds):
-                holders.add(thread.state)
-        if ended:
-            self._forget()
-        whole = all(each.whole for each in self.interpreters)
-        return Tick(moved, self._all, frozenset(holders - {0}), retries, unstable, ended, not same or not whole)
-
-    def _identify(self, thread: ThreadState, state: bytes) -> bool:
-        """Who it is, from its state; True where it is another one than it was: an address may be given to a new thread."""
-        _, _, _, ident, tid, _, _ = self._frames.state.unpack_from(state)
-        if self._wants is not None:
-            thread.wants_gil = self._flag(state, self._wants)
-        if thread.tid == tid and thread.ident == ident:
-            return False
-        thread.ident, thread.tid = ident, tid
-        return True
 
     def _flag(self, state: bytes, offset: int) -> bool:
         return bool(_I32.unpack_from(state, offset - self._frames.state.start)[0])
@@ -316,7 +259,6 @@ class Threads:
                 thread = known.get(state) or ThreadState(state, interpreter, following)
                 thread.interpreter, thread.following = interpreter, following
                 self._threads.append(thread)
-        self._all = tuple(self._threads)
 
     def _lay_heads(self, ranges: list[tuple[int, int]]) -> int:
         """Where the lists begin, and each GIL, first in the single copy; returns the bytes that they take."""
@@ -337,7 +279,6 @@ class Threads:
             ranges.append((gil, self._census.gil_size))
             self._gils[gil] = size
             size += self._census.gil_size
-        self._heads_size = size
         return size
 
     def _plan(self, thread: ThreadState) -> None:
