@@ -9,6 +9,7 @@ from pellucid.model.allocated import TracemallocReport
 from pellucid.model.collector import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
 from pellucid.model.gc import GcReport
+from pellucid.model.heap import HeapDiffReport, HeapReport
 from pellucid.model.memory import MemoryReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
@@ -29,6 +30,8 @@ REPORTS: dict[str, type[report.Report]] = {
     "ps --tree": report.TreeReport,
     "profile": report.ProfileReport,
     "profile diff": report.ProfileDiffReport,
+    "heap": HeapReport,
+    "heap diff": HeapDiffReport,
     "check": report.CheckReport,
     "syscalls": SyscallsReport,
     "oom": OomReport,

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from pellucid.model.gap import Gap
+from pellucid.model.report import Report
 
 
 class TypeCount(Struct, frozen=True):
@@ -49,3 +50,98 @@ class Census(Struct, frozen=True, kw_only=True):
 
 ENOUGH = 0.6
 """From this coverage on the histogram explains the memory of the process; below it is only a part of the answer."""
+
+
+class Hold(Struct, frozen=True):
+    """One step of the way on which an object is held: what of the holder before it leads here, and the `type` of what it leads to.
+
+    `how`: module, global, class, function, attribute, key, item, closure, default, local, lru_cache, outside (by C code), other. `name` is
+    "" where it has none, or is a value that was not asked for. `where`: of a key its type; of a closure, a default or a local its function;
+    of an lru_cache its maxsize.
+    """
+
+    how: str
+    name: str
+    type: str
+    where: str = ""
+
+
+class Suspect(Struct, frozen=True, kw_only=True):
+    """Somebody who holds much, or ever more: `holder` is the way to the container, `held_count` objects of `held_type` hang on it.
+
+    `retained_bytes` would go with it: `share` of all. The last four are known from two looks on; `steady`: it grew in each interval of at
+    least two, and no slower in the last.
+    """
+
+    holder: tuple[Hold, ...]
+    holder_type: str
+    held_type: str
+    held_count: int
+    retained_bytes: int
+    share: float
+    length: int | None
+    keys: str
+    limit: int | None
+    sentence: str
+    grown_count: int | None = None
+    grown_bytes: int | None = None
+    per_s: float | None = None
+    steady: bool = False
+
+
+class Note(Struct, frozen=True):
+    """Something else that was seen: `kind` is large (one object), equal-strings, empty, unreachable, uncollectable, or outside."""
+
+    kind: str
+    type: str
+    count: int
+    bytes: int
+    holder: tuple[Hold, ...] = ()
+    detail: str = ""
+    sentence: str = ""
+
+
+class TypeGrowth(Struct, frozen=True):
+    """How a type grew between two looks: now `count` objects of `bytes`, so many more than before."""
+
+    type: str
+    own: bool
+    count: int
+    bytes: int
+    grown_count: int
+    grown_bytes: int
+
+
+class HeapReport(Report, frozen=True, kw_only=True):
+    """What `heap PID` and `heap FILE` print. `suspects` hold much of the heap; whether they grow, one look can't tell."""
+
+    types: tuple[TypeCount, ...]
+    total_bytes: int
+    coverage: float
+    suspects: tuple[Suspect, ...]
+    notes: tuple[Note, ...]
+    census: Census
+    edges: int
+    steps: dict[str, float]
+    """Seconds of each part of the work."""
+
+
+class Seen(Struct, frozen=True):
+    """One look of several."""
+
+    taken_at: float
+    total_bytes: int
+    objects: int
+    paused_s: float | None
+
+
+class HeapDiffReport(Report, frozen=True, kw_only=True):
+    """What `heap diff` and `heap PID --every` print. `looks`: when each was taken, how many bytes and objects it had."""
+
+    types: tuple[TypeGrowth, ...]
+    total_bytes: int
+    grown_bytes: int
+    coverage: float
+    span_s: float
+    looks: tuple[Seen, ...]
+    suspects: tuple[Suspect, ...]

@@ -102,12 +102,20 @@ def value(pid: int, heap: "Heap", began: float) -> Census:
         for module, name, count, size in histogram(heap)
     ]
     total = sum(row.bytes for row in rows)
-    attributes = heap.attribute_bytes()
+    attributes = int(heap.attributes().sum())
     anonymous = _anonymous(pid)
     gaps = list(heap.image.gaps)
     if heap.broken:
         gaps.append(
             Gap(f"a few blocks of {heap.broken} pools", "they changed while they were copied", f"pellucid heap {pid}")
+        )
+    if not len(heap.pools.places):
+        gaps.append(
+            Gap(
+                "which blocks are free by the lists of Python's allocator",
+                "it does not use that one (PYTHONMALLOC=malloc, or another): objects are found by malloc's chunks and by references, and a "
+                "few that were freed may be among them",
+            )
         )
     return Census(
         types=tuple(rows),

@@ -20,10 +20,12 @@ from pellucid.runtimes.cpython import obmalloc
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.heap_sizes import Sizes
 from pellucid.runtimes.cpython.heap_types import GC, KINDS, TYPE, Types, find, outside
-from pellucid.runtimes.cpython.image import CopiedMemory, Image, Places
+from pellucid.runtimes.cpython.image import CopiedMemory, Image, Places, Words
 
 _POOLS_AT_ONCE = 2048  # 32 MB of them
-_WORDS_AT_ONCE = 1 << 21
+_WORDS_AT_ONCE = 1 << 20
+_OBJECTS_AT_ONCE = 1 << 18
+_TYPE_BITS = 20  # heap_types.MAX_TYPES
 _PREFIXES = (0, 16, 32)
 _MMAPPED = 2  # malloc/malloc.c, IS_MMAPPED
 _PAGE = 4096
@@ -31,6 +33,7 @@ _SLACK = (
     64  # bytes that a chunk may be larger than its object: malloc rounds to 16, and does not split off less than 32
 )
 _LEAST_CHUNK = 32
+_MANY = 1 << 20  # references
 MAX_CHUNK = 1 << 42
 _WHOLE = tuple(KINDS.index(kind) for kind in ("long", "tuple", "bytes", "str", "code"))
 """Kinds whose objects own nothing but their block."""
@@ -57,17 +60,26 @@ class Heap:
     def __len__(self) -> int:
         return len(self.places)
 
-    def attribute_bytes(self) -> int:
-        """Bytes of the values of all instances' attributes: no object's own size counts them."""
-        parts = range(0, len(self), _WORDS_AT_ONCE)
-        return sum(
-            int(
-                self.measure.attributes(
-                    self.places[at : at + _WORDS_AT_ONCE], self.index[at : at + _WORDS_AT_ONCE]
-                ).sum()
-            )
-            for at in parts
-        )
+    def number(self, address: int) -> int:
+        """Which object begins at the address, -1 for none."""
+        place = self.image.place(address)
+        at = int(np.searchsorted(self.places, place))
+        return at if place >= 0 and at < len(self.places) and self.places[at] == place else -1
+
+    def address(self, number: int) -> int:
+        return int(self.image.addresses(self.places[number : number + 1])[0])
+
+    def kind(self, number: int) -> str:
+        """How it is read: `dict`, `list`, `type`, ...; one of heap_types.KINDS."""
+        return KINDS[self.types.kinds[self.index[number]]]
+
+    def attributes(self) -> Places:
+        """Bytes of the values of each instance's attributes, which its own size does not count."""
+        found = np.zeros(len(self), np.int64)
+        for at in range(0, len(self), _OBJECTS_AT_ONCE):
+            part = slice(at, at + _OBJECTS_AT_ONCE)
+            found[part] = self.measure.attributes(self.places[part], self.index[part])
+        return found
 
 
 def metaclass(memory: Memory, layout: Layout, runtime: int) -> int:
@@ -87,19 +99,24 @@ def census(image: Image, live: Memory, layout: Layout, type_type: int) -> Heap:
     pools = obmalloc.pools(image, layout)
     types = find(image, memory, layout, type_type, pools)
     heap = Heap(image, memory, layout, types, pools)
-    parts = list(_in_pools(heap))
-    heap.in_pools = sum(len(places) for places, _ in parts)
-    parts += _in_chunks(heap)
-    places, index = (np.concatenate([part[number] for part in parts]) for number in (0, 1))
-    order = np.argsort(places, kind="stable")
-    heap.places, heap.index = places[order], index[order].astype(np.int32)
-    heap.sizes = np.concatenate(
-        [
-            heap.measure.of(heap.places[first : first + _WORDS_AT_ONCE], heap.index[first : first + _WORDS_AT_ONCE])
-            for first in range(0, max(len(heap), 1), _WORDS_AT_ONCE)
-        ]
-    )
+    parts = [_packed(*part) for part in _in_pools(heap)]
+    heap.in_pools = sum(map(len, parts))
+    parts += [_packed(*part) for part in _in_chunks(heap)]
+    order = np.concatenate(parts)
+    del parts
+    order.sort()  # place and type in one word: twice as fast as an argsort, and half the memory
+    heap.places = (order >> np.uint64(_TYPE_BITS)).view(np.int64)
+    heap.index = (order & np.uint64((1 << _TYPE_BITS) - 1)).astype(np.int32)
+    del order
+    heap.sizes = np.empty(len(heap), np.int64)
+    for first in range(0, len(heap), _OBJECTS_AT_ONCE):
+        part = slice(first, first + _OBJECTS_AT_ONCE)
+        heap.sizes[part] = heap.measure.of(heap.places[part], heap.index[part])
     return heap
+
+
+def _packed(places: Places, index: NDArray[np.int32]) -> Words:
+    return (places.view(np.uint64) << np.uint64(_TYPE_BITS)) | index.astype(np.uint64)
 
 
 def histogram(heap: Heap) -> list[tuple[str, str, int, int]]:
@@ -146,13 +163,7 @@ def alive(heap: Heap, objects: Places, index: NDArray[np.int32]) -> NDArray[np.b
     (Include/internal/pycore_gc.h) are addresses with flags in their lowest bits; 0 where the collector does not follow the object.
     """
     image, layout = heap.image, heap.layout
-    count = image.words[objects // 8]
-    low, high = count & np.uint64(0xFFFFFFFF), count >> np.uint64(32)
-    if layout.minor >= 14:
-        high = (high & np.uint64(0xFFFF)) | (high >> np.uint64(24))  # overflow, and flags beyond those that exist
-    good: NDArray[np.bool_] = (low != 0) & (high == 0)
-    if layout.minor < 12:
-        good &= low < np.uint64(1 << 31)
+    good = counted_sanely(heap, objects)
     collected = good & heap.types.has(GC)[index]
     if collected.any():
         at = objects[collected] - layout["gc_head.size"]
@@ -161,6 +172,26 @@ def alive(heap: Heap, objects: Places, index: NDArray[np.int32]) -> NDArray[np.b
         sane = np.ones(len(at), bool)
         sane[linked] = image.places(following[linked]) >= 0
         good[collected] &= sane
+    return good
+
+
+def counted_sanely(heap: Heap, objects: Places) -> NDArray[np.bool_]:
+    """Whether the count of references is one that a live object can have.
+
+    Where a program lies below 4 GB, as those do that are not position independent, the address of an object is as small as a count: an
+    array of pointers to types looks like an object then, but for a count that is itself an address.
+    """
+    image, layout = heap.image, heap.layout
+    count = image.words[objects // 8]
+    low, high = count & np.uint64(0xFFFFFFFF), count >> np.uint64(32)
+    if layout.minor >= 14:
+        high = (high & np.uint64(0xFFFF)) | (high >> np.uint64(24))  # overflow, and flags beyond those that exist
+    good: NDArray[np.bool_] = (low != 0) & (high == 0)
+    if layout.minor < 12:
+        good &= low < np.uint64(1 << 31)
+    large = np.flatnonzero(good & (low >= np.uint64(_MANY)) & (low & np.uint64(7) == 0))
+    if len(large):
+        good[large] = image.places(low[large]) < 0
     return good
 
 
@@ -182,7 +213,7 @@ def _chunks(heap: Heap, objects: Places, index: NDArray[np.int32], start: int) -
     """Those of `objects` that a chunk begins with. None of them lies before `start`."""
     image, types = heap.image, heap.types
     prefix = types.prefixes[index]
-    begin = objects - prefix
+    begin = objects - prefix - heap.pools.guard
     good = (begin % 16 == 0) & (begin - 8 >= start)  # runs begin at pages: a place is as aligned as its address
     objects, index, prefix, begin = (each[good] for each in (objects, index, prefix, begin))
     head = image.words[begin // 8 - 1]
@@ -191,9 +222,10 @@ def _chunks(heap: Heap, objects: Places, index: NDArray[np.int32], start: int) -
     good = (size >= _LEAST_CHUNK) & (size < MAX_CHUNK) & (size % 16 == 0) & (types.least[index] + prefix <= size)
     good[good] = alive(heap, objects[good], index[good])
     objects, index, size, mapped = (each[good] for each in (objects, index, size, mapped))
-    needed = _block(heap, objects, index)
+    guards = heap.pools.guard and heap.pools.guard + 8 + 8  # and a serial number behind it, where that was compiled in
+    needed = _block(heap, objects, index) + heap.pools.guard
     spare = size - 8 - needed
-    fits = (spare >= -8) & (spare <= np.where(mapped, _PAGE + _SLACK, _SLACK))
+    fits = (spare >= -8) & (spare <= np.where(mapped, _PAGE + _SLACK, _SLACK) + guards)
     # A type's block is the class and its members; one that this program made anew may have been given a larger chunk.
     fits |= types.has(TYPE)[index] & (spare >= 0)
     return objects[fits], index[fits]

@@ -57,7 +57,7 @@ class Sizes:
         found = self.word(places, offset).view(np.int64)
         return np.where((found >= 0) & (found < MAX_ITEMS), found, 0)
 
-    def _int(self, places: Places, name: str) -> Places:
+    def integer(self, places: Places, name: str) -> Places:
         """A field of type int, which may be either half of a word."""
         offset = self._layout[name]
         return ((self.word(places, offset & ~7) >> np.uint64(8 * (offset & 7))) & np.uint64(0xFFFFFFFF)).view(np.int64)
@@ -254,6 +254,6 @@ class Sizes:
         layout = self._layout
         untagged = codes & ~np.uint64(7) if layout.minor >= 14 else codes
         at = self._image.places(untagged)
-        slots, stack = self._int(at, "code_object.nlocalsplus"), self._int(at, "code_object.stacksize")
+        slots, stack = self.integer(at, "code_object.nlocalsplus"), self.integer(at, "code_object.stacksize")
         sane = (at >= 0) & (slots < 1 << 20) & (stack < 1 << 20)
         return np.where(sane, (slots + stack) * _POINTER + layout["interpreter_frame.localsplus"], 0)

@@ -22,7 +22,9 @@ from pellucid.model.errors import NoSuchProcess
 Words = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
-_SPARE = 64 << 20  # bytes more than the process had when the buffer was made: it grows until it stands still
+_SPARE = (
+    4 << 20
+)  # bytes more than the process had when the buffer was made, and a sixteenth: it grows until it stands still
 
 
 class Image:
@@ -133,7 +135,7 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
         stop = Pause(pid, command) if pause else None
         if stop is not None:
             stop.arm()
-        buffer = bulk.Buffer(first.bytes + min(_SPARE, first.bytes))
+        buffer = bulk.Buffer(first.bytes + first.bytes // 16 + _SPARE)
         try:
             if stop is not None:
                 with stop:

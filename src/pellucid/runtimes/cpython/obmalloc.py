@@ -14,16 +14,22 @@ from pellucid.runtimes.cpython.image import Image, Places
 
 POOL = 1 << 14
 CLASSES = 32
+_GUARD = 16
+_SAMPLE = 1000  # pools
 _UNIT = 16
 
 
 class Pools(Struct, frozen=True):
-    """Arrays, one element a pool: `places` in the image, `sizes` of a block, `handed` out blocks, `used` as its header says."""
+    """Arrays, one element a pool: `places` in the image, `sizes` of a block, `handed` out blocks, `used` as its header says.
+
+    `guard`: bytes that the debug hooks of PYTHONMALLOC=debug and -X dev put before each object, 0 without them.
+    """
 
     places: Places
     sizes: Places
     handed: Places
     used: Places
+    guard: int = 0
 
     @property
     def bytes(self) -> int:
@@ -71,7 +77,18 @@ def pools(image: Image, layout: Layout) -> Pools:
     fits &= ((following - head) % sizes == 0) & (used > 0) & (used <= (POOL - head) // sizes)
     places, sizes, following, used, left = (each[fits] for each in (places, sizes, following, used, left))
     handed = np.minimum((np.minimum(following, left) - head) // sizes, (POOL - head) // sizes)
-    return Pools(places, sizes, np.maximum(handed, 0), used)
+    return Pools(places, sizes, np.maximum(handed, 0), used, _guard(image, places + head))
+
+
+def _guard(image: Image, first: Places) -> int:
+    """The debug hooks put the size, a letter for the kind of memory and seven forbidden bytes before what they hand out.
+
+    Objects/obmalloc.c, _PyMem_DebugRawAlloc: 16 bytes on a 64-bit machine. Told by the first block of each pool.
+    """
+    some = first[first + 16 <= image.size][:_SAMPLE]
+    marks = image.words[some // 8 + 1]
+    forbidden = (marks >> np.uint64(8)) == np.uint64(0xFDFDFDFDFDFDFD)
+    return _GUARD if len(some) and int(np.count_nonzero(forbidden)) * 4 > len(some) else 0
 
 
 def blocks(image: Image, found: Pools, first: int, last: int, layout: Layout) -> Blocks:
@@ -85,7 +102,7 @@ def blocks(image: Image, found: Pools, first: int, last: int, layout: Layout) ->
     used = ~free
     number, within = number[used], within[used]
     block = sizes[number]
-    return Blocks(places[number] + head + within * block, block, broken)
+    return Blocks(places[number] + head + within * block + found.guard, block - found.guard, broken)
 
 
 def _free(

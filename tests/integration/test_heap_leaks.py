@@ -1,0 +1,91 @@
+"""Leaks of ten kinds, each with the holder that it has, and programs that grow for a good reason, of which none is called a leak."""
+
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+from pellucid.diagnose.heap import compare, report
+from pellucid.observe import heap_series
+from pellucid.observe.heap_look import look
+from tests import interpreters
+from tests.conftest import TARGETS
+
+VERSIONS = interpreters.EXPECTED
+LEAKS = {
+    "global_dict": "module __main__ → SESSIONS (dict) → 12,000 Session ",
+    "lru_cache": "lru_cache of load → 12,000 Session ",
+    "closure": "closure of counter.<locals>.count: seen (list) → ",
+    "class_attribute": "class Registry → _cache (dict) → 12,000 Session ",
+    "default": "default argument of default (list) → ",
+    "figures": "matplotlib's figure manager",
+    "listeners": "module __main__ → bus (Bus) → _listeners (list) → ",
+    "tasks": "background (set) → 12,000 _asyncio.Task ",
+    "thread_local": "a thread local",
+    "local_variable": "local pieces of local_variable (heap_leaks.py, thread MainThread) (list) → ",
+}
+HEALTHY = ("bounded_cache", "bounded_lru", "warm_up", "imports", "maps", "fork")
+
+
+@contextmanager
+def growing(python, which):
+    """A target, and what makes it grow by one part."""
+    process = subprocess.Popen(
+        [python.path, str(TARGETS / "heap_leaks.py"), which], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+    def grow():
+        process.stdin.write("more\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid, grow
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def looks(python, which, count=3, *, pause=True):
+    with growing(python, which) as (pid, grow):
+        seen = [look(pid, pause=pause)]
+        while len(seen) < count:
+            grow()
+            seen.append(look(pid, pause=pause))
+    return seen
+
+
+@pytest.mark.parametrize("number", range(len(LEAKS)), ids=list(LEAKS))
+def test_the_holder_of_what_leaks_is_named_as_its_author_knows_it(number):
+    which = list(LEAKS)[number]
+    python = interpreters.get(VERSIONS[number % len(VERSIONS)])
+    (suspect,) = compare(heap_series.of(looks(python, which))).suspects
+    assert LEAKS[which] in suspect.sentence
+    assert suspect.steady
+    assert suspect.sentence.endswith("it grew in each interval: likely a leak")
+    assert abs(suspect.grown_count - 8000) <= 1
+    assert suspect.per_s > 0
+
+
+@pytest.mark.parametrize("number", range(len(HEALTHY)), ids=HEALTHY)
+def test_growth_for_a_good_reason_is_no_leak(number):
+    python = interpreters.get(VERSIONS[(number + 2) % len(VERSIONS)])
+    assert compare(heap_series.of(looks(python, HEALTHY[number]))).suspects == ()
+
+
+@pytest.mark.parametrize("python", interpreters.each())
+def test_one_look_says_who_holds_most_and_not_that_it_grows(python):
+    (seen,) = looks(python, "class_attribute", 1)
+    (suspect,) = (one for one in report(seen).suspects if one.held_type == "Session")
+    assert suspect.sentence.startswith("class Registry → _cache (dict) → 4,000 Session retains ")
+    assert suspect.keys == "int"
+    assert suspect.length == 4000
+    assert suspect.grown_count is None
+    assert "leak" not in suspect.sentence
+
+
+def test_the_holder_is_found_without_a_pause_too():
+    (suspect,) = compare(heap_series.of(looks(interpreters.get("3.13"), "class_attribute", 2, pause=False))).suspects
+    assert suspect.sentence.startswith("class Registry → _cache (dict) → 8,000 Session ")
+    assert suspect.sentence.endswith("two looks can't tell a leak from a cache that fills up")
