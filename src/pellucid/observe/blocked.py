@@ -196,7 +196,7 @@ def see(pid: int) -> Seen:
     try:
         tasks, gaps = look.first
         look.gaps += gaps
-        if look.why_not is not None and look.memory is None:
+        if look.why_not is not None and look.memory is None and look.process.state not in {"zombie", "dead"}:
             look.gaps.append(Gap(f"the memory of pid {pid}", look.why_not.said, look.why_not.remedy))
         return Seen(look, tasks, look.stacks())
     except BaseException:
