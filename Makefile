@@ -47,6 +47,8 @@ test: .venv/.made-dev
 	  || echo '*** Some test tools could not be installed (see above): the tests that need them will be skipped.' >&2; fi
 	@if [ -e scripts/fetch_interpreters.py ]; then $(BIN)/python scripts/fetch_interpreters.py \
 	  || echo '*** Some interpreters could not be fetched (see above): their tests will be skipped.' >&2; fi
+	@if [ -e scripts/fetch_gevent.py ]; then $(BIN)/python scripts/fetch_gevent.py \
+	  || echo '*** gevent could not be fetched for some interpreters (see above): their tests will be skipped.' >&2; fi
 	@if [ -e scripts/fetch_jvms.py ]; then $(BIN)/python scripts/fetch_jvms.py >/dev/null \
 	  || echo '*** Some JVMs could not be fetched (see above): their tests will be skipped.' >&2; fi
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

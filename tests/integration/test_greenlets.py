@@ -1,47 +1,65 @@
 """gevent greenlets that are switched out: by name, with their line, what they wait for, and two that wait for each other."""
 
-import contextlib
+import os
 import subprocess
-import sys
 
 import pytest
+from scripts.fetch_gevent import REQUIREMENT, cache
 
+from tests import interpreters
 from tests.conftest import TARGETS
 from tests.waiting import look
 
-
-def _with_gevent():
-    from tests import interpreters
-
-    for python in interpreters.find():
-        if python.minor >= 11:
-            asked = subprocess.run([python.path, "-c", "import gevent"], capture_output=True, check=False, timeout=60)
-            if not asked.returncode:
-                return python.path
-    with contextlib.suppress(ImportError):
-        import gevent  # noqa: F401  the tests' own environment may have it
-
-        return sys.executable
-    return None
+each_python = pytest.mark.parametrize("python", interpreters.each())
 
 
-def test_greenlets_with_their_locks():
-    python = _with_gevent()
-    if python is None:
-        pytest.skip("no interpreter here has gevent: pip install gevent")
-    with subprocess.Popen([python, str(TARGETS / "greenlets.py")], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "ready\n"
-            found = look(process.pid)
-        finally:
-            process.kill()
+@pytest.fixture
+def greenlets():
+    """`greenlets(python, ...)` → pid of the target, asleep."""
+    started = []
+
+    def start(python, *arguments):
+        home = cache() / python.version
+        if not (home / REQUIREMENT).exists():
+            pytest.skip(f"no gevent for CPython {python.version}: run scripts/fetch_gevent.py")
+        process = subprocess.Popen(
+            [python.path, str(TARGETS / "greenlets.py"), *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(home)},
+        )
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process.pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+@each_python
+def test_greenlets_with_their_locks(python, greenlets):
+    found = look(greenlets(python))
     seen = {one.thread: one for one in found.waits if one.what == "greenlet"}
-    assert {"first", "second", "patient", "sleeper"} <= seen.keys()
+    assert {"first", "second", "patient", "sleeper", "taker", "asker", "joiner"} <= seen.keys()
     assert seen["first"].object == "two (global of greenlets.py)"
     assert seen["first"].holders[0].name == "second"
-    assert seen["first"].at == "greenlets.py:12 in first"
+    assert seen["first"].at == "greenlets.py:18 in first"
     assert seen["patient"].kind == "gevent.Event"
+    assert (seen["taker"].kind, seen["taker"].object) == ("gevent.Queue", "items (global of greenlets.py)")
+    assert seen["asker"].kind == "gevent.AsyncResult"
+    assert (seen["joiner"].kind, seen["joiner"].object) == ("greenlet", "patient")
     assert seen["sleeper"].kind == "sleep"
+    assert seen["sleeper"].at.endswith(" in sleeper")
     (finding,) = found.findings
     assert (finding.rule, finding.confidence) == ("deadlock", "likely")
     assert set(found.cycles[0].threads) == {"first", "second"}
+
+
+@pytest.mark.parametrize("python", interpreters.each(("3.11", "3.15")))
+def test_greenlets_that_take_turns(python, greenlets):
+    pid = greenlets(python, "healthy")
+    for _ in range(3):
+        assert not look(pid).findings

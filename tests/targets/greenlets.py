@@ -1,9 +1,15 @@
-"""gevent: two greenlets that hold what the other needs, one that waits for an event, one asleep; prints "ready". Needs gevent."""
-import gevent
-from gevent.event import Event
-from gevent.lock import BoundedSemaphore
+"""gevent: two greenlets that hold what the other needs, and others that wait for all sorts of things; prints "ready". Needs gevent.
 
-one, two, never = BoundedSemaphore(1), BoundedSemaphore(1), Event()
+Usage: greenlets.py [healthy]: the latter takes its locks in one order.
+"""
+import sys
+
+import gevent
+from gevent.event import AsyncResult, Event
+from gevent.lock import BoundedSemaphore
+from gevent.queue import Queue
+
+one, two, never, items, answer = BoundedSemaphore(1), BoundedSemaphore(1), Event(), Queue(), AsyncResult()
 
 
 def first():
@@ -20,6 +26,12 @@ def second():
             pass
 
 
+def busy():
+    while True:
+        with one:
+            gevent.sleep(0.001)
+
+
 def patient():
     never.wait()
 
@@ -28,7 +40,21 @@ def sleeper():
     gevent.sleep(300)
 
 
-all_of_them = [gevent.spawn(function) for function in (first, second, patient, sleeper)]
+def taker():
+    items.get()
+
+
+def asker():
+    answer.get()
+
+
+def joiner(other):
+    other.join()
+
+
+locking = [busy, busy, busy] if sys.argv[1:] else [first, second]
+all_of_them = [gevent.spawn(function) for function in (*locking, patient, sleeper, taker, asker)]
+all_of_them.append(gevent.spawn(joiner, all_of_them[len(locking)]))
 gevent.sleep(0.2)
 print("ready", flush=True)
 gevent.joinall(all_of_them)

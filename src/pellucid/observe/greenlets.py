@@ -36,11 +36,15 @@ class GreenletLook:
         address, kind = one.on
         if kind == "timer":
             return Sync("sleep")
+        if kind == "greenlet":
+            other = self._by_address.get(address)
+            return Sync("greenlet", other.name if other else None, "", address)
         main = self._sights.registry.module("__main__")
         return Sync(f"gevent.{kind}", self._sights.spelling.of(address, one.frames, main), "", address)
 
     def _at(self, one: SwitchedOut) -> str:
-        return place_of(own_frame(one.frames) or one.frames[0])
+        outside = [frame for frame in one.frames if "/gevent/" not in frame.file]
+        return place_of(own_frame(outside) or one.frames[0])
 
     def _held(self, one: SwitchedOut) -> list[Hold]:
         if one.on is None or one.on[1] not in _LOCKS:

@@ -118,9 +118,12 @@ def _greenlet(address: int, sights: Sights) -> SwitchedOut | None:
 
 
 def _works_on(frame: Slots, sights: Sights) -> tuple[int, str] | None:
-    """The object of gevent that the innermost frame has as an operand, where there is only one."""
+    """The object of gevent that the innermost frame has as an operand, where there is only one; else the one greenlet, as in `other.join()`."""
+    if frame.qualname == "sleep" and frame.file.endswith("/gevent/hub.py"):
+        return 0, "timer"
     values = sights.values
     found: dict[int, str] = {}
+    others: dict[int, str] = {}
     entered = set(frame.live())
     for slot in frame.stack:
         if not slot or slot in entered:
@@ -131,8 +134,10 @@ def _works_on(frame: Slots, sights: Sights) -> tuple[int, str] | None:
             if owner is not None:
                 slot = values.pages.u64(slot + values.layout[owner])
                 kind = values.kind(slot) if slot else kind
-            if kind.full_name.startswith("gevent.") and "greenlet" not in values.bases(kind):
-                found[slot] = kind.name
+            if kind.full_name.startswith("gevent."):
+                (others if "greenlet" in values.bases(kind) else found)[slot] = kind.name
         except Unreadable:
             continue
-    return next(iter(found.items())) if len(found) == 1 else None
+    if len(found) == 1:
+        return next(iter(found.items()))
+    return (next(iter(others)), "greenlet") if len(others) == 1 and not found else None
