@@ -11,9 +11,11 @@ from collections import Counter
 import pytest
 
 from pellucid.kernel import procfs
+from pellucid.model.errors import NotPermitted
 from pellucid.model.hot import hottest
 from pellucid.observe.sampler import Asked, sample
 from tests import interpreters
+from tests.nobody import as_nobody
 
 each_python = pytest.mark.parametrize("python", interpreters.each())
 PELLUCID = [sys.executable, "-m", "pellucid", "profile"]
@@ -138,3 +140,123 @@ def test_a_command_and_its_children_of_other_versions(tmp_path):
     assert {"busy", "last"} <= names, "also what it became by execve"
     assert len({track["pid"] for track in tracks}) == len(pythons) + 1
     assert not [gap for gap in document["gaps"] if "table" in gap["why"]]
+
+
+def test_native_functions_are_named_without_a_stop(tmp_path):
+    """zlib's compression runs in libz below the line that calls it; a thread that sleeps does so in the C library."""
+    script = tmp_path / "squeeze.py"
+    script.write_text(
+        "import threading, time, zlib\n"
+        "def rest():\n    while True: time.sleep(5)\n"
+        "def squeeze():\n    while True: zlib.compress(bytes(range(256)) * 20000, 9)\n"
+        "threading.Thread(target=rest, daemon=True).start()\n"
+        "print('ready', flush=True)\n"
+        "squeeze()\n"
+    )
+    python = interpreters.get("3.13")
+    with subprocess.Popen([python.path, script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            document = json.loads(run(process.pid, "--native", "-d", 1, "-r", 200, "--json").stdout)
+        finally:
+            process.kill()
+    waiting = {hot["file"].rpartition("/")[2]: hot["self_ns"] for hot in document["waiting"]}
+    assert any(name.startswith(("libc.", "libc-")) for name in waiting), waiting
+    assert any("unwind" in gap["why"] for gap in document["gaps"])
+    refused = [gap for gap in document["gaps"] if "CAP_PERFMON" in gap["why"]]
+    if not refused:
+        top = {hot["file"].rpartition("/")[2].split(".")[0]: hot["self_ns"] for hot in document["top"]}
+        assert top.get("libz", 0) > 0.3 * sum(top.values()), document["top"][:5]
+        step = document["path"][-1]["frame"]
+        assert step["line"] is None or step["function"] == "squeeze"
+
+
+def test_who_has_the_gil_and_who_wants_it(target):
+    process, _ = target(interpreters.get("3.14"), "slow.py", "starvation")
+    profile = profiled(process.pid, rate_hz=200, seconds=1, mode="gil")
+    consistent(profile)
+    held = sum(run.weight_ns for track in profile.tracks for run in track.runs)
+    assert held > 0.5e9, "somebody has it nearly always"
+    assert held < 1.2e9, "one at a time"
+    assert hottest(profile)[0].qualname == "count"
+    wanted = {track.name: sum(run.samples for run in track.runs if run.state == "gil") for track in profile.tracks}
+    assert max(wanted.values()) > 40
+
+
+def test_a_deep_recursion_short_threads_and_foreign_names(tmp_path):
+    """20,000 frames; thousands of threads that live for less than a tick; names that would redden the terminal."""
+    script = tmp_path / "deep.py"
+    script.write_text(
+        "import sys, threading, time\n"
+        "sys.setrecursionlimit(100_000)\n"
+        "threading.stack_size(256 << 20)\n"
+        "def tiefe(n):\n    return tiefe(n - 1) if n else größe()\n"
+        "def größe():\n    while True: sum(range(100))\n"
+        "threading.Thread(target=tiefe, args=(20_000,), name='n\u00e4me \\x1b[31mred\\n', daemon=True).start()\n"
+        "threading.stack_size(0)\n"
+        "print('ready', flush=True)\n"
+        "def short(): pass\n"
+        "while True:\n"
+        "    some = [threading.Thread(target=short) for _ in range(20)]\n"
+        "    for thread in some: thread.start()\n"
+        "    for thread in some: thread.join()\n",
+        encoding="utf-8",
+    )
+    python = interpreters.get("3.13")
+    with subprocess.Popen([python.path, script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(0.5)
+            profile = profiled(process.pid, rate_hz=50, seconds=2)
+            screen = run(process.pid, "-d", 0.5).stdout
+        finally:
+            process.kill()
+    consistent(profile)
+    deep = next(track for track in profile.tracks if "red" in track.name)
+    depth = max(len(profile.frames_of(each.stack)) for each in deep.runs if not each.moving)
+    assert depth > 20_000
+    assert {frame.qualname for frame in profile.frames} >= {"tiefe", "größe"}
+    assert "\x1b" not in screen
+    assert "größe" in screen
+
+
+@pytest.mark.parametrize("ends", ["exit", "kill"])
+def test_a_target_that_ends_leaves_a_whole_profile(ends, target, tmp_path):
+    process, _ = target(interpreters.get("3.12"), "shares.py")
+    ours = subprocess.Popen([*PELLUCID, str(process.pid), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with ours:
+        time.sleep(1.2)
+        os.kill(process.pid, signal.SIGKILL if ends == "kill" else signal.SIGINT)
+        said, complained = ours.communicate(timeout=30)
+    assert ours.returncode == 0, complained
+    document = json.loads(said)
+    assert document["taking"]["taken"] > 10
+    assert document["top"][0]["qualname"] == "until"
+
+
+def test_what_can_not_be_written_or_looked_at_is_one_clear_error(target, tmp_path):
+    process, _ = target(interpreters.get("3.13"), "shares.py")
+    assert run(process.pid, "-o", tmp_path / "x.unknown").returncode == 2
+    assert run(process.pid, "-o", tmp_path / "no" / "x.json").returncode == 2
+    assert run(process.pid, "-F", "nothing").returncode == 2
+    assert run(99_999_999).returncode == 3
+    ended = run("--", "true")
+    assert ended.returncode == 5
+    assert "Python" in ended.stderr
+    assert run("show", tmp_path / "nothing.json").returncode == 2
+    if os.path.exists("/dev/full"):
+        full = run(process.pid, "-d", 0.2, "-o", "/dev/full", "-F", "json")
+        assert full.returncode == 2
+        assert "ENOSPC" in full.stderr
+        assert "the hottest call path" in full.stdout, "what was seen is not lost"
+
+
+def test_without_permission_one_reason_is_told(target):
+    process, _ = target(interpreters.get("3.13"), "shares.py")
+
+    def look():
+        with pytest.raises(NotPermitted) as refused:
+            profiled(process.pid, rate_hz=100, seconds=0.2)
+        assert str(process.pid) in refused.value.remedy
+
+    as_nobody(look)

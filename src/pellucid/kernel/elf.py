@@ -32,7 +32,7 @@ _U32 = Struct("<I")
 
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NULL, _DT_STRTAB, _DT_SYMTAB, _DT_GNU_HASH = 0, 5, 6, 0x6FFFFEF5
-_SHT_SYMTAB = 2
+_SHT_SYMTAB, _SHT_DYNSYM = 2, 11
 
 
 class NotElf(Exception):  # noqa: N818
@@ -149,6 +149,22 @@ class Elf:
                 texts = self._read(headers[link][4], headers[link][5])
                 return {name: place for name in names if (place := _in_symtab(table, texts, name.encode())) is not None}
         return {}
+
+    def functions(self) -> tuple[tuple[bytes, bytes], ...]:
+        """(table, its strings) of .symtab and .dynsym; of a file only. Raises NotElf."""
+        headers = self._section_headers()
+        found = []
+        for _, kind, _, _, at, size, link, *_ in headers:
+            if kind in (_SHT_SYMTAB, _SHT_DYNSYM) and link < len(headers) and max(size, headers[link][5]) <= MAX_TABLE:
+                found.append((self._read(at, size), self._read(headers[link][4], headers[link][5])))
+        return tuple(found)
+
+    def slide(self, offset: int) -> int:
+        """What to add to a position in the file, near `offset`, for the address as linked."""
+        for _, _, at, address, _, in_file, _, _ in self._loads:
+            if at & -PAGE <= offset < at + in_file:
+                return int(address) - int(at)
+        raise NotElf(f"nothing is loaded from its byte {offset}")
 
     def section(self, name: str) -> tuple[int, int] | None:
         """(address as linked, bytes) of the section, None where there is none; of a file only. Raises NotElf."""

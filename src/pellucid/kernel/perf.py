@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 TRACEPOINT, SOFTWARE = 2, 1
+CPU_CLOCK = 0  # PERF_COUNT_SW_CPU_CLOCK: a timer that runs while the thread does
 DUMMY = 9  # PERF_COUNT_SW_DUMMY: no event of its own, but a carrier of FORK, COMM and EXIT
 LOST, COMM, EXIT, FORK, SAMPLE = 2, 3, 4, 7, 9
 COMM_EXEC = 1 << 13
@@ -24,6 +25,10 @@ _ATTRIBUTES = Packing("<IIQQQQQIIQQQQIi32x")
 _SIZE = 128
 _SAMPLE = 2 | 4 | 0x400  # PERF_SAMPLE_TID, TIME, RAW
 _DISABLED, _INHERIT, _COMM, _TASK, _ID_ALL, _COMM_EXEC, _CLOCK = 1, 1 << 1, 1 << 9, 1 << 13, 1 << 18, 1 << 24, 1 << 25
+_SAMPLE_IP = 1 | 2 | 4  # PERF_SAMPLE_IP, TID, TIME
+_EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 5, 1 << 6
+CLOCK_SAMPLE = Packing("<IHHQIIQ")
+"""type, misc, size; ip, pid, tid, time in nanoseconds of CLOCK_MONOTONIC."""
 _MONOTONIC = 1
 _CLOEXEC = 8
 _ENABLE, _SET_OUTPUT = 0x2400, 0x2405
@@ -41,6 +46,14 @@ def attributes(kind: int, config: int, *, tasks: bool = False) -> bytes:
         flags |= _TASK | _COMM | _COMM_EXEC
     # Nobody is woken: the reader comes by itself.
     return _ATTRIBUTES.pack(kind, _SIZE, config, 1, _SAMPLE, 0, flags, _NEVER, 0, 0, 0, 0, 0, 0, _MONOTONIC)
+
+
+def clock_attributes(period_ns: int) -> bytes:
+    """A struct perf_event_attr: each `period_ns` of CPU time in user space a record `CLOCK_SAMPLE`, of all threads that are made, too."""
+    flags = _DISABLED | _INHERIT | _EXCLUDE_KERNEL | _EXCLUDE_HV | _CLOCK
+    return _ATTRIBUTES.pack(
+        SOFTWARE, _SIZE, CPU_CLOCK, period_ns, _SAMPLE_IP, 0, flags, _NEVER, 0, 0, 0, 0, 0, 0, _MONOTONIC
+    )
 
 
 def open_event(described: bytes, tid: int, cpu: int) -> int:

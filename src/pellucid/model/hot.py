@@ -1,7 +1,7 @@
 """Sums over a profile: its hottest functions and call path. Pure; each takes a Profile and gives values.
 
-Time that a thread slept is told apart from time that it ran, where the samples say so: forty idle threads in `Condition.wait` would
-hide the one that works.
+Time that a thread slept, or wanted the GIL, is told apart from time that it ran, where the samples say so: forty idle threads in
+`Condition.wait` would hide the one that works.
 """
 
 from collections import Counter, defaultdict
@@ -19,8 +19,8 @@ MOST = 100
 
 
 def ran(run: Run) -> bool:
-    """The thread was not asleep, as far as is known."""
-    return run.state != "waiting"
+    """The thread was on a CPU or ready for one, as far as is known."""
+    return run.state not in ("waiting", "gil")
 
 
 def slept(run: Run) -> bool:

@@ -25,6 +25,15 @@ class Building:
         self.runtime = runtime
         self.runs: list[Run] = []
 
+    def add(self, run: Run) -> None:
+        """The next run; a part of the last one, where it found the same."""
+        runs = self.runs
+        if runs and (runs[-1].stack, runs[-1].state, runs[-1].moving) == (run.stack, run.state, run.moving):
+            last = runs.pop()
+            samples, weight = last.samples + run.samples, last.weight_ns + run.weight_ns
+            run = Run(last.at_ns, run.stack, samples, weight, run.state, run.moving)
+        runs.append(run)
+
 
 class Recorder:
     """`interval_ns` is what one sample weighs where `add` is not told."""
@@ -53,14 +62,9 @@ class Recorder:
         runtime: str = "",
     ) -> None:
         """One sample of one thread. `frames` innermost first; of a thread they have to come in the order of time."""
-        runs = self.track(pid, tid, name, process, runtime).runs
         weight = self._interval_ns if weight_ns is None else weight_ns
-        stack = self.stack(frames)
-        samples = 1
-        if runs and (runs[-1].stack, runs[-1].state, runs[-1].moving) == (stack, state, moving):
-            grown = runs.pop()
-            at_ns, samples, weight = grown.at_ns, grown.samples + 1, grown.weight_ns + weight
-        runs.append(Run(at_ns, stack, samples, weight, state, moving))
+        run = Run(at_ns, self.stack(frames), 1, weight, state, moving)
+        self.track(pid, tid, name, process, runtime).add(run)
 
     def stack(self, frames: Iterable[Frame]) -> int:
         """The number of a stack, innermost frame first; NO_STACK for an empty one."""

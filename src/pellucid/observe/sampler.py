@@ -24,6 +24,7 @@ from pellucid.model.errors import NoSuchProcess
 from pellucid.model.profile import NO_STACK, Mode, Profile, Run, Taking
 from pellucid.model.recorder import Recorder
 from pellucid.observe.sampler_family import LOOK_S, Family
+from pellucid.observe.sampler_native import NativeSampler, spread
 from pellucid.observe.sampler_process import Program, Watched, command_line
 from pellucid.runtimes.cpython.trie import EMPTY
 
@@ -45,6 +46,8 @@ class Asked(Struct, frozen=True):
     seconds: float | None = None
     mode: Mode = "wall"
     children: bool = True
+    native: bool = False
+    """Also the innermost function in machine code (`sampler_native`)."""
 
     @property
     def interval_ns(self) -> int:
@@ -100,6 +103,8 @@ class _Sampling:
         self.stopped = stopped
         self.progress = progress
         self.missed = 0
+        self.native = NativeSampler(asked.interval_ns) if asked.native else None
+        self.began_ns = 0
         self.machine_s = 0.0
         """CPU time that anybody used on this machine meanwhile."""
         self.before: tuple[int, int] | None = None
@@ -121,22 +126,29 @@ class _Sampling:
         )
         try:
             self._must_be_readable(family, launched=release is not None)
+            if self.native is not None:
+                for each in family.alive:
+                    self.native.follow(each.pid)
             start = _delay(self.process.pid)
             if release is not None:
                 release()
             began_at, began_ns = time.time(), time.monotonic_ns()
+            self.began_ns = began_ns
             busy_s = _busy_s()
             self._loop(family, began_ns)
             self.machine_s = _busy_s() - busy_s
             ended_ns = time.monotonic_ns()
             end = _delay(self.process.pid) or self.last_seen
             self.while_ = _difference(start, end)
+            self._drain(family)
             for each in family.alive:
                 each.end()
             self._must_be_readable(family, launched=release is not None)
             return self._profile(family, began_at, ended_ns - began_ns, time.process_time() - cpu_s)
         finally:
             family.close()
+            if self.native is not None:
+                self.native.close()
 
     def _must_be_readable(self, family: Family, *, launched: bool) -> None:
         """Raises what kept us from the process that was asked for, where no other can be read."""
@@ -180,6 +192,7 @@ class _Sampling:
                 looked = now
                 for each in family.alive:
                     each.refresh(now - began_ns)
+                self._drain(family)
                 family.look()
                 if family.over() or self.stopped():
                     return
@@ -187,6 +200,13 @@ class _Sampling:
                 said = now
                 self.last_seen = _delay(self.process.pid) or self.last_seen
                 self._say(family, now - began_ns)
+
+    def _drain(self, family: Family) -> None:
+        if self.native is not None:
+            for each in family.reading:
+                for address in each.asleep_at():
+                    self.native.meet(each.pid, address)
+            self.native.drain()
 
     def _sleep_until(self, due: int) -> bool:
         """False when interrupted."""
@@ -216,7 +236,7 @@ class _Sampling:
         recorder = Recorder(self.asked.mode, _title(self.process), began_at, self.asked.interval_ns)
         for each in family.all:
             for number, program in enumerate(each.programs):
-                _record(recorder, each, number, program)
+                self._record(recorder, each, number, program)
         slowdown, how = self._slowdown(cpu_s)
         taking = Taking(
             interval_ns=self.asked.interval_ns,
@@ -232,7 +252,47 @@ class _Sampling:
         )
         runtimes = [program.sampled.python.name for program in family.all[0].programs] if family.all else []
         process = procfs.with_runtime(self.process, runtimes[0]) if runtimes else self.process
-        return replace(recorder.profile(duration_ns, taking, tuple(family.gaps())), process=process)
+        return replace(
+            recorder.profile(duration_ns, taking, (*family.gaps(), *(self.native.gaps() if self.native else ()))),
+            process=process,
+        )
+
+    def _record(self, recorder: Recorder, watched: Watched, number: int, program: Program) -> None:
+        """The runs of one program into the recorder, with numbers of stacks that all programs share."""
+        trie = program.sampled.trie
+        stacks: dict[int, int] = {EMPTY: NO_STACK}
+
+        def stack(node: int) -> int:
+            below = []
+            while node not in stacks:
+                below.append(node)
+                node = trie.parent(node)
+            found = stacks[node]
+            for each in reversed(below):
+                found = stacks[each] = recorder.child(found, trie.frame(each))
+            return found
+
+        for timeline in program.timelines:
+            track = recorder.track(
+                watched.pid,
+                timeline.tid,
+                timeline.name or f"thread {timeline.tid}",
+                program.command,
+                program.sampled.python.name,
+                part=number,
+            )
+            inside = None if self.native is None else self.native.inside(watched.pid, timeline, self.began_ns)
+            for run in range(len(timeline.samples)):
+                state, moving = timeline.flag(run)
+                at_ns, samples, weight = timeline.at_ns[run], timeline.samples[run], timeline.weights[run]
+                outer = stack(timeline.nodes[run])
+                if inside is None:
+                    track.add(Run(at_ns, outer, samples, weight, state, moving))
+                    continue
+                for frame, part, heavy in spread(samples, weight, inside[run]):
+                    whole = outer if frame is None else recorder.child(outer, frame)
+                    track.add(Run(at_ns, whole, part, heavy, state, moving))
+                    at_ns += part * timeline.interval_ns
 
     def _slowdown(self, cpu_s: float) -> tuple[float | None, str]:
         """By how much longer it took for want of a CPU.
@@ -254,48 +314,6 @@ class _Sampling:
 
     def quiet_s(self) -> float:
         return min(QUIET_S, (self.asked.seconds or QUIET_S) / 10)
-
-
-def _record(recorder: Recorder, watched: Watched, number: int, program: Program) -> None:
-    trie = program.sampled.trie
-    stacks: dict[int, int] = {EMPTY: NO_STACK}
-
-    def stack(node: int) -> int:
-        below = []
-        while node not in stacks:
-            below.append(node)
-            node = trie.parent(node)
-        found = stacks[node]
-        for each in reversed(below):
-            found = stacks[each] = recorder.child(found, trie.frame(each))
-        return found
-
-    for timeline in program.timelines:
-        name = timeline.name or f"thread {timeline.tid}"
-        runs = recorder.track(
-            watched.pid, timeline.tid, name, program.command, program.sampled.python.name, part=number
-        ).runs
-        for run in range(len(timeline.samples)):
-            state, moving = timeline.flag(run)
-            one = Run(
-                timeline.at_ns[run],
-                stack(timeline.nodes[run]),
-                timeline.samples[run],
-                timeline.weights[run],
-                state,
-                moving,
-            )
-            if runs and (runs[-1].stack, runs[-1].state, runs[-1].moving) == (one.stack, one.state, one.moving):
-                before = runs.pop()
-                one = Run(
-                    before.at_ns,
-                    one.stack,
-                    before.samples + one.samples,
-                    before.weight_ns + one.weight_ns,
-                    state,
-                    moving,
-                )
-            runs.append(one)
 
 
 def _title(process: Process) -> str:

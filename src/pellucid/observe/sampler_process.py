@@ -192,7 +192,7 @@ class Watched:
             timeline = self._by_tid.get(doing.tid)
             if timeline is not None:
                 timeline.close(number, now_ns)
-                timeline.state = doing.state
+                timeline.state, timeline.asleep = doing.state, doing.instruction
         self.ticks = number + 1
         self.retries += tick.retries
         self.unstable += tick.unstable
@@ -279,6 +279,10 @@ class Watched:
             return
         if self.mode == "cpu" and time.monotonic() - self._window_at > WINDOW_S:
             self._window(now_ns)
+
+    def asleep_at(self) -> set[int]:
+        """The addresses of the instructions that its threads sleep at."""
+        return {each.asleep for each in self._by_state.values() if each.asleep}
 
     def _window(self, now_ns: int) -> None:
         """Spread the CPU time that was used since the last window over the samples in it."""

@@ -26,7 +26,7 @@ _FUTEX = str(syscalls.number("futex")).encode()
 class Doing:
     """One thread. `dirty`: it moved since its state was read."""
 
-    __slots__ = ("cpu_ns", "dirty", "fd", "futex", "state", "tid")
+    __slots__ = ("cpu_ns", "dirty", "fd", "futex", "instruction", "state", "tid")
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
@@ -34,6 +34,8 @@ class Doing:
         self.dirty = True
         self.futex = 0
         """The address that it sleeps on in futex(2), as who waits for a lock does; 0 for none."""
+        self.instruction = 0
+        """Where it sleeps: the address of the instruction after its system call."""
         self.fd = -1
         self.cpu_ns: int | None = None
         """CPU time at the last call of `States.used_ns`."""
@@ -135,8 +137,10 @@ class States:
                 self.refused = True
             return "unknown"
         if text.startswith(b"running"):
+            doing.instruction = 0
             return "running"
         number, _, rest = text.partition(b" ")
+        doing.instruction = int(text.rpartition(b" ")[2], 16)
         doing.futex = int(rest.partition(b" ")[0], 16) if number == _FUTEX else 0
         if doing.futex and self._in_gil(doing.futex):
             return "gil"

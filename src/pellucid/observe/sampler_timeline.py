@@ -13,6 +13,7 @@ class Timeline:
     """`tick` is the number of the tick that is being taken: a run that is closed at it has all samples before."""
 
     __slots__ = (
+        "asleep",
         "at_ns",
         "flags",
         "holding",
@@ -20,6 +21,7 @@ class Timeline:
         "mode",
         "moving",
         "name",
+        "native",
         "node",
         "nodes",
         "samples",
@@ -47,6 +49,9 @@ class Timeline:
         self.samples = array("L")
         self.weights = array("q")
         self.flags = array("B")
+        self.asleep = 0
+        """The address of the instruction that it sleeps at, where native functions are wanted."""
+        self.native = array("Q")
         self.window = 0
         """The first run since CPU time was last told."""
 
@@ -69,7 +74,12 @@ class Timeline:
         self.samples.append(samples)
         self.weights.append(weight_ns)
         state = "running" if self.holding else self.state
+        self.native.append(self.asleep if self.state == "waiting" else 0)
         self.flags.append(_CODES[state] | (_MOVING if self.moving else 0))
+
+    def asleep_at(self, run: int) -> int:
+        """The address of the instruction that it slept at in a run, 0 where that is not known."""
+        return self.native[run]
 
     def used(self, cpu_ns: int | None) -> None:
         """CPU time since this was last told, over the runs since then by their samples; None where it is not known."""

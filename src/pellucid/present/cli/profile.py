@@ -49,6 +49,7 @@ class ProfileCommand(launch.WithCommand):
 @click.option(
     "--children/--no-children", default=True, help="Also its children, and those that they start.  [default: yes]"
 )
+@click.option("--native", is_flag=True, help="Also the innermost C function: its name and shared object.")
 @click.option("--format", "-F", "form", metavar="F", help="Format of the file; else its suffix says it.")
 @click.option("--output", "-o", metavar="FILE", help="Write the profile to FILE.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
@@ -61,6 +62,7 @@ def command(
     rate: float,
     mode: str,
     children: bool,
+    native: bool,
     form: str | None,
     output: str | None,
     force: bool,
@@ -88,7 +90,7 @@ def command(
         return
     if (launched is None) == (not words) or launched == () or len(words) > 1:
         raise click.UsageError("Name one thing to look at: a PID, or -- and a command.", ctx)
-    asked = Asked(rate_hz=rate, seconds=seconds, mode=convert(mode, Mode), children=children)
+    asked = Asked(rate_hz=rate, seconds=seconds, mode=convert(mode, Mode), children=children, native=native)
     with wanted.file(force=force) as file:
         if launched is not None:
             profile, status, interrupted = _launch(launched, asked, to_stderr=as_json or wanted.to_stdout)

@@ -1,13 +1,13 @@
 """The text of `pellucid profile`: how the samples were taken, what ran, who waited, the hottest call path."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
 from pellucid.diagnose.words import duration
-from pellucid.model.hot import hottest, path, slept
-from pellucid.model.profile import Changed, Hot, Profile, Step
+from pellucid.model.hot import hottest, path, ran, slept
+from pellucid.model.profile import Changed, Hot, Profile, Run, Step
 from pellucid.present.cli import screen
 
 _TOP, _WAITING, _PATH = 15, 5, 12
@@ -28,15 +28,14 @@ def lines(profile: Profile) -> Iterator[Line]:
         yield Line(text, dim=True)
     yield Line("")
     running = hottest(profile, most=_TOP)
-    whole = _whole(profile, sleeping=False)
+    whole = _whole(profile, ran)
     if running and whole:
         yield Line(f"{duration(whole / 1e9)} of {_UNITS[profile.mode]}{_who(profile)}", bold=True)
         yield from _table(running, whole)
     else:
         yield Line(_nothing(profile))
-    if profile.mode == "gil":
-        yield from _wanted(profile)
-    waiting = _whole(profile, sleeping=True)
+    yield from _wanted(profile)
+    waiting = _whole(profile, slept)
     if waiting:
         yield Line("")
         yield Line(f"asleep: {duration(waiting / 1e9)} of thread time", bold=True)
@@ -84,24 +83,24 @@ def _taken(profile: Profile) -> Iterator[str]:
     yield f"cost: the sampler used {share:.1f} % of a CPU{slowed}"
 
 
-def _whole(profile: Profile, *, sleeping: bool) -> int:
-    return sum(run.weight_ns for track in profile.tracks for run in track.runs if (run.state == "waiting") is sleeping)
+def _whole(profile: Profile, chosen: Callable[[Run], bool]) -> int:
+    return sum(run.weight_ns for track in profile.tracks for run in track.runs if chosen(run))
 
 
 def _who(profile: Profile) -> str:
     """` in 3 threads: MainThread 80 %, ...`."""
-    ran = Counter[tuple[int, int, str]]()
+    busy = Counter[tuple[int, int, str]]()
     for track in profile.tracks:
-        ran[track.pid, track.tid, track.name] += sum(run.weight_ns for run in track.runs if run.state != "waiting")
-    ran = +ran
-    whole = sum(ran.values())
-    several = len({pid for pid, _, _ in ran}) > 1
+        busy[track.pid, track.tid, track.name] += sum(run.weight_ns for run in track.runs if ran(run))
+    busy = +busy
+    whole = sum(busy.values())
+    several = len({pid for pid, _, _ in busy}) > 1
     told = ", ".join(
         f"{name}{f' of pid {pid}' if several else ''} {100 * weight / whole:.0f} %"
-        for (pid, _, name), weight in ran.most_common(4)
+        for (pid, _, name), weight in busy.most_common(4)
     )
-    more = f", {len(ran) - 4} more" if len(ran) > 4 else ""
-    return screen.printable(f" in {len(ran)} thread{'' if len(ran) == 1 else 's'}: {told}{more}")
+    more = f", {len(busy) - 4} more" if len(busy) > 4 else ""
+    return screen.printable(f" in {len(busy)} thread{'' if len(busy) == 1 else 's'}: {told}{more}")
 
 
 def _table(rows: tuple[Hot, ...], whole: int) -> Iterator[Line]:
@@ -112,8 +111,9 @@ def _table(rows: tuple[Hot, ...], whole: int) -> Iterator[Line]:
 
 
 def _called(name: str, file: str, line: int | None) -> str:
-    """`Queue.get (queue.py:171)`."""
-    return f"{name} ({file.rpartition('/')[2]}:{line if line is not None else '?'})"
+    """`Queue.get (queue.py:171)`; a native function, and what has no line, by its file alone."""
+    base = file.rpartition("/")[2]
+    return f"{name} ({base}:{line})" if line is not None else f"{name} ({base})"
 
 
 def _percent(share: float) -> str:
@@ -131,13 +131,13 @@ def _nothing(profile: Profile) -> str:
 
 
 def _wanted(profile: Profile) -> Iterator[Line]:
-    """Who waits for the GIL."""
+    """Who waited for the GIL."""
     waited = Counter[tuple[int, str]]()
     for track in profile.tracks:
         waited[track.pid, track.name] += sum(run.samples for run in track.runs if run.state == "gil")
     for (_, name), samples in (+waited).most_common(5):
         seconds = samples * profile.taking.interval_ns / 1e9
-        yield Line(screen.printable(f"{name} waited for the GIL for {duration(seconds)}"))
+        yield Line(screen.printable(f"{name} waited for the GIL: {duration(seconds)}"), dim=True)
 
 
 def _steps(steps: tuple[Step, ...]) -> Iterator[Line]:
