@@ -83,9 +83,14 @@ class Dump:
 
     @property
     def tree(self) -> References:
+        """What each object dominates immediately, for those who ask it of many: `below` asks of one."""
         if self._tree is None:
             self._tree = dominated(self.idom)
         return self._tree
+
+    def below(self, number: int) -> Indices:
+        """What the object dominates immediately; len(self) stands for all roots together."""
+        return np.flatnonzero(self.idom == number).astype(np.int32)
 
     def type_of(self, number: int) -> str:
         return self.types[self.index[number]].name if number < len(self) else ""

@@ -108,7 +108,7 @@ def _of_type(dump: Dump, name: str) -> int:
 
 def _below(dump: Dump, number: int, name: str) -> int:
     """How many objects of the type hang immediately on this one."""
-    return _count(dump, dump.tree.of_object(number), name)
+    return _count(dump, dump.below(number), name)
 
 
 def _references(dump: Dump, number: int, name: str) -> int:

@@ -44,7 +44,7 @@ def piles(dump: Dump, weights: Longs, floor: int) -> list[Pile]:
     holders = holders[np.argsort(-rest[holders], kind="stable")][:_MOST_HOLDERS]
     found = []
     for holder in holders.tolist():
-        children = dump.tree.of_object(holder)
+        children = dump.below(holder)
         children = children[below[children] < floor]
         by_type = np.bincount(dump.index[children], weights=below[children], minlength=len(dump.types))
         kinds = np.argsort(-by_type)[: 1 if holder != top else 3]

@@ -10,6 +10,7 @@
 Everything here is pure and works on whole arrays. Nothing recurses; each loop is bounded by the number of levels, or of rounds.
 """
 
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -22,7 +23,7 @@ MAX_DEPTH = 2_000
 """Levels up to which a level is one numpy operation; deeper graphs (long linked lists) are cheaper object by object."""
 
 MAX_ROUNDS = 60
-_AT_ONCE = 1 << 22  # edges
+_AT_ONCE = 1 << 20  # edges
 
 
 class References:
@@ -37,11 +38,20 @@ class References:
     @classmethod
     def of(cls, count: int, sources: Indices, targets: Indices) -> Self:
         """The graph of `count` objects with the edges `sources[i]` → `targets[i]`, in any order."""
-        order = (sources.astype(np.uint64) << np.uint64(32)) | targets.astype(np.uint64)
-        order.sort()
+        return cls.of_packed(count, packed(sources, targets))
+
+    @classmethod
+    def of_packed(cls, count: int, edges: NDArray[np.uint64]) -> Self:
+        """The same of edges as `packed` makes them, which are sorted in place."""
+        edges.sort()
         first = np.zeros(count + 1, np.int64)
-        np.cumsum(np.bincount((order >> np.uint64(32)).view(np.int64), minlength=count), out=first[1:])
-        return cls(first, (order & np.uint64(0xFFFFFFFF)).astype(np.int32))
+        for part in range(0, len(edges), _AT_ONCE):
+            held = (edges[part : part + _AT_ONCE] >> np.uint64(32)).view(np.int64)
+            if len(held):
+                counts = np.bincount(held - held[0])
+                first[held[0] + 1 : held[0] + 1 + len(counts)] += counts
+        np.cumsum(first, out=first)
+        return cls(first, edges.astype(np.uint32).view(np.int32))  # the lower half
 
     def __len__(self) -> int:
         return len(self.first) - 1
@@ -111,16 +121,18 @@ class References:
         """
         count = len(self)
         roots = np.unique(roots).astype(np.int32)
-        inner = self.out_degrees() > 0
-        numbers = np.cumsum(inner, dtype=np.int64) - 1
+        inner = np.diff(self.first) > 0
+        numbers = np.cumsum(inner, dtype=np.int32) - np.int32(1)
+        core = int(inner.sum())
         keep = inner[self.targets]
-        first = np.zeros(int(inner.sum()) + 2, np.int64)
-        kept = np.concatenate(([0], np.cumsum(keep)))
-        ends = kept[self.first]
-        first[1:-1] = ends[1:][inner]
-        core = len(first) - 2
-        targets = np.concatenate((numbers[self.targets[keep]], numbers[roots[inner[roots]]])).astype(np.int32)
-        first[-1] = len(targets)  # the last object of the core is a root above the roots
+        kept = np.concatenate((np.zeros(1, np.int32), np.cumsum(keep, dtype=np.int32)))
+        first = np.zeros(core + 2, np.int64)
+        first[1:-1] = kept[self.first[1:][inner]]
+        del kept
+        # The last object of the core is a root above the roots.
+        targets = np.concatenate((numbers[self.targets[keep]], numbers[roots[inner[roots]]]))
+        del keep
+        first[-1] = len(targets)
         graph = References(first, targets)
         tree, depths, levels = graph._search(np.array([core], np.int32))
         found = _rounds(graph, tree, depths, core) if levels <= MAX_DEPTH else None
@@ -137,7 +149,7 @@ class References:
         idom: Indices,
         roots: Indices,
         inner: NDArray[np.bool_],
-        numbers: Longs,
+        numbers: Indices,
         tree: Indices,
         depths: Indices,
         back: Indices,
@@ -146,58 +158,88 @@ class References:
         top = len(tree) - 1
         holder = np.full(len(self), -1, np.int32)  # in numbers of the core
         holder[roots[~inner[roots]]] = top
-        at = np.flatnonzero(~inner[self.targets])
-        for part in range(0, len(at), _AT_ONCE):
-            edges = at[part : part + _AT_ONCE]
-            leaves = self.targets[edges]
-            holders = numbers[np.searchsorted(self.first, edges, "right") - 1].astype(np.int32)
+        alone = np.bincount(self.targets, minlength=len(self)).astype(np.int32) == 1
+        alone[roots] = False
+        for low, high in self._stretches():
+            leaves = self.targets[self.first[low] : self.first[high]]
+            holders = np.repeat(np.arange(low, high, dtype=np.int32), np.diff(self.first[low : high + 1]))
+            wanted = ~inner[leaves]
+            leaves, holders = leaves[wanted], numbers[holders[wanted]]
             there = tree[holders] >= 0
             leaves, holders = leaves[there], holders[there]
+            one = alone[leaves]
+            holder[leaves[one]] = holders[one]
+            leaves, holders = leaves[~one], holders[~one]
             order = np.argsort(leaves, kind="stable")
-            leaves, holders = leaves[order], holders[order]
-            while len(
-                leaves
-            ):  # one holder of each leaf a turn; two neighbours of one leaf are joined first, so that the turns are few
-                fresh = np.concatenate(([True], leaves[1:] != leaves[:-1]))
-                starts = np.flatnonzero(fresh)
-                if len(starts) == len(leaves):
-                    break
-                place = np.arange(len(leaves)) - starts[np.cumsum(fresh) - 1]
-                second = np.flatnonzero(place % 2 == 1)
-                holders[second - 1] = _common(holders[second - 1], holders[second], tree, depths)
-                keep = place % 2 == 0
-                leaves, holders = leaves[keep], holders[keep]
+            leaves, holders = _joined(leaves[order], holders[order], tree, depths)
             before = holder[leaves]
-            holder[leaves] = np.where(
-                before >= 0, _common(np.where(before >= 0, before, holders), holders, tree, depths), holders
-            )
+            before = np.where(before >= 0, before, holders)
+            holder[leaves] = _common(before, holders, tree, depths)
         held = np.flatnonzero(~inner & (holder >= 0))
         idom[held] = back[holder[held]]
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """(first, end) of neighbouring objects that have about _AT_ONCE references together."""
+        low = 0
+        while low < len(self):
+            high = int(np.searchsorted(self.first, self.first[low] + _AT_ONCE, "right")) - 1
+            high = min(max(high, low + 1), len(self))
+            yield low, high
+            low = high
+
+
+def _joined(leaves: Indices, holders: Indices, tree: Indices, depths: Indices) -> tuple[Indices, Indices]:
+    """Each leaf once, with the nearest common dominator of its holders. Neighbours are joined in pairs, so that the turns are few."""
+    while len(leaves):
+        fresh = np.concatenate(([True], leaves[1:] != leaves[:-1]))
+        starts = np.flatnonzero(fresh)
+        if len(starts) == len(leaves):
+            break
+        odd = (np.arange(len(leaves)) - starts[np.cumsum(fresh) - 1]) % 2 == 1
+        second = np.flatnonzero(odd)
+        holders[second - 1] = _common(holders[second - 1], holders[second], tree, depths)
+        leaves, holders = leaves[~odd], holders[~odd]
+    return leaves, holders
+
+
+def packed(sources: Indices, targets: Indices) -> NDArray[np.uint64]:
+    """Each edge in one word: its source in the upper half, its target in the lower."""
+    edges = sources.astype(np.uint64)
+    edges <<= np.uint64(32)
+    edges |= targets.view(np.uint32)
+    return edges
 
 
 def retained(idom: Indices, sizes: Longs) -> Longs:
     """The bytes of each object and all that it dominates; 0 for what no root reaches."""
     count = len(idom)
-    order, firsts = _levels(idom)
+    depths = _depth_below(idom)
+    order = np.argsort(depths, kind="stable").astype(np.int32)
+    ends = (
+        np.cumsum(np.bincount(depths + 1)) if count else np.zeros(1, np.int64)
+    )  # depth -1 comes first: what is not reached
+    del depths
     found = np.append(np.where(idom >= 0, sizes, 0), 0).astype(np.int64)
-    for start, end in zip(firsts[-2::-1], firsts[:0:-1], strict=True):
+    for start, end in zip(ends[-2::-1].tolist(), ends[:0:-1].tolist(), strict=True):
         level = order[start:end]
         np.add.at(found, idom[level], found[level])
     return found[:count]
 
 
-def _levels(idom: Indices) -> tuple[Indices, list[int]]:
-    """The objects by their depth in the tree of dominators, and where each level begins (and the last ends)."""
+def _depth_below(idom: Indices) -> Indices:
+    """The depth of each object in the tree of dominators, 0 below the roots, -1 for what is not reached: by doubling the steps."""
     count = len(idom)
-    reached = np.flatnonzero(idom >= 0).astype(np.int32)
-    tree = References.of(count + 1, idom[reached], reached)
-    front = tree.of_object(count)
-    order, firsts = [], [0]
-    while len(front):
-        order.append(front)
-        firsts.append(firsts[-1] + len(front))
-        front = tree.from_all(front)[1]
-    return (np.concatenate(order) if order else reached[:0]), firsts
+    depths = np.where(idom >= 0, np.int32(0), np.int32(-1))
+    above = np.where(idom >= 0, idom, np.int32(count))
+    depths[(idom >= 0) & (idom < count)] = 1
+    live = np.flatnonzero(above < count).astype(np.int32)
+    while len(live):
+        over = above[live]
+        further = above[over]
+        depths[live] += depths[over]
+        above[live] = further
+        live = live[further < count]
+    return depths
 
 
 def dominated(idom: Indices) -> References:

@@ -18,7 +18,7 @@ from pellucid.runtimes.cpython.census import Heap, counted_sanely
 from pellucid.runtimes.cpython.heap_types import HEAP, INLINE_VALUES, KINDS, MANAGED_DICT
 from pellucid.runtimes.cpython.image import Places, Words
 from pellucid.runtimes.cpython.obmalloc import POOL
-from pellucid.runtimes.references import Indices, References
+from pellucid.runtimes.references import Indices, References, packed
 
 MAX_ROUNDS = 1000
 MAX_ITEMS = 1 << 36
@@ -58,8 +58,8 @@ class _Linker:
         self._places = [heap.places]
         self._indices = [heap.index]
         self._count = len(heap)
-        self._sources: list[Indices] = []
-        self._targets: list[Indices] = []
+        self._edges: list[Words] = []
+        """Holder and held in one word, 32 bits each: so they are sorted in place."""
         self._new: list[tuple[Places, NDArray[np.int32]]] = []
         self._note(heap.places, 0)
         self._groups, self._group_of = self._group()
@@ -80,20 +80,37 @@ class _Linker:
     def graph(self) -> References:
         """Puts the objects in the order of their addresses again, and the edges with them."""
         heap = self._heap
-        sources = np.concatenate(self._sources) if self._sources else np.zeros(0, np.int32)
-        targets = np.concatenate(self._targets) if self._targets else np.zeros(0, np.int32)
-        self._sources, self._targets = [], []
         self._number = self._number[:0]  # a quarter of the copy, no longer needed
-        if len(self._places) > 1:
-            old = len(heap)
-            places, index = np.concatenate(self._places), np.concatenate(self._indices)
-            sizes = np.concatenate((heap.sizes, heap.measure.of(places[old:], index[old:])))
-            order = np.argsort(places, kind="stable")
-            moved = np.empty(len(order), np.int32)
-            moved[order] = np.arange(len(order), dtype=np.int32)
-            heap.places, heap.index, heap.sizes = places[order], index[order], sizes[order]
-            sources, targets = moved[sources], moved[targets]
-        return References.of(len(heap), sources, targets)
+        moved = self._merged() if len(self._places) > 1 else None
+        edges = np.empty(sum(map(len, self._edges)), np.uint64)
+        at = 0
+        while self._edges:  # each part goes as soon as it is copied
+            part = self._edges.pop()
+            if moved is not None:
+                part = packed(
+                    moved[(part >> np.uint64(32)).view(np.int64)], moved[(part & np.uint64(0xFFFFFFFF)).view(np.int64)]
+                )
+            edges[at : at + len(part)] = part
+            at += len(part)
+        return References.of_packed(len(heap), edges)
+
+    def _merged(self) -> Indices:
+        """Puts the objects that were added among the others; for each number that was given, the one that it is now."""
+        heap, old = self._heap, len(self._heap)
+        places, index = np.concatenate(self._places[1:]), np.concatenate(self._indices[1:])
+        self._places, self._indices = [], []
+        order = np.argsort(places, kind="stable")
+        places, index = places[order], index[order]
+        at = np.searchsorted(heap.places, places)
+        before = np.bincount(at, minlength=old + 1).astype(np.int32)
+        np.cumsum(before, out=before)
+        moved = np.empty(old + len(places), np.int32)
+        moved[:old] = np.arange(old, dtype=np.int32) + before[:old]
+        moved[old + order] = at + np.arange(len(places))
+        heap.sizes = np.insert(heap.sizes, at, heap.measure.of(places, index))
+        heap.index = np.insert(heap.index, at, index)
+        heap.places = np.insert(heap.places, at, places)
+        return moved
 
     def _note(self, places: Places, first: int) -> None:
         even = (places & 15) == 0
@@ -415,8 +432,7 @@ class _Linker:
             known = numbers >= 0
             owners, numbers = owners[known], numbers[known]
         if len(owners):
-            self._sources.append(owners)
-            self._targets.append(numbers)
+            self._edges.append(packed(owners, numbers))
 
     def _added(self, places: Places) -> Indices:
         """The numbers of the objects at these places, which the census does not have; -1 where there is none."""
