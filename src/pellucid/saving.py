@@ -1,7 +1,11 @@
-"""Profiles to and from files, for programs: `pellucid.save` and `pellucid.load`. The command line has the same formats."""
+"""Profiles to and from files: `pellucid.save` and `pellucid.load` for programs, and `Saved`, a file that is written whole or not at all."""
 
 import os
-import tempfile
+import secrets
+from contextlib import suppress
+from errno import EEXIST
+from types import TracebackType
+from typing import Self
 
 from pellucid.export import profiles
 from pellucid.export.archive import MOST
@@ -20,50 +24,86 @@ def save(profile: Profile, path: str | os.PathLike[str], *, force: bool = False)
     if name is None:
         suffixes = ", ".join(suffix for suffix, _ in profiles.FORMATS.values())
         raise UsageError(tried=f"write {path}", said="its suffix names no format", remedy=f"one of {suffixes}")
-    content = profiles.encode(profile, name)
-    passing = None
-    try:
-        descriptor, passing = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".pellucid-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(passing, 0o666 & ~_umask())
-        if force:
-            os.replace(passing, path)
-            passing = None
-        else:
-            os.link(passing, path)  # fails where there is something, which a rename would replace
-    except FileExistsError:
-        raise UsageError(
-            tried=f"write {path}", said="it is there already", remedy="force=True  (replaces it)"
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            tried=f"write {path}", said=os_words(error), remedy="a directory that can be written to"
-        ) from None
-    finally:
-        if passing is not None:
-            os.unlink(passing)
+    with Saved(path, force=force, forcing="force=True  (overwrites it)") as file:
+        file.write(profiles.encode(profile, name))
 
 
 def load(path: str | os.PathLike[str]) -> Profile:
-    """The profile in a file that `save` wrote as .pellucid or .json. Raises UsageError, with what is wrong with it."""
+    """The profile in a file that was written as .pellucid or .json. Raises UsageError, with what is wrong with it."""
     path = os.fspath(path)
+    remedy = "pellucid profile PID -o FILE.pellucid  (makes one)"
     try:
         with open(path, "rb") as file:
             content = file.read(MOST + 1)
     except OSError as error:
-        raise UsageError(tried=f"read the profile {path}", said=os_words(error), remedy=f"ls -l {path}") from None
+        raise UsageError(tried=f"read the profile {path}", said=os_words(error), remedy=remedy) from None
     if len(content) > MOST:
-        raise UsageError(
-            tried=f"read the profile {path}",
-            said=f"it has more than {MOST >> 20} MiB, which no profile has",
-            remedy=f"ls -l {path}",
-        )
+        said = f"it has more than {MOST >> 20} MiB, which no profile has"
+        raise UsageError(tried=f"read the profile {path}", said=said, remedy=remedy)
     return profiles.decode(content, path)
 
 
-def _umask() -> int:
-    """Linux tells it without changing it since 4.7 (proc_pid_status(5)): os.umask would, for all threads."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        told = next((line for line in status if line.startswith("Umask:")), "Umask: 0022")
-    return int(told.split()[1], 8)
+class Saved:
+    """The file `path`; a context manager. Without `force` a file that is there stays. Raises UsageError, now and at `write`.
+
+    It is there as a whole or not at all: begun before the work, so that a bad name costs none, and named only when it is complete.
+    `forcing` is what the error says to do about a file that is there.
+    """
+
+    def __init__(self, path: str, *, force: bool, forcing: str = "") -> None:
+        self.path = path
+        self._forcing = forcing or f"-o {path} --force  (overwrites it)"
+        self._force = force
+        self._passing = ""
+        if os.path.exists(path) and not os.path.isfile(path):
+            if os.path.isdir(path):
+                raise self._refused("it is a directory", "another -o")
+            return  # a pipe or device is written to as it is
+        if os.path.lexists(path) and not force:
+            raise self._refused("it is there already", self._forcing)
+        folder, name = os.path.split(path)
+        self._passing = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
+        try:
+            os.close(os.open(self._passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        except OSError as error:
+            self._passing = ""
+            raise self._refused(os_words(error), "-o FILE, in a directory of yours") from None
+
+    def _refused(self, said: str, remedy: str) -> UsageError:
+        return UsageError(tried=f"write {self.path}", said=said, remedy=remedy)
+
+    def write(self, content: bytes) -> None:
+        """All of it; after an error nothing is left behind."""
+        try:
+            with open(self._passing or self.path, "wb") as file:
+                file.write(content)
+                file.flush()
+                if self._passing:
+                    os.fsync(file.fileno())
+            self._name()
+        except OSError as error:
+            if error.errno == EEXIST:
+                raise self._refused("it was made meanwhile", self._forcing) from None
+            raise self._refused(os_words(error), "-o FILE, on another file system") from None
+        finally:
+            self.close()
+
+    def _name(self) -> None:
+        if not self._passing:
+            return
+        if self._force:
+            os.replace(self._passing, self.path)
+        else:
+            os.link(self._passing, self.path)  # fails where something has this name by now, as rename does not
+
+    def close(self) -> None:
+        if self._passing:
+            with suppress(FileNotFoundError):
+                os.unlink(self._passing)
+            self._passing = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

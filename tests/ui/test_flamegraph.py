@@ -206,7 +206,7 @@ def test_a_comparison_is_told_in_words_and_signs_as_well_as_in_colours(open_page
     main, *others = before.tracks
     faster = msgspec.structs.replace(main, runs=(Run(0, 2, 20, 200 * MS, "running"), *main.runs[2:]))
     after = msgspec.structs.replace(before, tracks=(faster, *others), command="python app/main.py --fast")
-    page = open_page(flamegraph.encode_difference(before, after))
+    page = open_page(flamegraph.encode_diff(before, after))
     assert page.title() == "python app/main.py → python app/main.py --fast - pellucid"
     assert "Red calls take a larger share" in page.inner_text("#legend")
     heads = page.eval_on_selector_all("th", "all => all.map(one => one.textContent)")
@@ -221,5 +221,5 @@ def test_a_function_that_is_gone_is_still_in_the_table(open_page):
     before = ordinary()
     main, *others = before.tracks
     after = msgspec.structs.replace(before, tracks=(msgspec.structs.replace(main, runs=main.runs[2:]), *others))
-    page = open_page(flamegraph.encode_difference(before, after))
+    page = open_page(flamegraph.encode_diff(before, after))
     assert ["parse", "0.0 % · 0 µs", "0.0 % · 0 µs", "−29.3 points", "−29.3 points"] in cells(page)

@@ -36,7 +36,7 @@ def encode(profile: Profile) -> bytes:
     return _page({**_contents(shown), "title": shown.command or "profile", "facts": facts(profile)})
 
 
-def encode_difference(before: Profile, after: Profile) -> bytes:
+def encode_diff(before: Profile, after: Profile) -> bytes:
     """The flame graph of `after`, coloured by what has a larger or smaller share than in `before`."""
     early, late = plain(before), plain(after)
     frames, stacks = list(late.frames), list(late.stacks)

@@ -24,7 +24,7 @@ def encode(profile: Profile) -> bytes:
     return msgspec.json.encode(
         {
             "meta": {
-                "interval": profile.taking.interval_ns / 1e6,
+                "interval": (profile.taking.interval_ns or 1_000_000) / 1e6,
                 "startTime": profile.began_at * 1000,
                 "processType": 0,
                 "categories": [

@@ -94,10 +94,11 @@ def path(profile: Profile, stack: int) -> list[int]:
 def spans(track: Track, interval_ns: int) -> Iterator[tuple[int, int, Run]]:
     """`(start, end, run)` in nanoseconds since the profile began: a run lasts for its samples, or until the next one begins.
 
-    Samples that come within two intervals of each other are one stretch: ticks are jittered, and a hole of less is none.
+    Samples that come within two intervals of each other are one stretch: ticks are jittered, and a hole of less is none. What was traced
+    has no interval, and lasts as long as it weighs.
     """
     for run, following in zip(track.runs, (*track.runs[1:], None), strict=True):
-        end = run.at_ns + max(run.samples * interval_ns, 1)
+        end = run.at_ns + max(run.samples * interval_ns if interval_ns else run.weight_ns, 1)
         if following is not None and following.at_ns < end + 2 * interval_ns:
             end = max(following.at_ns, run.at_ns)
         yield run.at_ns, end, run

@@ -29,7 +29,7 @@ def format_of(path: str, formats: Mapping[str, tuple[str, str]] = FORMATS) -> st
     return max(fitting)[1] if fitting else None
 
 
-DIFFERENTIAL: dict[str, tuple[str, str]] = {}
+DIFFERENTIAL: dict[str, tuple[str, str]] = {"html": (".html", "pellucid.export.flamegraph")}
 """As FORMATS, for the difference of two profiles: a module with `encode_diff(before: Profile, after: Profile) -> bytes`."""
 
 

@@ -19,6 +19,10 @@ def flaw(profile: Profile) -> str:
             if run.samples < 1 or run.weight_ns < 0 or run.at_ns < before:
                 return "the samples of a thread are out of order, or weigh less than nothing"
             before = run.at_ns
-    if profile.taking.interval_ns < 1 or profile.duration_ns < 0 or not 0 <= profile.began_at < 1e11:
+    if (
+        profile.taking.interval_ns < (profile.mode != "calls")
+        or profile.duration_ns < 0
+        or not 0 <= profile.began_at < 1e11
+    ):
         return "it was taken at no time, or at no rate"
     return ""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from pellucid.model.gap import Gap
 from pellucid.model.process import Process
 from pellucid.model.thread import Frame
+from pellucid.model.trace import Trace
 
 Mode = Literal["wall", "cpu", "gil", "calls"]
 """What a sample weighs: time that passed, CPU that was used, time with the GIL, or (a trace of all calls) time inside of the call."""
@@ -122,6 +123,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...]
     process: Process | None = None
     """Whom the look was asked for."""
+    trace: Trace | None = None
+    """What a tracer counted, of which the rest is made."""
 
     def frames_of(self, stack: int) -> tuple[Frame, ...]:
         """Innermost first."""

@@ -182,3 +182,13 @@ def test_a_hole_in_the_samples_ends_every_slice():
     assert [kind for kind, _ in parse] == ["B", "E", "B", "E"]
     assert parse[1][1] == 100_000
     assert parse[2][1] == 500_000
+
+
+def test_the_help_and_the_guide_name_every_format():
+    from pellucid.present.cli.profile import command
+
+    (option,) = [one for one in command.params if one.name == "form"]
+    guide = (Path(__file__).parents[3] / "docs/profile.md").read_text()
+    for name, (suffix, _) in FORMATS.items():
+        assert name in option.help
+        assert f"| `{suffix}` |" in guide

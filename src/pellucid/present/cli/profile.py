@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pellucid.observe.sampler import Asked, Progress
     from pellucid.present.cli.profile_files import Wanted
     from pellucid.present.cli.profile_text import Line
-    from pellucid.present.cli.saved import Saved
+    from pellucid.saving import Saved
 
 _MODES = ("wall", "cpu", "gil")
 
@@ -50,7 +50,21 @@ class ProfileCommand(launch.WithCommand):
     "--children/--no-children", default=True, help="Also its children, and those that they start.  [default: yes]"
 )
 @click.option("--native", is_flag=True, help="Also the innermost C function: its name and shared object.")
-@click.option("--format", "-F", "form", metavar="F", help="Format of the file; else its suffix says it.")
+@click.option("--trace", is_flag=True, help="Trace every call of CMD instead, from inside; says what that costs.")
+@click.option(
+    "--lines",
+    "functions",
+    multiple=True,
+    metavar="FUNC",
+    help="Time each line of FUNC in CMD: a name, CLASS.METHOD or MODULE:NAME, with * for anything. May be repeated.",
+)
+@click.option(
+    "--format",
+    "-F",
+    "form",
+    metavar="F",
+    help="html, collapsed, speedscope, pprof, gecko, chrome, json or pellucid; else the suffix of FILE says it.",
+)
 @click.option("--output", "-o", metavar="FILE", help="Write the profile to FILE.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.pass_context
@@ -63,6 +77,8 @@ def command(
     mode: str,
     children: bool,
     native: bool,
+    trace: bool,
+    functions: tuple[str, ...],
     form: str | None,
     output: str | None,
     force: bool,
@@ -71,6 +87,9 @@ def command(
 
     Sampled from outside: nothing runs in the process and nothing stops it. It goes on until the process ends, -d SECONDS, or Ctrl-C, which
     keeps what was seen. With CMD the exit status is that of CMD, and with --json its standard output goes to standard error.
+
+    --trace and --lines run CMD, a Python program, under the tracers of its own interpreter (cProfile, line_profiler). That slows it down,
+    by how much is measured, and functions whose share it changed are marked.
 
     `profile show FILE` prints a saved profile or writes it in another format; `profile diff BEFORE AFTER` compares two.
     """
@@ -90,6 +109,9 @@ def command(
         return
     if (launched is None) == (not words) or launched == () or len(words) > 1:
         raise click.UsageError("Name one thing to look at: a PID, or -- and a command.", ctx)
+    if trace or functions:
+        _trace(ctx, launched, functions if not trace else (), wanted, seconds, as_json=as_json, force=force)
+        return
     asked = Asked(rate_hz=rate, seconds=seconds, mode=convert(mode, Mode), children=children, native=native)
     with wanted.file(force=force) as file:
         if launched is not None:
@@ -128,6 +150,39 @@ def _launch(words: tuple[str, ...], asked: "Asked", *, to_stderr: bool) -> "tupl
         return profile, status or 0, stopped()
 
 
+def _trace(
+    ctx: click.Context,
+    words: tuple[str, ...] | None,
+    functions: tuple[str, ...],
+    wanted: "Wanted",
+    seconds: float | None,
+    *,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Ends with the exit status of the program."""
+    from pellucid.observe.trace import trace_calls, trace_lines
+
+    if words is None:
+        raise click.UsageError("--trace and --lines run a command: profile --trace -- python app.py", ctx)
+    given = {"rate", "mode", "children", "native"} & {
+        name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if given:
+        raise click.UsageError(f"--{min(given)} is about samples, and a tracer takes none.", ctx)
+    stdout = 2 if as_json or wanted.to_stdout else 1
+    with wanted.file(force=force) as file:
+        with launch.interruptions() as stopped:
+            if functions:
+                profile, status = trace_lines(words, functions, stopped, seconds=seconds, stdout=stdout)
+            else:
+                profile, status = trace_calls(words, stopped, seconds=seconds, stdout=stdout)
+        _give(profile, wanted, file, as_json=as_json)
+    if status:
+        sys.stdout.flush()
+        raise SystemExit(status)
+
+
 def _progress(who: str, now: "Progress", asked: "Asked") -> str:
     until = f" of {asked.seconds:g} s" if asked.seconds is not None else " s; Ctrl-C ends it and keeps what was seen"
     processes = f"{now.processes} processes, " if now.processes != 1 else ""
@@ -148,9 +203,14 @@ def _give(profile: "Profile", wanted: "Wanted", file: "Saved | None", *, as_json
         if as_json:
             _print_json(profile)
         elif not wanted.to_stdout:
-            from pellucid.present.cli.profile_text import lines
+            if profile.trace is not None:
+                from pellucid.present.cli import trace_text
 
-            _print(lines(profile))
+                _print(trace_text.lines(profile, profile.trace))
+            else:
+                from pellucid.present.cli.profile_text import lines
+
+                _print(lines(profile))
             if wanted.path is not None and sys.exc_info()[0] is None:
                 screen.say()
                 screen.say(screen.printable(f"written to {wanted.path} ({wanted.form})"))
@@ -202,17 +262,12 @@ def _diff(ctx: click.Context, words: tuple[str, ...], wanted: "Wanted", *, as_js
             from pellucid.present.cli.profile_text import differences
 
             _print(differences(before, after, changed))
+            if wanted.path is not None:
+                screen.say()
+                screen.say(screen.printable(f"written to {wanted.path} ({wanted.form})"))
 
 
 def _read(path: str) -> "Profile":
-    from pellucid.export.profiles import decode
-    from pellucid.model.errors import UsageError, os_words
+    from pellucid.saving import load
 
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise UsageError(
-            tried=f"read the profile {path}", said=os_words(error), remedy="pellucid profile PID -o FILE  (makes one)"
-        ) from None
-    return decode(content, path)
+    return load(path)

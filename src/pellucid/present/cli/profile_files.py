@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pellucid.export.profiles import DIFFERENTIAL, FORMATS, format_of
 from pellucid.model.errors import UsageError
-from pellucid.present.cli.saved import Saved
+from pellucid.saving import Saved
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
