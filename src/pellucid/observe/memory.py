@@ -8,6 +8,7 @@ times, since two points are no slope. Nothing is stopped, and nothing runs in th
 
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -61,7 +62,8 @@ class Watch:
         try:
             return attach(self.pid)
         except NotUnderstood as error:
-            self.gaps[Gap("Python's objects", error.said, error.remedy)] = None
+            if error.found:  # else it is another program, whose memory has other names
+                self.gaps[Gap("Python's objects", error.said, error.remedy)] = None
             return None
 
     def close(self) -> None:
@@ -122,7 +124,7 @@ class Watch:
         except Unreadable:
             return None
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, progress: Callable[[MemorySample], None] = lambda _: None) -> None:
         """Sample until `seconds` after the first sample; fewer after Ctrl-C, or when the process ends."""
         if not self.samples:
             self.sample(table=True)
@@ -138,7 +140,7 @@ class Watch:
                 if due or cheap:
                     tabled = now
                     planned = [moment for moment in planned if moment > now + step / 2]
-                self.sample(table=due or cheap)
+                progress(self.sample(table=due or cheap))
         except KeyboardInterrupt:
             self.gaps[Gap("the rest of the time", f"interrupted after {self.samples[-1].at_s:.1f} s")] = None
         except LookError:
@@ -153,10 +155,16 @@ class Watch:
         return last.rss_anon_bytes + last.swap_bytes + last.rss_shmem_bytes - before >= _GROWN
 
 
-def watch(pid: int, seconds: float | None, *, children: bool = True) -> MemorySeen:
+def watch(
+    pid: int,
+    seconds: float | None,
+    *,
+    children: bool = True,
+    progress: Callable[[MemorySample], None] = lambda _: None,
+) -> MemorySeen:
     """Look at `pid` for `seconds`; None: for SHORT_S, and longer when it grows. Raises NoSuchProcess, NotPermitted."""
     with Watch(pid) as looking:
-        looking.run(SHORT_S if seconds is None else seconds)
+        looking.run(SHORT_S if seconds is None else seconds, progress)
         if seconds is None and looking.grows():
             looking.run(GROWING_S)
         return seen(looking, children=children)

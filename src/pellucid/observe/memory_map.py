@@ -66,7 +66,15 @@ class Where:
         if self._python is not None and not len(pools.addresses):
             why = "its objects are in malloc's blocks: PYTHONMALLOC=malloc, or another allocator"
             self.gaps[Gap("the pools of CPython's allocator", why)] = None
-        return _table(self.pid, uses, pools, heap, _allocator(mappings), time.perf_counter() - began)
+        return _table(
+            self.pid,
+            uses,
+            pools,
+            heap,
+            _allocator(mappings),
+            time.perf_counter() - began,
+            runtime=self._python is not None,
+        )
 
     def _large(self, pools: Pools, mappings: tuple[Mapping, ...]) -> Large | None:
         return Large(self._python, pools, mappings) if self._python is not None else None
@@ -238,6 +246,8 @@ def _table(
     heap: _Malloc,
     allocator: str,
     cost_s: float,
+    *,
+    runtime: bool,
 ) -> MemoryMap:
     status = procfs.status(pid)
     anon = _kib(status, "RssAnon")
@@ -258,7 +268,7 @@ def _table(
         ),
         Part("python-large", "larger Python objects and tables", object_bytes, count=objects, detail=_kinds(heap)),
         Part("arrays", "NumPy arrays", in_arrays, count=len(heap.arrays.addresses)),
-        Part("malloc-used", "malloc, in use, not known to Python", native, detail=_sizes(heap)),
+        Part("malloc-used", f"malloc, in use{', not known to Python' if runtime else ''}", native, detail=_sizes(heap)),
         Part("malloc-free", "malloc, free and not given back", heap.free_resident, detail=_arena_words(heap)),
         Part("stacks", "stacks of threads", stack_bytes, count=stacks),
         Part("program", "data of the program and its libraries", program),

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, share, speed
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding
-from pellucid.model.memory import MemorySeen, SizeClass
+from pellucid.model.memory import MemorySeen, SizeClass, Trend
+
+_JVM = "java"
 
 
 def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
@@ -22,21 +24,42 @@ def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
     if not in_malloc and elsewhere < SHARE * whole:
         return
     pid = seen.process.pid
+    if seen.process.name == _JVM and not in_malloc:
+        yield _of_a_jvm(seen, private)
+        return
     open_end, too_short = certainty(seen)
+    python = (
+        f", the Python objects by {size(max(0, seen.last.known_bytes - seen.first.known_bytes))}"
+        if seen.process.runtime
+        else ""
+    )
     where = _blocks(seen) if in_malloc else _mappings(seen, elsewhere)
     line = native if in_malloc and native is not None else private
     yield Finding(
         rule="native-leak",
         severity="warning",
-        title=f"native leak{open_end}: memory that Python does not know of grows by {speed(line)}",
-        sentence=f"Private memory grew by {size(int(whole))} in {seen.span_s:.1f} s, the Python objects by"
-        f" {size(max(0, seen.last.known_bytes - seen.first.known_bytes))}. {where}{too_short}",
+        title=f"native leak{open_end}: memory {'that Python does not know of ' if python else ''}grows by {speed(line)}",
+        sentence=f"Private memory grew by {size(int(whole))} in {seen.span_s:.1f} s{python}. {where}{too_short}",
         evidence=(
             evidence(private, "RssAnon and VmSwap", pid),
             evidence(line, "blocks of malloc not known to Python", pid),
         ),
         next=_next(seen),
         confidence="possible" if open_end else "likely",
+    )
+
+
+def _of_a_jvm(seen: MemorySeen, private: Trend) -> Finding:
+    """The JVM takes its heap as it needs it, up to -Xmx: only what is left after collections says whether something leaks."""
+    pid = seen.process.pid
+    return Finding(
+        rule="growing",
+        severity="notice",
+        title=f"the memory of its JVM grows by {speed(private)}",
+        sentence="Most of it is in the JVM's own mappings, the heap above all. Whether that leaks, only what full collections leave behind says.",
+        evidence=(evidence(private, "RssAnon and VmSwap", pid),),
+        next=(f"pellucid gc {pid} --watch -d 60",),
+        confidence="certain",
     )
 
 
@@ -54,15 +77,11 @@ def _blocks(seen: MemorySeen) -> str:
 
 
 def _mappings(seen: MemorySeen, elsewhere: int) -> str:
-    if seen.process.name == "java":
-        return "The heap of the JVM is a mapping of its own: its collector says how full it is."
     detail = next((part.detail for part in seen.last.parts if part.kind == "other"), "") if seen.last else ""
     return f"{size(elsewhere)} of it are in mappings that are not malloc's" + (f" ({detail})." if detail else ".")
 
 
 def _next(seen: MemorySeen) -> tuple[str, ...]:
     pid = seen.process.pid
-    if seen.process.name == "java":
-        return (f"pellucid gc {pid}",)
     tools = ("memray attach --native " + str(pid),) if seen.process.runtime else ()
     return (*tools, f"pellucid memory {pid} --watch 60")

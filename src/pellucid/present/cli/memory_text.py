@@ -1,8 +1,9 @@
 """The screen of `pellucid memory`: the category in words, what of the memory is known, the table, the group, the children."""
 
+import sys
 import time
 
-from pellucid.model.memory import ChildMemory, MemoryGroup, MemoryMap, MemoryReport, MemorySeen
+from pellucid.model.memory import ChildMemory, MemoryGroup, MemoryMap, MemoryReport, MemorySample, MemorySeen
 from pellucid.present.cli import plain, screen
 
 _CHILDREN = 5
@@ -13,11 +14,25 @@ def show(pid: int, seconds: float | None, *, as_json: bool, evidence: bool) -> N
     """Look, judge, print. Raises LookErrors."""
     from pellucid.observe.memory import watch
 
-    made = report(watch(pid, seconds))
+    made = report(watch(pid, seconds, progress=_progress if seconds is not None and sys.stderr.isatty() else _silent))
+    if seconds is not None and sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # the line of progress goes (ECMA-48, EL)
     if as_json:
         plain.emit(made)
     else:
         _show(made, evidence=evidence)
+
+
+def _silent(_: MemorySample) -> None:
+    """Where nobody watches."""
+
+
+def _progress(sample: MemorySample) -> None:
+    """One line that is written over, while a person waits."""
+    private = (sample.rss_anon_bytes + sample.swap_bytes) / 1048576
+    print(
+        f"\r{sample.at_s:.0f} s: {private:.1f} MiB private memory (Ctrl-C ends it)", end="", file=sys.stderr, flush=True
+    )
 
 
 def report(seen: MemorySeen) -> MemoryReport:
