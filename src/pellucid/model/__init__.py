@@ -3,7 +3,7 @@
 from pellucid.model.file import FileGroup, FileLock, OpenFile
 from pellucid.model.finding import CONFIDENCES, SEVERITIES, Confidence, Finding, Ref, Severity
 from pellucid.model.gap import Gap
-from pellucid.model.over_time import Calls, Descriptors, GrownType, MemoryGrowth, Opener, OverTime, RepeatedError
+from pellucid.model.over_time import Calls, Descriptors, MemoryGrowth, Opener, OverTime, RepeatedError
 from pellucid.model.process import Identity, Limit, Process, Variable
 from pellucid.model.recovery import Recovered
 from pellucid.model.resources import Disk, LockWait, Resources, SqliteLock, UnservedPort
@@ -26,7 +26,6 @@ __all__ = [
     "Finding",
     "Frame",
     "Gap",
-    "GrownType",
     "Holder",
     "Identity",
     "Limit",

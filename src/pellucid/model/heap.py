@@ -3,7 +3,10 @@
 from msgspec import Struct
 
 from pellucid.model.gap import Gap
+from pellucid.model.holder import Hold, Suspect, TypeGrowth
 from pellucid.model.report import Report
+
+__all__ = ["Census", "HeapDiffReport", "HeapReport", "Hold", "Note", "Seen", "Suspect", "TypeCount", "TypeGrowth"]
 
 
 class TypeCount(Struct, frozen=True):
@@ -52,43 +55,6 @@ ENOUGH = 0.6
 """From this coverage on the histogram explains the memory of the process; below it is only a part of the answer."""
 
 
-class Hold(Struct, frozen=True):
-    """One step of the way on which an object is held: what of the holder before it leads here, and the `type` of what it leads to.
-
-    `how`: module, global, class, function, attribute, key, item, closure, default, local, lru_cache, outside (by C code), other. `name` is
-    "" where it has none, or is a value that was not asked for. `where`: of a key its type; of a closure, a default or a local its function;
-    of an lru_cache its maxsize.
-    """
-
-    how: str
-    name: str
-    type: str
-    where: str = ""
-
-
-class Suspect(Struct, frozen=True, kw_only=True):
-    """Somebody who holds much, or ever more: `holder` is the way to the container, `held_count` objects of `held_type` hang on it.
-
-    `retained_bytes` would go with it: `share` of all. The last four are known from two looks on; `steady`: it grew in each interval of at
-    least two, and no slower in the last.
-    """
-
-    holder: tuple[Hold, ...]
-    holder_type: str
-    held_type: str
-    held_count: int
-    retained_bytes: int
-    share: float
-    length: int | None
-    keys: str
-    limit: int | None
-    sentence: str
-    grown_count: int | None = None
-    grown_bytes: int | None = None
-    per_s: float | None = None
-    steady: bool = False
-
-
 class Note(Struct, frozen=True):
     """Something else that was seen: `kind` is large (one object), equal-strings, empty, unreachable, uncollectable, or outside."""
 
@@ -99,17 +65,6 @@ class Note(Struct, frozen=True):
     holder: tuple[Hold, ...] = ()
     detail: str = ""
     sentence: str = ""
-
-
-class TypeGrowth(Struct, frozen=True):
-    """How a type grew between two looks: now `count` objects of `bytes`, so many more than before."""
-
-    type: str
-    own: bool
-    count: int
-    bytes: int
-    grown_count: int
-    grown_bytes: int
 
 
 class HeapReport(Report, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from pellucid.model.file import FileGroup
 from pellucid.model.gap import Gap
+from pellucid.model.holder import Suspect, TypeGrowth
 from pellucid.model.hot_time import HotTime
 from pellucid.model.thread import Frame
 
@@ -74,30 +75,21 @@ class Descriptors(Struct, frozen=True):
         return self.counts[-1] - self.counts[0]
 
 
-class GrownType(Struct, frozen=True):
-    """A type of Python objects that became more between two censuses. `own`: neither a builtin nor of the standard library."""
-
-    type: str
-    own: bool
-    grown_count: int
-    grown_bytes: int
-
-
 class MemoryGrowth(Struct, frozen=True):
     """Private memory (RssAnon and VmSwap) at even times of the window, in bytes; and what it is, where it was seen growing.
 
     `types`: by two censuses `types_s` seconds apart, what grew most first; empty where none were made: `why_no_types` says why.
-    `holder`: who holds what grew, in words; "" where that was not found.
+    `suspects`: who holds what grew, most first; empty where that was not looked for (it takes longer than a census) or nobody was found.
     """
 
     seconds: float
     bytes: tuple[int, ...]
-    types: tuple[GrownType, ...] = ()
+    types: tuple[TypeGrowth, ...] = ()
     types_s: float = 0.0
     python_bytes: int = 0
     """By how much the Python objects grew between the two censuses, of `private_bytes` that private memory did."""
     private_bytes: int = 0
-    holder: str = ""
+    suspects: tuple[Suspect, ...] = ()
     why_no_types: str = ""
     limit_bytes: int | None = None
     """Of its cgroup, the least in reach, of which `group_bytes` are used."""

@@ -5,6 +5,8 @@ holders as all bytes are (`heap_holders`), and a pile counts by what its holder 
 takes in has gained nothing.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -65,11 +67,17 @@ def _same(first: Dump, last: Dump) -> Longs:
     if not len(first):
         return np.full(len(last), -1, np.int64)
     at = np.minimum(np.searchsorted(first.addresses, last.addresses), len(first) - 1)
-    names: dict[str, int] = {}
-    before = np.array([names.setdefault(kind.name, len(names)) for kind in first.types] or [0], np.int64)
-    after = np.array([names.setdefault(kind.name, len(names)) for kind in last.types] or [0], np.int64)
+    before, after = numbered([kind.name for kind in first.types], [kind.name for kind in last.types])
     same = (first.addresses[at] == last.addresses) & (before[first.index[at]] == after[last.index])
     return np.where(same, at, -1)
+
+
+def numbered(first: Sequence[str], last: Sequence[str]) -> tuple[Longs, Longs]:
+    """A number for each name, the same in both for the same name."""
+    names: dict[str, int] = {}
+    before = np.array([names.setdefault(name, len(names)) for name in first] or [0], np.int64)
+    after = np.array([names.setdefault(name, len(names)) for name in last] or [0], np.int64)
+    return before, after
 
 
 def interval(first: Dump, last: Dump) -> Interval:

@@ -3,11 +3,29 @@
 import pytest
 
 from pellucid.diagnose.rules.memory_grows import memory_grows
-from pellucid.model import GrownType, MemoryGrowth, OverTime
+from pellucid.model import MemoryGrowth, OverTime
+from pellucid.model.holder import Hold, Suspect, TypeGrowth
 from tests.unit.rules.build import snapshot
 
 MIB = 1 << 20
-SESSIONS = (GrownType("dict", False, 900, 9 * MIB), GrownType("shop.Session", True, 800, MIB))
+SESSIONS = (
+    TypeGrowth("dict", False, 9000, 90 * MIB, 900, 9 * MIB),
+    TypeGrowth("shop.Session", True, 8000, 10 * MIB, 800, MIB),
+)
+CACHE = Suspect(
+    holder=(Hold("class", "Registry", "type"), Hold("attribute", "_cache", "dict")),
+    holder_type="dict",
+    held_type="shop.Session",
+    held_count=8000,
+    retained_bytes=90 * MIB,
+    share=0.9,
+    length=8000,
+    keys="str",
+    limit=None,
+    sentence="",
+    grown_count=800,
+    grown_bytes=9 * MIB,
+)
 
 
 def told(sizes, **changes):
@@ -22,11 +40,11 @@ def test_python_objects_with_their_holder():
         types_s=1.2,
         python_bytes=10 * MIB,
         private_bytes=11 * MIB,
-        holder="shop.Registry → _cache (dict) holds them",
+        suspects=(CACHE,),
     )
     assert found.title == "its memory grows by 9.5 MiB a second: shop.Session objects become more"
     assert "shop.Session +800, dict +900" in found.sentence
-    assert "Registry → _cache (dict) holds them." in found.sentence
+    assert "They hang on class Registry → _cache (dict), which has 8,000 shop.Session now, +800." in found.sentence
     assert (found.severity, found.confidence) == ("notice", "likely")
     assert "pellucid heap 41 --every 10" in found.next
 

@@ -6,10 +6,12 @@ levelled off within the window is not told.
 
 from collections.abc import Iterator
 
+from pellucid.diagnose.heap import way
 from pellucid.diagnose.sizes import size
 from pellucid.diagnose.trends import fit
 from pellucid.diagnose.words import duration
-from pellucid.model import Confidence, Finding, GrownType, MemoryGrowth, Ref, Severity, Snapshot
+from pellucid.model import Confidence, Finding, MemoryGrowth, Ref, Severity, Snapshot
+from pellucid.model.holder import TypeGrowth
 from pellucid.model.memory import Trend
 
 LEAST, LEAST_SHARE = 1 << 20, 0.005
@@ -80,9 +82,15 @@ def _mostly(growth: MemoryGrowth) -> str:
     return f": {kind.type} objects become more" if kind is not None and _is_python(growth) else ""
 
 
-def _named(growth: MemoryGrowth) -> GrownType | None:
+def _named(growth: MemoryGrowth) -> TypeGrowth | None:
     own = [one for one in growth.types if one.own and one.grown_count >= 10]
     return max(own, key=lambda one: one.grown_bytes) if own else growth.types[0] if growth.types else None
+
+
+def _holder(growth: MemoryGrowth) -> str:
+    """The way to the container that gained most, as the code names it, and how many it has now."""
+    first = growth.suspects[0]
+    return f"{way(first.holder, first.holder_type)}, which has {first.held_count:,} {first.held_type} now, {first.grown_count or 0:+,}"
 
 
 def _is_python(growth: MemoryGrowth) -> bool:
@@ -109,5 +117,5 @@ def _what(growth: MemoryGrowth, pid: int) -> str:
         f"{one.type} +{one.grown_count:,}"
         for one in [*first, *(one for one in growth.types if one is not named)][:_TYPES]
     )
-    held = f" {growth.holder}." if growth.holder else ""
+    held = f" They hang on {_holder(growth)}." if growth.suspects else ""
     return f"In {growth.types_s:.1f} s became more: {told}.{held}"
