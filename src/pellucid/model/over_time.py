@@ -76,7 +76,7 @@ class Descriptors(Struct, frozen=True):
 
 
 class MemoryGrowth(Struct, frozen=True):
-    """Private memory (RssAnon and VmSwap) at even times of the window, in bytes; and what it is, where it was seen growing.
+    """Private memory (RssAnon and VmSwap): `bytes` at the seconds `at_s`; and what it is, where it was seen growing.
 
     `types`: by two censuses `types_s` seconds apart, what grew most first; empty where none were made: `why_no_types` says why.
     `suspects`: who holds what grew, most first; empty where that was not looked for (it takes longer than a census) or nobody was found.
@@ -84,6 +84,7 @@ class MemoryGrowth(Struct, frozen=True):
 
     seconds: float
     bytes: tuple[int, ...]
+    at_s: tuple[float, ...]
     types: tuple[TypeGrowth, ...] = ()
     types_s: float = 0.0
     python_bytes: int = 0

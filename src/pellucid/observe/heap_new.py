@@ -72,5 +72,5 @@ def _new(first: Counted, last: Dump) -> NDArray[np.bool_]:
         return np.ones(len(last), np.bool_)
     at = np.minimum(np.searchsorted(first.addresses, last.addresses), len(first.addresses) - 1)
     before, after = numbered(first.names, tuple(kind.name for kind in last.types))
-    same = (first.addresses[at] == last.addresses) & (before[first.index[at]] == after[last.index])
+    same: NDArray[np.bool_] = (first.addresses[at] == last.addresses) & (before[first.index[at]] == after[last.index])
     return ~same

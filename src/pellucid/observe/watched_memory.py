@@ -22,7 +22,8 @@ _AHEAD, _FOLLOWED = 1.2, 5.0
 """The second look takes about so many times what the first one took: a census again, or with the references."""
 _LATE_S = 0.5
 """So long after the window a look with the references may end."""
-_APART_S = 0.3
+_APART_S, _MOST_APART_S = 0.3, 1.2
+"""Between the looks: enough to see what grows, and no more, since a heap that grows takes ever longer to look at."""
 _JVM = "java"
 
 
@@ -30,8 +31,8 @@ def watch(process: Process, window: Window) -> Seen:
     """Private memory of `process` until the window is over; what grows, where it does. Raises NotPermitted, NoSuchProcess."""
     began = time.monotonic()
     pid = process.pid
-    sizes = [private(pid)]
-    _follow(pid, window, began + FIRST_S, sizes)
+    sizes = [(0.0, private(pid))]
+    _follow(pid, window, began, began + FIRST_S, sizes)
     found: Growing | None = None
     why_not = ""
     if _grows(sizes) and process.name != _JVM:
@@ -43,36 +44,39 @@ def watch(process: Process, window: Window) -> Seen:
             needs = (_FOLLOWED if follow else _AHEAD) * took
             if not follow and left < needs + _APART_S:
                 return None
-            _follow(pid, window, time.monotonic() + max(_APART_S, left - needs), sizes)
+            _follow(pid, window, began, time.monotonic() + min(max(_APART_S, left - needs), _MOST_APART_S), sizes)
             return Second(follow=follow)
 
         try:
             found = what_grows(pid, command="why", plan=plan)
-            sizes.append(private(pid))
+            sizes.append((time.monotonic() - began, private(pid)))
         except (TooMuch, NotUnderstood) as refused:
             why_not = refused.said
         except TooSlow as slow:
             why_not = f"one look at it took {slow.seconds:.1f} s of the {window.seconds:.1f} s that it is watched"
-    _follow(pid, window, None, sizes)
+    _follow(pid, window, began, None, sizes)
     return Seen(_growth(process, began, sizes, found, why_not), found.gaps if found is not None else ())
 
 
-def _follow(pid: int, window: Window, until: float | None, sizes: list[int]) -> None:
+def _follow(pid: int, window: Window, began: float, until: float | None, sizes: list[tuple[float, int]]) -> None:
     """One reading each EVERY_S, until the moment `until` or the end of the window."""
     while until is None or time.monotonic() < until:
         if not window.wait(EVERY_S if until is None else min(EVERY_S, max(0.0, until - time.monotonic()))):
             return
         try:
-            sizes.append(private(pid))
+            sizes.append((time.monotonic() - began, private(pid)))
         except LookError:  # it has ended: what was read so far is told
             return
 
 
-def _grows(sizes: list[int]) -> bool:
-    return sizes[-1] - sizes[0] >= max(LEAST, _LEAST_SHARE * sizes[0])
+def _grows(sizes: list[tuple[float, int]]) -> bool:
+    first, last = sizes[0][1], sizes[-1][1]
+    return last - first >= max(LEAST, _LEAST_SHARE * first)
 
 
-def _growth(process: Process, began: float, sizes: list[int], found: Growing | None, why_not: str) -> MemoryGrowth:
+def _growth(
+    process: Process, began: float, sizes: list[tuple[float, int]], found: Growing | None, why_not: str
+) -> MemoryGrowth:
     tightest = min(
         (group for group in cgroups.memory_groups(process.pid) if group.limit_bytes is not None),
         key=lambda group: (group.limit_bytes or 0) - group.current_bytes,
@@ -80,7 +84,8 @@ def _growth(process: Process, began: float, sizes: list[int], found: Growing | N
     )
     return MemoryGrowth(
         seconds=time.monotonic() - began,
-        bytes=tuple(sizes),
+        bytes=tuple(size for _, size in sizes),
+        at_s=tuple(at for at, _ in sizes),
         types=found.types if found is not None else (),
         types_s=found.seconds if found is not None else 0.0,
         python_bytes=found.python_bytes if found is not None else 0,

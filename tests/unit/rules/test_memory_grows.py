@@ -29,7 +29,9 @@ CACHE = Suspect(
 
 
 def told(sizes, **changes):
-    growth = MemoryGrowth(seconds=2.0, bytes=tuple(int(one * MIB) for one in sizes), **changes)
+    sizes = [int(one * MIB) for one in sizes]
+    at_s = [2.0 * number / (len(sizes) - 1) for number in range(len(sizes))]
+    growth = MemoryGrowth(seconds=2.0, bytes=tuple(sizes), at_s=tuple(at_s), **changes)
     return list(memory_grows(snapshot(over_time=OverTime(seconds=2.0, memory=growth))))
 
 

@@ -25,9 +25,7 @@ def memory_grows(seen: Snapshot) -> Iterator[Finding]:
     if growth is None or len(growth.bytes) < 3:
         return
     count = len(growth.bytes)
-    line = fit(
-        "private", [(growth.seconds * number / (count - 1), float(one)) for number, one in enumerate(growth.bytes)]
-    )
+    line = fit("private", [(at, float(one)) for at, one in zip(growth.at_s, growth.bytes, strict=True)])
     if (
         line is None
         or line.levelled
