@@ -1,9 +1,24 @@
 """`pellucid waits` as a person and a program use it: the screen, JSON, Graphviz, a wrong pid."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 
+import pytest
+
+import pellucid.observe.locks
+import pellucid.observe.sockets
+import pellucid.observe.tasks
+import pellucid.runtimes.cpython.layouts.v3_11
+import pellucid.runtimes.cpython.layouts.v3_14  # noqa: F401  nobody may not be able to import any more
+from pellucid.diagnose.waits import report
+from pellucid.model.errors import NoSuchProcess
+from pellucid.observe.blocked import descendants
+from pellucid.observe.wait_graph import family
+from tests.nobody import as_nobody
 from tests.waiting import started
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -49,6 +64,38 @@ def test_tasks_and_tree_on_the_screen():
         assert {"function", "qualname", "file", "line"} <= task["stack"][0].keys()
         assert "task AB: asyncio.Lock" in run("ps", "--tree", str(pid)).stdout
         assert json.loads(run("ps", "--tree", "--json", str(pid)).stdout)["branches"][0]["process"]["pid"] == pid
+
+
+def test_a_holder_of_another_user_that_may_not_be_read():
+    """The count in the child's own memory is a copy that fork made, and the one process that could say so can't be read: no claim."""
+    with started("mp_foreign_holder", "fork", versions=("3.11", "3.14")) as pids:
+        for pid in pids.values():
+            (child,) = descendants(pid, 10)
+            as_nobody(lambda child=child: _hidden_holder(child))
+            (waiting,) = report(family((child,))).waits[:1]
+            assert {holder.confidence for holder in waiting.holders} <= {"likely", "possible"}
+
+
+def _hidden_holder(child):
+    found = report(family((child,)))
+    assert not found.findings, found.findings
+    (waiting,) = found.waits
+    assert waiting.kind == "multiprocessing.Lock"
+    assert all(holder.confidence != "certain" for holder in waiting.holders), waiting
+    assert any("can release a shared semaphore" in gap.what for gap in found.gaps), found.gaps
+
+
+def test_a_child_that_ends_while_it_is_looked_at():
+    with started("mp_describe", "fork", versions=("3.13",)) as pids:
+        (pid,) = pids.values()
+        for child in descendants(pid, 3):  # none of them holds anything
+            ending = threading.Timer(0.01, os.kill, (child, signal.SIGKILL))
+            ending.start()
+            found = report(family((pid,)))
+            ending.join()
+            assert not [finding for finding in found.findings if finding.confidence == "certain"], found.findings
+        with pytest.raises(NoSuchProcess):
+            family((descendants(pid, 1)[0], 4_000_000))
 
 
 def test_a_pid_that_is_not_there_and_a_program_that_is_no_python():

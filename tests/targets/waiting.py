@@ -521,6 +521,21 @@ def hold_on(lock, held):
         time.sleep(600)
 
 
+def mp_foreign_holder():
+    """A child of a bare fork that has become another user, with a count that says it had the lock; the parent has it."""
+    import ctypes
+
+    lock = mp.Lock()
+    lock.acquire()
+    pid = os.fork()
+    if not pid:
+        os.setgroups([]), os.setgid(65534), os.setuid(65534)
+        ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: as an exec does, so that its new user may look at it
+        want(lock)
+    ready()
+    os.waitpid(pid, 0)
+
+
 def die_with(lock, held):
     lock.acquire()
     held.set()

@@ -1,7 +1,8 @@
 """Who holds a lock of multiprocessing: the process whose own SemLock over the same shared memory counts that it took it.
 
 A Lock or RLock of multiprocessing that is taken (value 0) is held by the one process whose `count` is positive. Where no process that maps
-it counts so, the one that held it has ended without releasing. A Semaphore may be released by whoever likes.
+it counts so, the one that held it has ended without releasing. A Semaphore may be released by whoever likes. A bare fork copies the
+count with all else, so that it proves something only where every process that maps the semaphore was read.
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ class SemaphoreHolders:
         free = any(entry.lock.value for entry in entries)
         if free:
             return LIVE
-        if len(holders) == 1 and not returned:
+        if len(holders) == 1 and not returned and self._all_counted(key, entries, mappers):
             return all_of(self._holder(holders[0]))
         if holders or returned:
             one_of = tuple(
