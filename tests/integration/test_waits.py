@@ -53,7 +53,9 @@ STUCK = [
     ("queues_full", "queue-full", "likely", ["left", "right", "2 of max 2", "Nothing that can be seen"]),
     ("queue_empty", "queue-empty", "likely", ["consumer", "sentinel"]),
     ("slots_lost", "slots-lost", "likely", ["locked-out", "BoundedSemaphore", "value 0 of 2"]),
-    ("future_forgotten", "stuck", "likely", ["hopeful", "Future"]),
+    ("future_forgotten", "stuck", "likely", ["hopeful", "Future", "nobody is left who could set its result"]),
+    ("event_forgotten", "stuck", "likely", ["patient", "nobody is left who could set it", "wait(timeout=...)"]),
+    ("executor_starved", "executor-starved", "likely", ["ex_0 computes one future and waits for another"]),
     ("unread_child", "pipe-unread", "likely", ["communicate()"]),
 ]
 
@@ -74,6 +76,8 @@ PROCESSES = [
     ("mp_abba", "deadlock", "certain", ["P1", "P2", "multiprocessing.Lock", "multiprocessing.RLock"]),
     ("mp_holder_died", "holder-is-gone", "certain", ["w0", "w1", "ended without giving it back"]),
     ("mp_producer_died", "queue-empty", "likely", ["consumer"]),
+    ("mp_reader_died", "queue-full", "likely", ["writer", "multiprocessing.Queue q (2 of max 2)"]),
+    ("mp_pool_wants_a_lock", "deadlock", "likely", ["ForkPoolWorker", "whose holder waits for them"]),
     ("mp_join_before_drain", "join-before-drain", "likely", ["QueueFeederThread", "get() everything first"]),
     ("mp_pipe_full", "pipes-full", "likely", ["echo", "Both directions"]),
     (

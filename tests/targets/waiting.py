@@ -329,6 +329,25 @@ def future_forgotten():
     thread.join()
 
 
+def event_forgotten():
+    """Nobody is left who could set it."""
+    event = threading.Event()
+    thread = start("patient", event.wait)
+    ready()
+    thread.join()
+
+
+def executor_starved():
+    """The only worker waits for a task that it would have to do itself."""
+    executor = ThreadPoolExecutor(1, "ex")
+
+    def outer():
+        return executor.submit(time.sleep, 0).result()
+
+    ready()
+    executor.submit(outer).result()
+
+
 # What has to be described, and is not stuck.
 
 
@@ -652,6 +671,46 @@ def mp_producer_died():
     producer.join()
     ready()
     consumer.join()
+
+
+def read_one_and_die(q):
+    q.get()
+    time.sleep(0.2)
+    os._exit(1)
+
+
+def write_many(q):
+    for number in range(10):
+        q.put(number)
+
+
+def mp_reader_died():
+    """A full queue that nobody will read."""
+    q = mp.Queue(2)
+    reader, writer = mp.Process(target=read_one_and_die, args=(q,)), mp.Process(target=write_many, args=(q,), name="writer")
+    reader.start(), writer.start()
+    reader.join()
+    ready()
+    writer.join()
+
+
+def lend(lock):
+    global lent
+    lent = lock
+
+
+def use_lent(number):
+    with lent:
+        return number
+
+
+def mp_pool_wants_a_lock():
+    """The workers want what the one has who waits for them: no task is lost."""
+    lock = mp.Lock()
+    pool = mp.Pool(2, lend, (lock,))
+    with lock:
+        ready()
+        pool.map(use_lent, range(4))
 
 
 def put_much(q):

@@ -1,16 +1,17 @@
-"""The words for those that can never go on: deadlocks, waits whose holder is gone, and knots that nothing seen can undo.
+"""The words for those that can never go on: deadlocks, waits whose holder is gone, and knots that nothing seen can undo (`knots`).
 
     pay-1 has waited 41 s for Lock b._lock (Acct._lock) at bank.py:7, which pay-2 holds (inside its `with` at bank.py:5); ...
 
 Said only of threads that slept through the whole look. A knot in which everybody merely waits for work is a healthy, idle program.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from msgspec import Struct
 
 from pellucid.diagnose.chain import listed, waited, what, who
 from pellucid.diagnose.graph import Cycle, judge
+from pellucid.diagnose.knots import knot
 from pellucid.model import Confidence, Finding, Ref, Severity
 from pellucid.model.graph import Graph, Node, Waker
 
@@ -117,92 +118,9 @@ def _knot(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) ->
     """Everybody who could wake one of them is among them."""
     concerned = _concerned((*members, *victims)) or members
     everybody = tuple(sorted(concerned, key=lambda node: (node.pid, node.tid or 0)))
-    alone = len({node.pid for node in everybody}) == 1
-    rule, title, remedy = _shape(everybody, alone=alone)
-    busy = [node for node in everybody if not node.parks and not _held_up(node)] or list(everybody)
-    told = "; ".join(f"{who(node, alone=alone)} {waited(node.waiting)}" for node in busy[:4] if node.waiting)
-    others = len(everybody) - len(busy[:4])
-    more = f"; and {others} more wait{'s' if others == 1 else ''}" if others else ""
+    said = knot(everybody, alone=len({node.pid for node in everybody}) == 1)
     end = "Nothing that can be seen will ever wake them (a signal, or code outside of Python, could)."
-    return _stuck(rule, title, f"{told}{more}. {end} {remedy}", cycle.confidence, everybody, ())
-
-
-def _held_up(node: Node) -> bool:
-    """A task that could go on if its event loop did."""
-    return node.waiting is not None and node.waiting.role == "blocked-loop"
-
-
-def _shape(everybody: tuple[Node, ...], *, alone: bool) -> tuple[str, str, str]:
-    """(rule, title, remedy) by what they wait for."""
-    kinds = {node.waiting.kind for node in everybody if node.waiting}
-    at_work = [node for node in everybody if not node.parks and node.waiting]
-    feeders = [node for node in everybody if node.waiting and node.waiting.role == "feeder-send"]
-    puts = [node for node in at_work if node.waiting and node.waiting.role in {"put", "shared-put"}]
-    gets = [node for node in everybody if node.waiting and node.waiting.role in {"get", "shared-get", "receive"}]
-    writes = [node for node in at_work if node.waiting and node.waiting.role in {"write", "send", "feeder-send"}]
-    joins = [
-        node
-        for node in at_work
-        if node.waiting and node.waiting.kind in {"Thread", "Process", "end of all threads", "child"}
-    ]
-    if "Pool result" in kinds:
-        return (
-            "pool-lost-task",
-            "A result of a Pool will never come",
-            _LOST_TASK,
-        )
-    if feeders and {"Process", "child"} & kinds:
-        return (
-            "join-before-drain",
-            "A process is joined before its queue is empty",
-            _UNDRAINED,
-        )
-    if len(writes) > 1:
-        return (
-            "pipes-full",
-            f"{_names(writes, alone=alone)} write to each other, and nobody reads",
-            "Both directions are full. Remedy: let one side read while the other writes, or send less at a time.",
-        )
-    if writes and {"child process", "Process", "child"} & kinds:
-        return (
-            "pipe-unread",
-            "A child writes to a pipe that its parent does not read while it waits for the child",
-            "Remedy: communicate() instead of wait(), or read the pipe first.",
-        )
-    slots = [node for node in at_work if node.waiting and node.waiting.role == "semaphore" and not node.waiting.holders]
-    if slots:
-        return (
-            "slots-lost",
-            f"{_names(slots, alone=alone)} {'wait' if len(slots) > 1 else 'waits'} for a slot that nobody has and nobody will give back",
-            "Whoever took the slots has ended. Remedy: `with` instead of acquire(), so that every way out releases.",
-        )
-    if puts:
-        return (
-            "queue-full",
-            f"{_names(puts, alone=alone)} {'put' if len(puts) > 1 else 'puts'} into a full queue that nobody empties",
-            "Remedy: a thread that takes items out, a larger maxsize, or put(timeout=...).",
-        )
-    if gets and joins:
-        return (
-            "queue-empty",
-            f"{_names(gets, alone=alone)} {'wait' if len(gets) > 1 else 'waits'} for an item that nobody will put",
-            "Whoever produced has ended. Remedy: a last item that says so (a sentinel), or get(timeout=...).",
-        )
-    held_up = {waker.key for node in everybody if _held_up(node) for waker in node.wakers}
-    loops = [node for node in everybody if node.key in held_up]
-    if loops:
-        return (
-            "event-loop-blocked",
-            f"{_names(loops, alone=alone)} waits for what only its own event loop could bring",
-            _OWN_LOOP,
-        )
-    waiters = at_work or list(everybody)
-    verb, them = ("wait", "them") if len(waiters) > 1 else ("waits", "it")
-    return "stuck", f"{_names(waiters, alone=alone)} {verb}, and nobody is left who could wake {them}", ""
-
-
-def _names(nodes: Sequence[Node], *, alone: bool) -> str:
-    return listed([who(node, alone=alone) for node in nodes])
+    return _stuck(said.rule, said.title, f"{said.told}. {end} {said.remedy}", cycle.confidence, everybody, ())
 
 
 def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> Iterator[Stuck]:
@@ -231,18 +149,6 @@ def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> It
         )
 
 
-_LOST_TASK = (
-    "All its workers wait for work: a worker that was killed took its task with it. "
-    "Remedy: concurrent.futures.ProcessPoolExecutor, which raises BrokenProcessPool then."
-)
-_OWN_LOOP = (
-    "The call stands inside of a callback of the loop, so that nothing of the loop goes on. "
-    "Remedy: await it (asyncio.wrap_future), or wait for it in another thread."
-)
-_UNDRAINED = (
-    "The child can't end before its feeder thread has written everything into the pipe, and nobody reads it. "
-    "Remedy: get() everything first, then join()."
-)
 _FATES = {
     "lock-copied-by-fork": "Remedy: the spawn or forkserver start method, or os.register_at_fork to make the lock anew in the child.",
     "pool-lost-task": "Remedy: concurrent.futures.ProcessPoolExecutor, which raises BrokenProcessPool when a worker dies.",
