@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from pellucid.model.gap import Gap
+
 
 class Hold(Struct, frozen=True):
     """One step of the way on which an object is held: what of the holder before it leads here, and the `type` of what it leads to.
@@ -49,3 +51,17 @@ class TypeGrowth(Struct, frozen=True):
     bytes: int
     grown_count: int
     grown_bytes: int
+
+
+class Growing(Struct, frozen=True):
+    """`types` that became more within `seconds`, by bytes; `suspects` who hold them, most first. `python_bytes` is the growth of all Python
+    objects, `private_bytes` that of RssAnon and VmSwap. `paused_s`: for how long the process stood still, both times together.
+    """
+
+    seconds: float
+    types: tuple[TypeGrowth, ...]
+    suspects: tuple[Suspect, ...]
+    python_bytes: int
+    private_bytes: int
+    paused_s: float
+    gaps: tuple[Gap, ...]

@@ -13,26 +13,11 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from pellucid.kernel import procfs
-from pellucid.model import Gap
 from pellucid.model.heap import Census
-from pellucid.model.holder import Suspect, TypeGrowth
+from pellucid.model.holder import Growing, Suspect, TypeGrowth
 from pellucid.observe.heap import LIMIT
 
 MOST_TYPES = 6
-
-
-class Growing(Struct, frozen=True):
-    """`types` that became more within `seconds`, by bytes; `suspects` who hold them, most first. `python_bytes` is the growth of all Python
-    objects, `private_bytes` that of RssAnon and VmSwap. `paused_s`: for how long the process stood still, both times together.
-    """
-
-    seconds: float
-    types: tuple[TypeGrowth, ...]
-    suspects: tuple[Suspect, ...]
-    python_bytes: int
-    private_bytes: int
-    paused_s: float
-    gaps: tuple[Gap, ...]
 
 
 class TooSlow(Exception):  # noqa: N818  a value of the look

@@ -9,7 +9,8 @@ import time
 from pellucid.kernel import cgroups
 from pellucid.model import MemoryGrowth, Process
 from pellucid.model.errors import LookError, NotUnderstood
-from pellucid.observe.growing import Growing, Second, TooSlow, private, what_grows
+from pellucid.model.holder import Growing
+from pellucid.observe.growing import Second, TooSlow, private, what_grows
 from pellucid.observe.heap import TooMuch
 from pellucid.observe.window import Seen, Window
 

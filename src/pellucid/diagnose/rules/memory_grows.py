@@ -6,17 +6,15 @@ levelled off within the window is not told.
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.heap import way
+from pellucid.diagnose import growing
 from pellucid.diagnose.sizes import size
 from pellucid.diagnose.trends import fit
 from pellucid.diagnose.words import duration
 from pellucid.model import Confidence, Finding, MemoryGrowth, Ref, Severity, Snapshot
-from pellucid.model.holder import TypeGrowth
 from pellucid.model.memory import Trend
 
 LEAST, LEAST_SHARE = 1 << 20, 0.005
 _SOON_S = 900.0
-_PYTHON = 0.6
 _TYPES = 3
 
 
@@ -75,45 +73,16 @@ def _limit(growth: MemoryGrowth, left: float | None) -> str:
 
 
 def _mostly(growth: MemoryGrowth) -> str:
-    """The type to name: the program's own where one grew, else the largest."""
-    kind = _named(growth)
-    return f": {kind.type} objects become more" if kind is not None and _is_python(growth) else ""
-
-
-def _named(growth: MemoryGrowth) -> TypeGrowth | None:
-    own = [one for one in growth.types if one.own and one.grown_count >= 10]
-    return max(own, key=lambda one: one.grown_bytes) if own else growth.types[0] if growth.types else None
-
-
-def _holder(growth: MemoryGrowth) -> str:
-    """The way to the container that gained most, as the code names it, and how many it has now."""
-    first = growth.suspects[0]
-    return f"{way(first.holder, first.holder_type)}, which has {first.held_count:,} {first.held_type} now, {first.grown_count or 0:+,}"
-
-
-def _is_python(growth: MemoryGrowth) -> bool:
-    return growth.private_bytes > 0 and growth.python_bytes >= _PYTHON * growth.private_bytes
+    kind = growing.named(growth.types)
+    python = growing.is_python(growth.python_bytes, growth.private_bytes)
+    return f": {kind.type} objects become more" if kind is not None and python else ""
 
 
 def _what(growth: MemoryGrowth, pid: int) -> str:
     if growth.why_no_types:
         return f"Which objects it is was not looked at ({growth.why_no_types}): pellucid heap {pid} --every 10 tells."
     if not growth.types:
-        return (
-            "Which objects it is, the window was too short for."
-            if growth.private_bytes
-            else "It is not told by Python objects."
-        )
-    if not _is_python(growth):
-        return (
-            f"Of {size(max(0, growth.private_bytes))} that came between two censuses, Python objects are only {size(max(0, growth.python_bytes))}:"
-            " the rest is native memory, or freed and not returned."
-        )
-    named = _named(growth)
-    first = [named] if named is not None else []
-    told = ", ".join(
-        f"{one.type} +{one.grown_count:,}"
-        for one in [*first, *(one for one in growth.types if one is not named)][:_TYPES]
-    )
-    held = f" They hang on {_holder(growth)}." if growth.suspects else ""
-    return f"In {growth.types_s:.1f} s became more: {told}.{held}"
+        return "It began only during the look."
+    if not growing.is_python(growth.python_bytes, growth.private_bytes):
+        return growing.native(growth.python_bytes, growth.private_bytes)
+    return growing.types(growth.types, growth.types_s) + growing.holder(growth.suspects)
