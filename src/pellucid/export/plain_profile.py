@@ -42,7 +42,8 @@ def plain(profile: Profile) -> Profile:
             name=legible(track.name),
             process=legible(track.process),
             runs=_merged(
-                (replace(run, stack=stack_of(run), moving=False) for run in track.runs), profile.taking.interval_ns
+                (replace(run, stack=stack_of(run), moving=False) for run in sorted(track.runs, key=_at)),
+                profile.taking.interval_ns,
             ),
         )
         for track in profile.tracks
@@ -111,6 +112,10 @@ def _encodable_process(process: Process, clean: Callable[[str], str]) -> Process
         command=tuple(map(clean, process.command)),
         exe=process.exe and clean(process.exe),
     )
+
+
+def _at(run: Run) -> int:
+    return run.at_ns
 
 
 def _legible(frame: Frame) -> Frame:

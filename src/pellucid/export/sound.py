@@ -12,13 +12,11 @@ def flaw(profile: Profile) -> str:
         if not 0 <= node.frame < frames:
             return f"stack {number} has frame {node.frame} of {frames}"
     for track in profile.tracks:
-        before = 0
         for run in track.runs:
             if not NO_STACK <= run.stack < stacks:
                 return f"a sample has stack {run.stack} of {stacks}"
-            if run.samples < 1 or run.weight_ns < 0 or run.at_ns < before:
-                return "the samples of a thread are out of order, or weigh less than nothing"
-            before = run.at_ns
+            if run.samples < 0 or run.weight_ns < 0 or run.at_ns < 0:
+                return "a sample weighs less than nothing, or came before the first"
     if (
         profile.taking.interval_ns < (profile.mode != "calls")
         or profile.duration_ns < 0

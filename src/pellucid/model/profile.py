@@ -32,7 +32,7 @@ class StackNode(Struct, frozen=True, array_like=True):
 class Run(Struct, frozen=True, array_like=True):
     """`samples` neighbouring samples of one thread that found the same stack in the same state.
 
-    `at_ns`: of the first, since the profile began. `weight_ns`: what they stand for together, in the unit of the mode.
+    `samples` is 0 where CPU time was used between two samples. `at_ns`: of the first, since the profile began. `weight_ns`: what they stand for together, in the unit of the mode.
     `moving`: the stack never held still, and is cut to the outer part that did.
     """
 

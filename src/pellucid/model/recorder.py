@@ -97,7 +97,16 @@ class Recorder:
             frames=tuple(self._frames),
             stacks=tuple(StackNode(*pair) for pair in self._stacks),
             tracks=tuple(
-                Track(each.pid, each.tid, each.name, each.process, each.runtime, tuple(each.runs)) for each in tracks
+                # A tid may have been that of two threads, one after the other, whose runs came in any order.
+                Track(
+                    each.pid,
+                    each.tid,
+                    each.name,
+                    each.process,
+                    each.runtime,
+                    tuple(sorted(each.runs, key=lambda run: run.at_ns)),
+                )
+                for each in tracks
             ),
             taking=taking,
             gaps=gaps,

@@ -87,9 +87,9 @@ def test_types_that_are_right_and_numbers_that_are_not(changed, words):
     ("runs", "words"),
     [
         ((Run(0, 77, 1, 1),), "stack 77 of 6"),
-        ((Run(0, 0, 0, 1),), "out of order"),
-        ((Run(5, 0, 1, 1), Run(4, 0, 1, 1)), "out of order"),
-        ((Run(0, 0, 1, -1),), "out of order"),
+        ((Run(0, 0, -1, 1),), "less than nothing"),
+        ((Run(-5, 0, 1, 1),), "before the first"),
+        ((Run(0, 0, 1, -1),), "less than nothing"),
     ],
 )
 def test_samples_that_can_not_be(runs, words):

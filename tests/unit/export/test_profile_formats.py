@@ -173,6 +173,16 @@ def test_the_slices_of_a_chrome_trace_are_nested_and_in_order(made):
         assert spent["<module> (main.py)"] == 1_000_000
 
 
+def test_samples_in_any_order_and_without_a_count_are_no_matter():
+    profile = ordinary()
+    runs = (*reversed(profile.tracks[0].runs), Run(5 * MS, 0, 0, 3 * MS, "running"))
+    mixed = msgspec.structs.replace(profile, tracks=(msgspec.structs.replace(profile.tracks[0], runs=runs),))
+    kept = profiles.decode(encode(mixed, "pellucid"), "kept.pellucid")
+    for name in FORMATS:
+        assert encode(kept, name)
+    assert b"<module> (main.py:30) 103000\n" in encode(kept, "collapsed")
+
+
 def test_a_hole_in_the_samples_ends_every_slice():
     profile = ordinary()
     runs = (Run(0, 2, 10, 100 * MS), Run(500 * MS, 2, 10, 100 * MS))
