@@ -63,6 +63,7 @@ class Server:
 
     def __init__(self, home, *arguments, prefix=(), env=None):
         self.mark = uuid.uuid4().hex
+        self.began = time.time()
         environment = {**os.environ, "XDG_DATA_HOME": str(home), MARK: self.mark, **(env or {})}
         self.process = subprocess.Popen(
             [*prefix, *PELLUCID, "serve", *arguments, "--port", "0"],

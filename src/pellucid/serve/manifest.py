@@ -1,12 +1,16 @@
 """MANIFEST: all that is known of one version of a model, beside its bytes, which are named here by their SHA-256."""
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from pellucid.serve.signature import Signature
 
 SCHEMA = 1
+
+Format = Literal["skops", "pickle", "onnx", "callable"]
+PICKLE = "model.pickle"
+GRAPH = "model.onnx"
 MODEL = "model.skops"
 ONNX = "final.onnx"
 SAMPLE = "sample.json"
@@ -68,6 +72,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     sample_rows: int
     rows_proof: RowProof | None = None
     proofs: tuple[Proof, ...] = ()
+    format: Format = "skops"
+    origin: str = ""
+    """Where it was imported from; "" where it was trained here."""
+    git: str = ""
+    """`commit`, or `commit, changed`, of the checkout that the training ran in; "" outside of one."""
 
     def member(self, path: str) -> Member:
         """KeyError where the package has no such file."""

@@ -6,6 +6,7 @@ A model made by other library versions loads with warnings and may predict somet
 predicted again: equal answers → it may serve, one different → it is refused.
 """
 
+import contextlib
 import sys
 import time
 import warnings
@@ -18,7 +19,7 @@ from msgspec import Struct
 from pellucid.model.errors import UsageError
 from pellucid.serve import stored_code
 from pellucid.serve.engines.pipeline import Engine, Name, Pipeline
-from pellucid.serve.manifest import CODE, EXPECTED, MODEL, ONNX, SAMPLE, Manifest, Training
+from pellucid.serve.manifest import CODE, EXPECTED, GRAPH, MODEL, ONNX, PICKLE, SAMPLE, Format, Manifest, Training
 from pellucid.serve.records import Reader
 from pellucid.serve.signature import Signature
 from pellucid.serve.store import LATEST, Store
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 OWN = frozenset({"sklearn.tree._tree.Tree", "sklearn.tree._classes.DecisionTreeClassifier"})
 """Types of scikit-learn that skops does not count as safe and that trees and forests are made of."""
+
+STORED_AS: dict[str, str] = {"skops": MODEL, "pickle": PICKLE, "onnx": GRAPH}
+"""The member that holds the model, by its format."""
 
 SAMPLE_ROWS = 50
 EXAMPLE_ROWS = 5
@@ -73,56 +77,66 @@ class Model:
         ]
 
 
-def save(
-    store: Store,
-    name: str,
-    pipeline: Any,
-    *,
-    signature: Signature,
-    sources: Mapping[str, str],
-    sample: Sequence[Mapping[str, Any]],
-    metrics: dict[str, float],
-    training: Training,
-    alias: str = LATEST,
-    onnx: bool = False,
-) -> Manifest:
-    """Store a fitted pipeline as the next version of `name`. `sources`: file name → text of the modules that its own classes come from;
-    `sample`: records to prove it on, the first of which are stored with it; `onnx`: try that engine too.
+class Parts(Struct, frozen=True, kw_only=True):
+    """What a version is made of beside its pipeline. `sources`: file name → text of the modules that its own classes come from; `sample`:
+    records to prove it on, the first of which are stored with it. `content` are the bytes of a pickle or an ONNX graph; skops' are made here.
+    """
+
+    signature: Signature
+    sources: Mapping[str, str]
+    sample: Sequence[Mapping[str, Any]]
+    metrics: dict[str, float]
+    training: Training
+    format: Format = "skops"
+    content: bytes = b""
+    origin: str = ""
+    git: str = ""
+
+
+def save(store: Store, name: str, pipeline: Any, *, alias: str = LATEST, onnx: bool = False, **parts: Any) -> Manifest:
+    """Store a fitted pipeline as the next version of `name`. `parts` are those of `Parts`; `onnx`: try that engine too.
 
     UsageError where it holds a type that can't be trusted, or predicts differently once it is stored.
     """
-    import skops.io
+    manifest, members = pack(name, pipeline, Parts(**parts), onnx=onnx)
+    return store.register(manifest, members, alias)
 
+
+def pack(name: str, pipeline: Any, parts: Parts, *, onnx: bool = False) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest, still without its version, and the members by path."""
     from pellucid.serve.engines import choice
     from pellucid.serve.frames import frame
 
-    package = stored_code.package_of(sources)
-    content = skops.io.dumps(pipeline)
-    trusted = tuple(sorted(skops.io.get_untrusted_types(data=content)))
-    _refuse_strangers(name, trusted, package)
-    records = list(sample)[:SAMPLE_ROWS]
-    reader = Reader(signature, max_rows=len(sample) or 1)
-    inputs = frame(reader, reader.check(list(sample)))
-    nullable = [column.name for column in signature.columns if column.nullable]
+    content, trusted = (
+        _skops(name, pipeline, parts.sources) if parts.format == "skops" and not parts.content else (parts.content, ())
+    )
+    records = list(parts.sample)[:SAMPLE_ROWS]
+    reader = Reader(parts.signature, max_rows=len(parts.sample) or 1)
+    inputs = frame(reader, reader.check(list(parts.sample)))
+    nullable = [column.name for column in parts.signature.columns if column.nullable]
     wanted: list[Name] = ["exact", "onnx"] if onnx else ["exact"]
-    engines = choice.proved(pipeline, inputs, nullable, wanted) if records else choice.Engines((), None)
+    provable = records and parts.format != "onnx"
+    engines = choice.proved(pipeline, inputs, nullable, wanted) if provable else choice.Engines((), None)
     manifest = Manifest(
         name=name,
         version=0,
         created_at=time.time(),
         python=".".join(map(str, sys.version_info[:3])),
-        libraries=_libraries(),
-        signature=signature,
-        metrics=metrics,
-        training=training,
+        libraries=_libraries(parts.format),
+        signature=parts.signature,
+        metrics=parts.metrics,
+        training=parts.training,
         trusted=trusted,
         members=(),
         sample_rows=len(records),
         rows_proof=choice.prove_rows(Pipeline(pipeline), inputs.iloc[:SAMPLE_ROWS]),
         proofs=engines.proofs,
+        format=parts.format,
+        origin=parts.origin,
+        git=parts.git,
     )
     fitted = Model(manifest, pipeline, max_rows=len(records) or 1)
-    stored = Model(manifest, skops.io.loads(content, trusted=list(trusted)), max_rows=len(records) or 1)
+    stored = Model(manifest, revive(manifest, content, parts.sources), max_rows=len(records) or 1)
     checked = fitted.reader.check(records)
     expected = fitted.predict(checked)
     if stored.predict(checked) != expected:
@@ -131,32 +145,62 @@ def save(
             said="read back from its stored form it predicts the sample differently",
             remedy="give its transformers no state outside of their attributes",
         )
-    members = {f"{CODE}{file}": text.encode() for file, text in sources.items()} | {
-        MODEL: content,
+    members = {f"{CODE}{file}": text.encode() for file, text in parts.sources.items()} | {
+        STORED_AS[parts.format]: content,
         SAMPLE: msgspec.json.encode(records),
         EXPECTED: msgspec.json.encode(expected),
     }
     if engines.onnx is not None:
         members[ONNX] = engines.onnx
-    return store.register(manifest, members, alias)
+    return manifest, members
+
+
+def _skops(name: str, pipeline: Any, sources: Mapping[str, str]) -> tuple[bytes, tuple[str, ...]]:
+    """The stored form, and the types in it that are not scikit-learn's."""
+    import skops.io
+
+    content = skops.io.dumps(pipeline)
+    trusted = tuple(sorted(skops.io.get_untrusted_types(data=content)))
+    _refuse_strangers(name, trusted, stored_code.package_of(sources))
+    return content, trusted
+
+
+def revive(manifest: Manifest, content: bytes, sources: Mapping[str, str]) -> Any:
+    """The pipeline of a stored model. What a pickle runs was consented to when it was imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other versions: `verify` answers what they only suspect
+        if manifest.format == "onnx":
+            from pellucid.serve.engines.onnx import Graph
+
+            return Graph(content, manifest.signature.names())
+        if manifest.format == "pickle":
+            stored_code.by_their_own_names(sources, manifest.name)
+            return unpickled(content)
+        import skops.io
+
+        package = stored_code.bring_to_life(sources, manifest.name)
+        trusted = skops.io.get_untrusted_types(data=content)
+        _refuse_strangers(manifest.name, trusted, package)
+        return skops.io.loads(content, trusted=trusted)
+
+
+def unpickled(content: bytes) -> Any:
+    """Load a pickle, which runs its code: only after consent. joblib reads plain pickles, and those with arrays in between, which it writes."""
+    import io
+
+    import joblib
+
+    return joblib.load(io.BytesIO(content))
 
 
 def load(store: Store, manifest: Manifest, max_rows: int, engine: "Wanted" = "auto") -> Model:
     """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted, the engine not proved or the
     sample not predicted.
     """
-    import skops.io
-
     from pellucid.serve.engines import choice
 
     sources = {member.path.removeprefix(CODE): store.read(manifest, member.path).decode() for member in manifest.code()}
-    package = stored_code.bring_to_life(sources, manifest.name)
-    content = store.read(manifest, MODEL)
-    trusted = skops.io.get_untrusted_types(data=content)
-    _refuse_strangers(manifest.name, trusted, package)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of other versions: `verify` answers what they only suspect
-        pipeline = skops.io.loads(content, trusted=trusted)
+    pipeline = revive(manifest, store.read(manifest, STORED_AS[manifest.format]), sources)
     onnx = store.read(manifest, ONNX) if engine == "onnx" and manifest.has(ONNX) else None
     model = Model(
         manifest, pipeline, max_rows, choice.choose(manifest, engine, pipeline, onnx), _expected(store, manifest)
@@ -196,7 +240,8 @@ def how(model: Model) -> str:
 
 def sample(store: Store, model: Model) -> tuple[list[Struct], list[Any]]:
     """The stored records and the predictions that were made for them at the training."""
-    records = model.reader.check(msgspec.json.decode(store.read(model.manifest, SAMPLE)))
+    reader = Reader(model.manifest.signature, SAMPLE_ROWS)
+    records = reader.check(msgspec.json.decode(store.read(model.manifest, SAMPLE)))
     return records, _expected(store, model.manifest)
 
 
@@ -213,7 +258,7 @@ def _expected(store: Store, manifest: Manifest) -> list[Any]:
 
 def drift(manifest: Manifest) -> str:
     """`made with scikit-learn 1.9.1, here is 1.5.2`; "" where all libraries are those that it was made with."""
-    here = _libraries()
+    here = _libraries(manifest.format)
     differ = [
         f"made with {name} {version}, here is {here.get(name, 'none')}"
         for name, version in manifest.libraries.items()
@@ -232,15 +277,13 @@ def _refuse_strangers(name: str, types: Sequence[str], package: str) -> None:
         )
 
 
-def _libraries() -> dict[str, str]:
-    import numpy as np
-    import pandas as pd
-    import sklearn
-    import skops
+def _libraries(form: Format) -> dict[str, str]:
+    """Those whose version may change a prediction."""
+    from importlib.metadata import PackageNotFoundError, version
 
-    return {
-        "scikit-learn": sklearn.__version__,
-        "pandas": pd.__version__,
-        "numpy": np.__version__,
-        "skops": skops.__version__,
-    }
+    names = ["scikit-learn", "pandas", "numpy", "skops"] if form != "onnx" else ["onnxruntime", "pandas", "numpy"]
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

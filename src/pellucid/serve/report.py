@@ -32,6 +32,26 @@ class ModelReport(Report, frozen=True, kw_only=True):
     versions: tuple[Listed, ...]
 
 
+class AliasReport(Report, frozen=True, kw_only=True):
+    """`models promote|rollback --json`: `before` is the version that the alias pointed at, null where there was none."""
+
+    name: str
+    alias: str
+    version: int
+    before: int | None
+
+
+class VerifyReport(Report, frozen=True, kw_only=True):
+    """`models verify NAME --json`: what was found whole; `drift`: libraries of other versions than at its training, in words."""
+
+    name: str
+    version: int
+    members: int
+    sample_rows: int
+    engines: tuple[str, ...]
+    drift: str
+
+
 class TrainReport(Report, frozen=True, kw_only=True):
     """`train NAME --json`: the manifest of the new version."""
 

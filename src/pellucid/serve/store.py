@@ -1,8 +1,8 @@
-"""The store of models: a folder of content by hash, and small files that name it. No database.
+r"""The store of models: a folder of content by hash, and small files that name it. No database.
 
     models/objects/ab/ab12…                    the bytes of a member, named by their SHA-256
     models/registry/loan/1.json                the manifest of version 1
-    models/registry/loan/aliases/latest        "1"
+    models/registry/loan/aliases/production    "3\n1\n": version 3 now, before that version 1
 
 Objects are written before the manifest that names them, and the manifest before the alias: whatever is interrupted, what can be found is
 whole. Bytes are hashed again whenever they are read.
@@ -21,6 +21,9 @@ from pellucid.serve import durable, home
 from pellucid.serve.manifest import Manifest, Member
 
 LATEST = "latest"
+PRODUCTION = "production"
+"""What a bare name means once something was promoted to it."""
+KEPT_HISTORY = 100
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
@@ -48,8 +51,54 @@ class Store:
             stored = replace(manifest, version=version, members=named)
             encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
             durable.write(os.path.join(folder, f"{version}.json"), encoded)
-            durable.write(os.path.join(folder, "aliases", alias), str(version).encode())
+            self._point(manifest.name, alias, [version, *self._history(manifest.name, alias)])
         return stored
+
+    def promote(self, name: str, version: int, alias: str = PRODUCTION) -> int | None:
+        """Point `alias` at a version, in one step. Returns the version that it pointed at before."""
+        check_name(alias)
+        self.resolve(f"{name}:{version}")
+        with durable.locked(self._folder(name)):
+            before = self._history(name, alias)
+            if before[:1] != [version]:
+                self._point(name, alias, [version, *before])
+        return before[0] if before else None
+
+    def rollback(self, name: str, alias: str = PRODUCTION) -> tuple[int, int]:
+        """Point `alias` at what it pointed at before; returns (now, before). UsageError where there is nothing to go back to."""
+        check_name(alias)
+        with durable.locked(self._folder(name)):
+            now, *before = self._history(name, alias) or [self._pointed_at(name, alias)]
+            if not before:
+                raise UsageError(
+                    tried=f"roll {name}@{alias} back",
+                    said=f"it has only ever pointed at version {now}",
+                    remedy=f"pellucid models promote {name}:VERSION --alias {alias}",
+                )
+            self.resolve(f"{name}:{before[0]}")
+            self._point(name, alias, before)
+        return before[0], now
+
+    def _history(self, name: str, alias: str) -> list[int]:
+        """Versions that the alias pointed at, the present one first; empty where there is no such alias."""
+        try:
+            with open(os.path.join(self._folder(name), "aliases", alias), encoding="ascii") as file:
+                return [int(line) for line in file.read().split()]
+        except (FileNotFoundError, ValueError):
+            return []
+
+    def _point(self, name: str, alias: str, history: list[int]) -> None:
+        """The file with its history is replaced as a whole: there is no moment between two versions."""
+        content = "".join(f"{version}\n" for version in history[:KEPT_HISTORY])
+        durable.write(os.path.join(self._folder(name), "aliases", alias), content.encode())
+
+    def same(self, manifest: Manifest, members: Mapping[str, bytes]) -> Manifest | None:
+        """A version of this name with the very same members, if there is one."""
+        hashes = {path: hashlib.sha256(content).hexdigest() for path, content in members.items()}
+        for listed in self.versions(manifest.name):
+            if {member.path: member.sha256 for member in listed.manifest.members} == hashes:
+                return listed.manifest
+        return None
 
     def _put(self, path: str, content: bytes) -> Member:
         sha256 = hashlib.sha256(content).hexdigest()
@@ -64,7 +113,7 @@ class Store:
         if not self._versions(name):
             raise self._no_such_model(name)
         if version is None:
-            version = self._pointed_at(name, alias)
+            version = self._pointed_at(name, alias or self.default_alias(name))
         path = os.path.join(self._folder(name), f"{version}.json")
         try:
             with open(path, "rb") as file:
@@ -84,6 +133,10 @@ class Store:
                 said=f"it is damaged: {error}",
                 remedy=f"train or register {name} anew; the other versions stay as they are (pellucid models)",
             ) from error
+
+    def default_alias(self, name: str) -> str:
+        """The alias that a bare name means: `production` where something was promoted to it, else `latest`."""
+        return PRODUCTION if self._history(name, PRODUCTION) else LATEST
 
     def read(self, manifest: Manifest, path: str) -> bytes:
         """The bytes of one member, hashed anew. UsageError names the member and both hashes where they differ."""
@@ -138,8 +191,8 @@ class Store:
         path = os.path.join(self._folder(name), "aliases", alias)
         try:
             with open(path, encoding="ascii") as file:
-                return int(file.read())
-        except (FileNotFoundError, ValueError):
+                return int(file.read().split()[0])
+        except (FileNotFoundError, ValueError, IndexError):
             there = ", ".join(sorted(_entries(os.path.dirname(path)))) or "none"
             raise UsageError(
                 tried=f"use {name}@{alias}",
@@ -196,7 +249,7 @@ def _parse(wanted: str) -> tuple[str, int | None, str]:
         )
     if at:
         check_name(alias)
-    return name, int(version) if colon else None, alias or LATEST
+    return name, int(version) if colon else None, alias
 
 
 def _entries(folder: str) -> list[str]:

@@ -35,14 +35,22 @@ def bring_to_life(sources: Mapping[str, str], label: str) -> str:
     return package
 
 
+def by_their_own_names(sources: Mapping[str, str], label: str) -> None:
+    """Make `sources`, path → text (`preprocessing.py`, `own/steps.py`), importable as a pickle names them: before anything else of that name."""
+    if sources and not any(isinstance(finder, _Plain) and finder.sources == sources for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Plain(sources, label))
+
+
 class _Finder(MetaPathFinder, InspectLoader):
+    """`package` itself has no source; every module in it has."""
+
     def __init__(self, package: str, sources: Mapping[str, str], label: str) -> None:
         self.package = package
         self.label = label
         self.modules = {f"{package}.{name.removesuffix('.py')}": (name, text) for name, text in sources.items()}
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
-        if fullname == self.package:
+        if self.is_package(fullname):
             return importlib.util.spec_from_loader(fullname, self, is_package=True)
         if fullname in self.modules:
             return importlib.util.spec_from_loader(fullname, self, origin=self._file(fullname))
@@ -68,3 +76,22 @@ class _Finder(MetaPathFinder, InspectLoader):
 
     def _file(self, fullname: str) -> str:
         return f"{self.label}.model/{self.modules[fullname][0]}" if fullname in self.modules else fullname
+
+
+class _Plain(_Finder):
+    """Modules under the names that their paths spell, and the packages above them."""
+
+    def __init__(self, sources: Mapping[str, str], label: str) -> None:
+        super().__init__("", {}, label)
+        self.sources = dict(sources)
+        self.packages: set[str] = set()
+        for path, text in sources.items():
+            parts = path.removesuffix(".py").split("/")
+            if parts[-1] == "__init__":
+                parts.pop()
+                self.packages.add(".".join(parts))
+            self.modules[".".join(parts)] = (path, text)
+            self.packages |= {".".join(parts[:count]) for count in range(1, len(parts))}
+
+    def is_package(self, fullname: str) -> bool:
+        return fullname in self.packages

@@ -83,6 +83,7 @@ def train(recipe: Recipe, store: Store, tell: Tell, jobs: int, *, onnx: bool = F
             folds=recipe.folds,
         ),
         onnx=onnx,
+        git=_git(),
     )
 
 
@@ -157,6 +158,20 @@ def _write(folder: str, sources: Mapping[str, str]) -> None:
     for name, text in sources.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
             file.write(text)
+
+
+def _git() -> str:
+    """`commit` of the checkout that this runs in, `commit, changed` where files differ from it; "" outside of one."""
+    import subprocess
+
+    try:
+        commit, changed = (
+            subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, or no checkout: there is nothing to tell
+        return ""
+    return f"{commit}, changed" if changed else commit
 
 
 def _digest(data: "pd.DataFrame") -> str:

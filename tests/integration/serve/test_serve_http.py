@@ -145,7 +145,7 @@ def test_all_wrong_fields_are_named_at_once_up_to_a_bound(server, record):
         (b"\xff\xfe", 400, "is not valid JSON"),
         (b"[" * 100_000, 400, "is not valid JSON"),
         (b"3", 422, "must be a list of records, or one record, not a number"),
-        (b'"[{}]"', 422, "is missing; a number is needed"),
+        (b'"[{}]"', 422, 'is missing; "Graduate" or "Not Graduate" is needed'),
         (b'"nothing', 400, "is not valid JSON"),
         (b'"nothing"', 400, "is not valid JSON"),
         (b'"\\"twice\\""', 422, "must be a list of records, or one record, not a text"),

@@ -61,6 +61,9 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 )
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Serve HTTPS by this certificate (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The certificate's private key (PEM).")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Where NAME is a file or an MLflow model: load a pickle, which runs its code."
+)
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
     name: str,
@@ -79,14 +82,16 @@ def command(
     new_key: bool,
     tls_cert: str | None,
     tls_key: str | None,
+    allow_pickle: bool,
     as_json: bool,
 ) -> None:
-    """Serve the model NAME (also NAME:VERSION or NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
+    """Serve the model NAME (also NAME:VERSION, NAME@ALIAS, a file, or MLflow's models:/NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
     import os
     import sys
 
     from pellucid.model.errors import UsageError
     from pellucid.serve import extras, home, keys
+    from pellucid.serve.cli.importing import is_place
     from pellucid.serve.listener import listen
     from pellucid.serve.log import Record, Screen
     from pellucid.serve.options import Options
@@ -105,6 +110,8 @@ def command(
         )
     extras.need("serve", extras.SERVE)
     store = Store()
+    if is_place(name):
+        name = _imported(name, allow_pickle=allow_pickle)
     manifest = store.resolve(name)
     store.verify(manifest)
     listener = listen(host, port)
@@ -141,6 +148,22 @@ def command(
         Record(level="info", event="start", sentence=f"{manifest.name} version {manifest.version} is being loaded")
     )
     sys.exit(Supervisor(options, manifest.version, listener, screen, announce).run())
+
+
+def _imported(place: str, *, allow_pickle: bool) -> str:
+    """`NAME:VERSION` of what lies there. It is loaded in another process: this one becomes the supervisor, which imports no library of a model."""
+    import json
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "pellucid", "models", "import", place, "--json"]
+    ended = subprocess.run(
+        [*command, *(["--allow-pickle"] if allow_pickle else [])], stdout=subprocess.PIPE, check=False
+    )
+    if ended.returncode:
+        sys.exit(ended.returncode)
+    model = json.loads(ended.stdout)["model"]
+    return f"{model['name']}:{model['version']}"
 
 
 def _hints(name: str, address: str, pid: int, timeout: float) -> list[str]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pellucid.model.errors import UsageError
 from pellucid.serve.engines.pipeline import Name, Pipeline, Unfit, split, transformed
+from pellucid.serve.signature import Column, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +44,66 @@ class Onnx:
         matrix = np.ascontiguousarray(transformed(self.transformers, inputs), dtype=np.float32)
         found: list[Any] = self._session.run(None, {self._input: matrix})
         return found
+
+
+class Graph:
+    """A whole model that came as an ONNX file: predicts from the columns of its signature.
+
+    It has either one input of the shape [N, columns], or one input of the shape [N, 1] a column, as skl2onnx makes them.
+    """
+
+    def __init__(self, content: bytes, columns: list[str]) -> None:
+        self._session = session(content)
+        self._inputs = self._session.get_inputs()
+        self._columns = columns
+
+    def predict(self, inputs: "pd.DataFrame") -> Any:
+        """The first output, which is the labels or the values."""
+        if len(self._inputs) == 1 and len(self._columns) != 1:
+            (only,) = self._inputs
+            given = {only.name: np.ascontiguousarray(inputs[self._columns], dtype=ELEMENTS[only.type])}
+        else:
+            given = {
+                one.name: inputs[one.name].to_numpy(dtype=ELEMENTS[one.type]).reshape(-1, 1) for one in self._inputs
+            }
+        return np.asarray(self._session.run(None, given)[0]).reshape(len(inputs))
+
+
+ELEMENTS: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": object,
+}
+
+
+def columns(content: bytes) -> "tuple[Column, ...] | None":
+    """The columns that a graph takes; None where its inputs are no columns. Raises UsageError."""
+    try:
+        inputs = session(content).get_inputs()
+    except Unfit as unfit:
+        raise UsageError(tried="read the ONNX graph", said=str(unfit), remedy="pip install 'pellucid[onnx]'") from unfit
+    kinds: dict[str, Kind] = {
+        "tensor(float)": "number", "tensor(double)": "number", "tensor(int64)": "whole", "tensor(int32)": "whole",
+        "tensor(bool)": "boolean", "tensor(string)": "text",
+    }  # fmt: skip
+    if any(one.type not in kinds for one in inputs):
+        return None
+    if (
+        len(inputs) == 1
+        and len(inputs[0].shape) == 2
+        and isinstance(inputs[0].shape[1], int)
+        and inputs[0].shape[1] > 1
+    ):
+        (only,) = inputs
+        return tuple(
+            Column(f"{only.name}{number}", kinds[only.type], nullable=False) for number in range(only.shape[1])
+        )
+    if all(len(one.shape) == 1 or (len(one.shape) == 2 and one.shape[1] == 1) for one in inputs):
+        return tuple(Column(one.name, kinds[one.type], nullable=False) for one in inputs)
+    return None
 
 
 def session(content: bytes) -> Any:
