@@ -57,21 +57,25 @@ class Where:
         private = tuple(mapping for mapping in mappings if _may_be_anonymous(mapping))
         try:
             pages = page_maps.pages(self.pid, private)
+            pools = pool_headers.read(self.pid, mappings, pages) if self._python is not None else _no_pools()
+            heap = _Malloc(self._memory, private, pages, pools, _arenas(pools), self._large(pools, mappings))
         except OSError as error:
-            raise procfs.failed(self.pid, f"read /proc/{self.pid}/pagemap", error, "memory") from error
-        pools = pool_headers.read(self.pid, mappings, pages) if self._python is not None else _no_pools()
-        taken = _arenas(pools)
-        heap = _Malloc(self._memory, private, pages, pools, taken, self._large(pools, mappings))
+            tried = f"read the memory of pid {self.pid} (pagemap, process_vm_readv)"
+            raise procfs.failed(self.pid, tried, error, "memory") from error
         self.gaps.update(dict.fromkeys(heap.gaps))
         if self._python is not None and not len(pools.addresses):
             why = "its objects are in malloc's blocks: PYTHONMALLOC=malloc, or another allocator"
             self.gaps[Gap("the pools of CPython's allocator", why)] = None
+        allocator = _allocator(mappings)
+        if allocator not in {"glibc", ""}:
+            why = f"{allocator} has replaced malloc: its memory is among the other private mappings"
+            self.gaps[Gap("what is in use and what is free in malloc", why)] = None
         return _table(
             self.pid,
             uses,
             pools,
             heap,
-            _allocator(mappings),
+            allocator,
             time.perf_counter() - began,
             runtime=self._python is not None,
         )

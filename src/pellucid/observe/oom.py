@@ -36,11 +36,14 @@ def of_pid(pid: int) -> tuple[OomSeen, tuple[Gap, ...]]:
     try:
         process = procfs.process(pid)
     except NoSuchProcess:
-        if not any(kill.pid == pid for kill in logged or ()):
+        own = tuple(kill for kill in logged or () if kill.pid == pid)
+        if not own:
             raise _no_trace(pid, logged, gaps) from None
-        return OomSeen(pid=pid, kills=logged or (), log_read=logged is not None), gaps
-    groups = cgroups.memory_groups(pid)
-    paths = {group.path for group in groups}
+        groups = {kill.cgroup for kill in own if kill.cgroup}
+        beside = tuple(kill for kill in logged or () if kill.cgroup in groups and kill not in own)
+        return OomSeen(pid=pid, kills=own + beside, log_read=logged is not None), gaps
+    above = cgroups.memory_groups(pid)
+    paths = {group.path for group in above}
     kills = tuple(kill for kill in logged or () if kill.pid == pid or kill.cgroup in paths)
     status = procfs.status(pid)
     return (
@@ -48,7 +51,7 @@ def of_pid(pid: int) -> tuple[OomSeen, tuple[Gap, ...]]:
             pid=pid,
             process=process,
             kills=kills,
-            groups=groups,
+            groups=above,
             limits=limits(procfs.read_file(f"/proc/{pid}/limits")),
             virtual_bytes=_kib(status, "VmSize"),
             data_bytes=_kib(status, "VmData"),

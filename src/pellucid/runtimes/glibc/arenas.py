@@ -35,7 +35,9 @@ _HEAD = Bytes("<QQ")
 _LINKED = Bytes("<QQQ")
 _FAST_BINS = Bytes(f"<{_FAST_COUNT}Q")
 PAGE = 4096
-_MAX_FAST = 1 << 20  # chunks of one fast bin that are followed
+_MAX_FAST = (
+    1 << 15
+)  # chunks of all fast bins that are followed, each by a read of its own: what is beyond counts as used
 
 
 class Heap(Struct, frozen=True):
@@ -167,15 +169,15 @@ def fast(memory: Memory, top: int) -> tuple[int, int]:
     except Unreadable:
         return 0, 0
     for number, head in enumerate(heads):
-        seen = _followed(memory, head, 32 + 16 * number)
+        seen = _followed(memory, head, 32 + 16 * number, _MAX_FAST - chunks)
         chunks += seen
         size += seen * (32 + 16 * number)
     return chunks, size
 
 
-def _followed(memory: Memory, at: int, length: int) -> int:
+def _followed(memory: Memory, at: int, length: int, most: int) -> int:
     seen = 0
-    while at and at % 16 == 0 and seen < _MAX_FAST:
+    while at and at % 16 == 0 and seen < most:
         try:
             _, head, link = _LINKED.unpack(memory.read(at, _LINKED.size))
         except Unreadable:
