@@ -39,3 +39,17 @@ if [ ! "$viewers/node_modules/.package-lock.json" -nt "$viewers/package-lock.jso
     echo "Installing for the tests: speedscope, pprof-format"
     npm ci --prefix "$viewers" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 fi
+
+# VisualVM's heap library, with which heap dumps are compared: one jar of Debian's package, unpacked and not installed.
+jar=${XDG_CACHE_HOME:-$HOME/.cache}/pellucid/jfluid-heap.jar
+if [ ! -e "$jar" ] && command -v java >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+    scratch=$(mktemp -d)
+    chmod 755 "$scratch"
+    if (cd "$scratch" && { apt-get download -qq visualvm || { apt-get update -qq && apt-get download -qq visualvm; }; } && dpkg -x visualvm_*.deb .) 2>/dev/null; then
+        mkdir -p "$(dirname -- "$jar")"
+        find "$scratch" -name '*visualvm-lib-jfluid-heap.jar' -type f -exec cp {} "$jar" \;
+    else
+        echo "Debian's visualvm could not be fetched: heap dumps are not compared with it." >&2
+    fi
+    rm -rf "$scratch"
+fi

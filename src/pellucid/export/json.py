@@ -9,7 +9,9 @@ from pellucid.model.allocated import TracemallocReport
 from pellucid.model.collector import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
 from pellucid.model.gc import GcReport
+from pellucid.model.gc_log import GcLogReport
 from pellucid.model.heap import HeapDiffReport, HeapReport
+from pellucid.model.heap_jvm import JavaHeapDiffReport, JavaHeapReport, JavaObjectsReport
 from pellucid.model.memory import MemoryReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
@@ -40,6 +42,10 @@ REPORTS: dict[str, type[report.Report]] = {
     "gc": CollectorReport,
     "gc of Python": GcReport,
     "gc --watch": CollectorWatchReport,
+    "gc LOG": GcLogReport,
+    "heap PID of a JVM": JavaHeapReport,
+    "heap --type": JavaObjectsReport,
+    "heap diff of dumps": JavaHeapDiffReport,
 }
 
 

@@ -1,4 +1,6 @@
-"""`pellucid gc PID`: what a garbage collector does, by its counters."""
+"""`pellucid gc PID|LOG`: what a garbage collector does, by its counters or by its log."""
+
+import os
 
 import click
 
@@ -6,7 +8,7 @@ from pellucid.present.cli import options
 
 
 @click.command("gc")
-@click.argument("target", metavar="PID")
+@click.argument("target", metavar="PID|LOG")
 @options.as_json
 @click.option("--watch", "-w", is_flag=True, help="Go on: a line each interval, and a verdict at the end.")
 @click.option("-d", "seconds", type=click.FloatRange(0.1), help="Watch for so many seconds (else: Ctrl-C, or its end).")
@@ -14,6 +16,10 @@ from pellucid.present.cli import options
     "--interval", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Seconds between the lines."
 )
 @click.option("--ask", is_flag=True, help="Also ask the JVM for the use of this moment: a thread of it answers.")
+@click.option(
+    "--html", "page", type=click.Path(dir_okay=False), metavar="FILE", help="Of a log: write a page with drawings."
+)
+@click.option("--force", is_flag=True, help="Overwrite that file.")
 def command(
     target: str,
     as_json: bool,
@@ -21,12 +27,18 @@ def command(
     seconds: float | None,
     interval: float,
     ask: bool,
+    page: str | None,
+    force: bool,
 ) -> int:
-    """Say how full the generations of process PID are, how often they were collected and what that took.
+    """Say how full the generations of process PID are, how often they were collected and what that took; or what a LOG of a JVM tells.
 
     The counters are read from outside; nothing is asked of the process but with --ask. Of Python, also which share of the time collections
     take: by a look of one second, of -d SECONDS, or with --watch until Ctrl-C.
     """
+    if not target.isdigit() and os.path.isfile(target):
+        from pellucid.present.cli.gc_log_text import show as show_log
+
+        return show_log(target, as_json=as_json, page=page, force=force)
     pid = options.resolve(target)
     if runtime(pid) == "JVM":
         from pellucid.present.cli.gc_jvm_text import show, watched

@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 )
 @click.option("--looks", type=click.IntRange(2, 10_000), default=3, show_default=True, help="How many, with --every.")
 @click.option("-n", "most", type=click.IntRange(1, 10_000), default=15, show_default=True, help="Rows of the table.")
+@click.option(
+    "--live", is_flag=True, help="Of a JVM: only what is in use; it makes a full collection first and stands still."
+)
+@click.option(
+    "--type",
+    "type_name",
+    metavar="NAME",
+    help="Of a dump of a JVM: the objects of this class (or glob) that retain most.",
+)
+@click.option("--object", "object_id", metavar="ID", help="Of a dump of a JVM: one object, its fields, who holds it.")
+@click.option("--histogram", is_flag=True, help="Of a dump of a JVM: the counts alone, without who holds whom.")
 @click.option("--include-values", is_flag=True, help="Spell out keys that are no names: they may be secrets.")
 def command(
     targets: tuple[str, ...],
@@ -39,13 +50,34 @@ def command(
     every: float | None,
     looks: int,
     most: int,
+    live: bool,
+    type_name: str | None,
+    object_id: str | None,
+    histogram: bool,
     include_values: bool,
 ) -> None:
     """Count the objects of process PID by type and say who holds most of them; or read a saved FILE; or tell what grew from A to B.
 
     The process stands still while its memory is copied, some 12 ms for a million objects: it gets SIGSTOP, and SIGCONT after it, also when
     pellucid is killed meanwhile. Nothing runs in it and nothing is written to it. The copy is read when it goes on again.
+
+    A JVM is asked for its own histogram, without a collection; --save makes it write a dump, during which it stands still, and that is read
+    like any other FILE.hprof (also .hprof.gz): who holds whom, retained sizes, suspects with the way on which they are held.
     """
+    if _java(
+        targets,
+        file,
+        as_json=as_json,
+        most=most,
+        force=force,
+        every=every,
+        live=live,
+        type_name=type_name,
+        object_id=object_id,
+        histogram=histogram,
+        values=include_values,
+    ):
+        return
     if targets[0] == "diff" and len(targets) > 1:
         if len(targets) != 3:
             raise click.UsageError("heap diff takes two snapshots: heap diff BEFORE AFTER.")
@@ -69,6 +101,55 @@ def command(
         )
         return
     _one(targets[0], file, as_json=as_json, most=most, pause=not no_pause, force=force, values=include_values)
+
+
+def _java(
+    targets: tuple[str, ...],
+    file: str | None,
+    *,
+    as_json: bool,
+    most: int,
+    force: bool,
+    every: float | None,
+    live: bool,
+    type_name: str | None,
+    object_id: str | None,
+    histogram: bool,
+    values: bool,
+) -> bool:
+    """Whether it was about a JVM or its dumps; then it is done."""
+    from pellucid.observe.jvm_heap import is_dump
+
+    files = targets[1:] if targets[0] == "diff" and len(targets) == 3 else targets[:1]
+    if all(_is_file(one) and is_dump(one) for one in files):
+        from pellucid.present.cli import heap_jvm_text
+
+        if len(files) == 2:
+            heap_jvm_text.diff(*files, as_json=as_json, most=most)
+        elif type_name is not None or object_id is not None:
+            heap_jvm_text.objects(files[0], type_name=type_name, object_id=object_id, values=values, as_json=as_json)
+        else:
+            heap_jvm_text.file(files[0], as_json=as_json, most=most, quick=histogram)
+        return True
+    if len(targets) == 1 and not _is_file(targets[0]):
+        from pellucid.observe.identity import info_runtime
+
+        pid = options.resolve(targets[0])
+        if info_runtime(pid) == "JVM":
+            from pellucid.present.cli import heap_jvm_text
+
+            if every is not None:
+                raise click.UsageError(
+                    "--every is for Python; of a JVM: --save two dumps and compare them with heap diff."
+                )
+            if file is not None:
+                heap_jvm_text.dump(pid, file, live=live, force=force, as_json=as_json, most=most)
+            else:
+                heap_jvm_text.process(pid, live=live, as_json=as_json, most=most)
+            return True
+    if live or type_name is not None or object_id is not None or histogram:
+        raise click.UsageError("--live, --type, --object and --histogram are for JVMs and their dumps.")
+    return False
 
 
 def _one(target: str, file: str | None, *, as_json: bool, most: int, pause: bool, force: bool, values: bool) -> None:
