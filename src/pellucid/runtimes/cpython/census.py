@@ -42,7 +42,7 @@ _WHOLE = tuple(KINDS.index(kind) for kind in ("long", "tuple", "bytes", "str", "
 class Heap:
     """The census of one image. Arrays with one element an object, by address: `places` in the image, `index` of its type, `sizes` in bytes."""
 
-    def __init__(self, image: Image, memory: CopiedMemory, layout: Layout, types: Types, pools: obmalloc.Pools) -> None:
+    def __init__(self, image: Image, memory: Memory, layout: Layout, types: Types, pools: obmalloc.Pools) -> None:
         self.image = image
         self.memory = memory
         self.layout = layout
@@ -99,6 +99,12 @@ def census(image: Image, live: Memory, layout: Layout, type_type: int) -> Heap:
     pools = obmalloc.pools(image, layout)
     types = find(image, memory, layout, type_type, pools)
     heap = Heap(image, memory, layout, types, pools)
+    count(heap)
+    return heap
+
+
+def count(heap: Heap) -> None:
+    """Finds the objects of the heap's image, and measures them."""
     parts = [_packed(*part) for part in _in_pools(heap)]
     heap.in_pools = sum(map(len, parts))
     parts += [_packed(*part) for part in _in_chunks(heap)]
@@ -112,7 +118,6 @@ def census(image: Image, live: Memory, layout: Layout, type_type: int) -> Heap:
     for first in range(0, len(heap), _OBJECTS_AT_ONCE):
         part = slice(first, first + _OBJECTS_AT_ONCE)
         heap.sizes[part] = heap.measure.of(heap.places[part], heap.index[part])
-    return heap
 
 
 def _packed(places: Places, index: NDArray[np.int32]) -> Words:
@@ -123,9 +128,14 @@ def histogram(heap: Heap) -> list[tuple[str, str, int, int]]:
     """(module, name, how many, bytes) of every type that has objects, the most bytes first. Classes of one name and module are one row."""
     counts = np.bincount(heap.index, minlength=len(heap.types))
     sizes = np.bincount(heap.index, weights=heap.sizes, minlength=len(heap.types))
+    return rows_of(heap.types, counts, sizes)
+
+
+def rows_of(types: Types, counts: NDArray[np.generic], sizes: NDArray[np.generic]) -> list[tuple[str, str, int, int]]:
+    """The same of sums by type."""
     rows: dict[tuple[str, str], list[int]] = {}
     for number in np.flatnonzero(counts).tolist():
-        row = rows.setdefault(heap.types.module_and_name(number), [0, 0])
+        row = rows.setdefault(types.module_and_name(number), [0, 0])
         row[0] += int(counts[number])
         row[1] += int(sizes[number])
     return sorted(
@@ -170,7 +180,7 @@ def alive(heap: Heap, objects: Places, index: NDArray[np.int32]) -> NDArray[np.b
         following = image.words[at // 8] & ~np.uint64(7)
         linked = np.flatnonzero(following != 0)
         sane = np.ones(len(at), bool)
-        sane[linked] = image.places(following[linked]) >= 0
+        sane[linked] = image.mapped(following[linked])
         good[collected] &= sane
     return good
 
@@ -191,7 +201,7 @@ def counted_sanely(heap: Heap, objects: Places) -> NDArray[np.bool_]:
         good &= low < np.uint64(1 << 31)
     large = np.flatnonzero(good & (low >= np.uint64(_MANY)) & (low & np.uint64(7) == 0))
     if len(large):
-        good[large] = image.places(low[large]) < 0
+        good[large] = ~image.mapped(low[large])
     return good
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.kernel.memory import TOP, Memory, Unreadable
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.heap_types import HEAP, INLINE_VALUES, KINDS, MANAGED_DICT, Types
 from pellucid.runtimes.cpython.image import Image, Places, Words
@@ -20,11 +20,19 @@ _MAX_SHARED = 30
 """SHARED_KEYS_MAX_SIZE, Include/internal/pycore_dict.h."""
 
 
+Elsewhere = Callable[[Words], Words]
+"""The words at addresses outside of the copy."""
+
+
 class Sizes:
     """The rules for one process."""
 
-    def __init__(self, image: Image, memory: Memory, layout: Layout, types: Types) -> None:
+    def __init__(
+        self, image: Image, memory: Memory, layout: Layout, types: Types, elsewhere: Elsewhere | None = None
+    ) -> None:
         self._image = image
+        self._elsewhere = elsewhere
+        """Reads words that were not copied; without it they are 0."""
         self._memory = memory
         self._layout = layout
         self._types = types
@@ -53,6 +61,26 @@ class Sizes:
         at = places + offset
         return self._image.words[np.where((at >= 0) & (at + 8 <= self._image.size), at, 0) // 8]
 
+    def at(self, addresses: Words, offset: int) -> Words:
+        """The word at each address plus `offset`, 0 where it can't be read. The addresses may be garbage."""
+        where = addresses + np.uint64(offset)
+        places = self._image.places(where)
+        found = np.where(places >= 0, self._image.words[np.maximum(places, 0) // 8], np.uint64(0))
+        if self._elsewhere is not None:
+            absent = np.flatnonzero(
+                (places < 0) & (addresses > np.uint64(4096)) & (where < np.uint64(TOP)) & ((where & np.uint64(7)) == 0)
+            )
+            if len(absent):
+                found[absent] = self._elsewhere(where[absent])
+        return found
+
+    def _at(self, addresses: Words, name: str) -> Words:
+        return self.at(addresses, self._layout[name])
+
+    def _length(self, words: Words) -> Places:
+        found = words.view(np.int64)
+        return np.where((found >= 0) & (found < MAX_ITEMS), found, 0)
+
     def _count(self, places: Places, offset: int) -> Places:
         found = self.word(places, offset).view(np.int64)
         return np.where((found >= 0) & (found < MAX_ITEMS), found, 0)
@@ -62,10 +90,9 @@ class Sizes:
         offset = self._layout[name]
         return ((self.word(places, offset & ~7) >> np.uint64(8 * (offset & 7))) & np.uint64(0xFFFFFFFF)).view(np.int64)
 
-    def _room(self, keys: Places) -> Places:
-        """How many entries a table of shared keys has room for: those that are there and those that may come."""
-        usable = self._count(keys, self._layout["dict_keys.usable"])
-        return np.where(keys >= 0, usable + self._count(keys, self._layout["dict_keys.nentries"]), 0)
+    def _room(self, keys: Words) -> Places:
+        """How many entries tables of shared keys have room for: those that are there and those that may come."""
+        return self._length(self._at(keys, "dict_keys.usable")) + self._length(self._at(keys, "dict_keys.nentries"))
 
     def _other(self, places: Places, index: NDArray[np.int32]) -> Places:
         """object.__sizeof__: the block, with as many items as it has. What lies behind it for attributes is not counted: `attributes`."""
@@ -85,10 +112,9 @@ class Sizes:
         elif layout.minor == 11:
             has = has[self.word(places[has], layout["pyobject.managed_values"]) != 0]
         if len(has):
-            keys = self._image.places(types.keys[index[has]])
-            room = np.minimum(self._room(keys), _MAX_SHARED)
+            room = np.minimum(types.room[index[has]], _MAX_SHARED)
             before = (room + 4 + 7) & ~7 if layout.minor >= 13 else (room + 2 + 7) & ~7
-            found[has] = np.where(keys >= 0, room * _POINTER + before, 0)
+            found[has] = np.where(types.keys[index[has]] != 0, room * _POINTER + before, 0)
         return found
 
     def _items(self, places: Places, index: NDArray[np.int32]) -> Places:
@@ -151,29 +177,31 @@ class Sizes:
 
     def _dict(self, places: Places, index: NDArray[np.int32]) -> Places:
         """Objects/dictobject.c, _PyDict_SizeOf: its values where they lie apart, its keys where they are its own."""
-        layout = self._layout
-        keys = self._image.places(self.field(places, "dict_object.ma_keys"))
-        split = self.field(places, "dict_object.ma_values") != 0
-        own = (keys >= 0) & (self._count(keys, layout["dict_keys.refcnt"]) == 1)
+        keys = self.field(places, "dict_object.ma_keys")
+        split = np.flatnonzero(self.field(places, "dict_object.ma_values") != 0)
+        own = self._at(keys, "dict_keys.refcnt") == 1
         size = np.where(own, self.keys_bytes(keys), 0)
-        return size + np.where(split, np.minimum(self._room(keys), _MAX_SHARED) * _POINTER, 0)
+        if len(split):
+            size[split] += np.minimum(self._room(keys[split]), _MAX_SHARED) * _POINTER
+        return size
 
-    def _bits(self, keys: Places) -> Places:
-        return np.minimum(self.field(keys, "dict_keys.log2_size").view(np.int64) & 255, 40)
+    def _bits(self, keys: Words) -> Places:
+        return np.minimum(self._at(keys, "dict_keys.log2_size").view(np.int64) & 255, 40)
 
-    def keys_bytes(self, keys: Places) -> Places:
-        """The bytes of tables of keys (_PyDict_KeysSize): header, indices, entries."""
+    def keys_bytes(self, keys: Words) -> Places:
+        """The bytes of tables of keys (_PyDict_KeysSize): header, indices, entries. 0 where there is none."""
         layout = self._layout
-        head = self.field(keys, "dict_keys.log2_size")
+        head = self._at(keys, "dict_keys.log2_size")
         bits = np.minimum((head & np.uint64(255)).view(np.int64), 40)
         index_bits = np.minimum(((head >> np.uint64(8)) & np.uint64(255)).view(np.int64), 43)
         general = ((head >> np.uint64(16)) & np.uint64(255)) == 0
         entry = np.where(general, 24, 16)
-        return layout["dict_keys.indices"] + (np.int64(1) << index_bits) + (np.int64(1) << bits) * 2 // 3 * entry
+        size = layout["dict_keys.indices"] + (np.int64(1) << index_bits) + (np.int64(1) << bits) * 2 // 3 * entry
+        return np.where(head != 0, size, 0)
 
     def _odict(self, places: Places, index: NDArray[np.int32]) -> Places:
         """Objects/odictobject.c, odict_sizeof: the dict, a pointer for each slot of its keys, a node of 32 bytes for each entry."""
-        keys = self._image.places(self.field(places, "dict_object.ma_keys"))
+        keys = self.field(places, "dict_object.ma_keys")
         used = self._count(places, self._layout["dict_object.ma_used"])
         return self._dict(places, index) + np.where(used > 0, _POINTER << self._bits(keys), 0) + 32 * used
 
@@ -181,10 +209,9 @@ class Sizes:
         """Objects/typeobject.c, type___sizeof__: a class with the names that its instances share; a static type has no prefix."""
         layout, types = self._layout, self._types
         heap = (self.field(places, "type_object.tp_flags") & np.uint64(HEAP)) != 0
-        keys = self._image.places(self.field(places, "heap_type_object.ht_cached_keys"))
-        shared = np.where(keys >= 0, self.keys_bytes(keys), 0)
+        keys = np.where(heap, self.field(places, "heap_type_object.ht_cached_keys"), np.uint64(0))
         static = layout["type_object.size"] - types.basic[index] - types.prefixes[index]
-        return np.where(heap, shared, static)
+        return np.where(heap, self.keys_bytes(keys), static)
 
     def _set(self, places: Places, index: NDArray[np.int32]) -> Places:
         """Objects/setobject.c, set_sizeof: the table, where it is not the small one inside."""
@@ -205,24 +232,17 @@ class Sizes:
         PyArrayObject_fields (numpy/_core/include/numpy/ndarraytypes.h, 1.26 and 2): data 16, nd 24, dimensions 32, strides 40, descr 56,
         flags 64; NPY_ARRAY_OWNDATA is 4. The item size is read from the strides: the largest stride times its dimension is the whole.
         """
-        image = self._image
         dimensions = (self.word(places, 24) & np.uint64(0xFFFFFFFF)).view(np.int64)
         dimensions = np.where(dimensions <= 64, dimensions, 0)
         owns = (self.word(places, 64) & np.uint64(4)) != 0
-        shape, strides = image.places(self.word(places, 32)), image.places(self.word(places, 40))
+        shape, strides = self.word(places, 32), self.word(places, 40)
         data = np.zeros(len(places), np.int64)
         for number in range(int(dimensions.max(initial=0))):
-            there = (dimensions > number) & (shape >= 0) & (strides >= 0)
-            length = np.where(there, self._count(shape, 8 * number), 0)
-            stride = np.abs(np.where(there, self.word(strides, 8 * number).view(np.int64), 0))
-            data = np.maximum(
-                data,
-                np.where(
-                    (length < MAX_ITEMS) & (stride < MAX_ITEMS),
-                    length * np.minimum(stride, MAX_ITEMS // np.maximum(length, 1)),
-                    0,
-                ),
-            )
+            there = dimensions > number
+            length = np.where(there, self._length(self.at(shape, 8 * number)), 0)
+            stride = np.where(there, np.abs(self.at(strides, 8 * number).view(np.int64)), 0)
+            whole = length * np.minimum(stride, MAX_ITEMS // np.maximum(length, 1))
+            data = np.maximum(data, np.where(stride < MAX_ITEMS, whole, 0))
         return 16 * dimensions + np.where(owns, data, 0)
 
     def _array(self, places: Places, index: NDArray[np.int32]) -> Places:
@@ -245,15 +265,16 @@ class Sizes:
     def _frame(self, places: Places, index: NDArray[np.int32]) -> Places:
         """Objects/frameobject.c, frame_sizeof: the locals and the stack, where its frame lies behind it."""
         layout = self._layout
-        frame = self.field(places, "frame_object.f_frame")
-        at = self._image.places(frame)
-        code = np.where(at >= 0, self.word(at, layout["interpreter_frame.executable"]), np.uint64(0))
+        code = self._at(self.field(places, "frame_object.f_frame"), "interpreter_frame.executable")
         return self._frame_bytes(code) - layout["interpreter_frame.size"]
 
     def _frame_bytes(self, codes: Words) -> Places:
         layout = self._layout
-        untagged = codes & ~np.uint64(7) if layout.minor >= 14 else codes
-        at = self._image.places(untagged)
-        slots, stack = self.integer(at, "code_object.nlocalsplus"), self.integer(at, "code_object.stacksize")
-        sane = (at >= 0) & (slots < 1 << 20) & (stack < 1 << 20)
+        codes = codes & ~np.uint64(7) if layout.minor >= 14 else codes
+        slots, stack = (self._half(codes, f"code_object.{name}") for name in ("nlocalsplus", "stacksize"))
+        sane = (codes != 0) & (slots < 1 << 20) & (stack < 1 << 20)
         return np.where(sane, (slots + stack) * _POINTER + layout["interpreter_frame.localsplus"], 0)
+
+    def _half(self, addresses: Words, name: str) -> Places:
+        offset = self._layout[name]
+        return ((self.at(addresses, offset & ~7) >> np.uint64(8 * (offset & 7))) & np.uint64(0xFFFFFFFF)).view(np.int64)

@@ -121,6 +121,15 @@ class Types:
         heap = (self.flags & np.uint64(HEAP)) != 0
         keys = np.minimum(self.places + layout["heap_type_object.ht_cached_keys"], image.size - 8) // 8
         self.keys = np.where(heap, image.words[keys], np.uint64(0))
+        table = image.places(self.keys)
+        usable, entries = (
+            image.words[np.minimum(np.maximum(table, 0) + layout[f"dict_keys.{name}"], image.size - 8) // 8].view(
+                np.int64
+            )
+            for name in ("usable", "nentries")
+        )
+        self.room = np.where(table >= 0, np.clip(usable, 0, 64) + np.clip(entries, 0, 64), 0)
+        """How many attributes the values of its instances have room for."""
         self.names = _names(memory, field("type_object.tp_name"))
         self.kinds = self._kinds()
         # A compact str (Include/cpython/unicodeobject.h) ends before the fields that tp_basicsize counts.

@@ -8,6 +8,7 @@ Arrays: `bytes` (uint8) is the copy, `words` (uint64) the same. Run i has the ad
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from errno import EFAULT, EINVAL
 
 import numpy as np
@@ -22,6 +23,7 @@ from pellucid.model.errors import NoSuchProcess
 Words = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
+_TRIES = 4  # each with twice as much to spare
 _SPARE = (
     4 << 20
 )  # bytes more than the process had when the buffer was made, and a sixteenth: it grows until it stands still
@@ -65,6 +67,10 @@ class Image:
         """The address of each offset in `bytes`."""
         run = np.searchsorted(self.offsets, places, "right") - 1
         return places.astype(np.uint64) + self._shift[run]
+
+    def mapped(self, addresses: Words) -> NDArray[np.bool_]:
+        """Which addresses are of memory that the process has, copied here or not."""
+        return self.places(addresses) >= 0
 
     def may_be(self, words: Words) -> NDArray[np.bool_]:
         """Which words can be an address in the copy, at the first glance: aligned, and between the lowest and the highest."""
@@ -132,22 +138,35 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
         first = _resident(pid, command)
         if first.bytes > limit:
             raise TooLarge(first.bytes, limit)
-        stop = Pause(pid, command) if pause else None
-        if stop is not None:
-            stop.arm()
-        buffer = bulk.Buffer(first.bytes + first.bytes // 16 + _SPARE)
-        try:
+        wanted, paused = first.bytes, 0.0
+        for number in range(_TRIES):
+            stop = Pause(pid, command) if pause else None
             if stop is not None:
-                with stop:
-                    found, lost = _copy(pid, buffer, command)
-            else:
-                found, lost = _copy(pid, buffer, command)
-        except OSError as error:
-            raise NoSuchProcess.ended(pid, f"copy the memory of pid {pid}") from error
-        _same(before, found)
-    gaps = tuple(_gaps(pid, found, lost, stop))
-    paused = None if stop is None else stop.seconds
-    return Image(buffer, found.runs, paused, gaps)
+                stop.arm()
+            buffer = bulk.Buffer(wanted + (wanted // 16 + _SPARE << number))
+            try:
+                with stop if stop is not None else nullcontext():
+                    found, lost = _copy(pid, buffer, command, last=number == _TRIES - 1)
+            except _Grown as grown:
+                wanted = grown.size
+                if wanted > limit:
+                    raise TooLarge(wanted, limit) from None
+                continue
+            except OSError as error:
+                raise NoSuchProcess.ended(pid, f"copy the memory of pid {pid}") from error
+            finally:
+                paused += stop.seconds if stop is not None else 0.0
+            _same(before, found)
+            return Image(buffer, found.runs, paused if pause else None, tuple(_gaps(pid, found, lost, stop)))
+    raise AssertionError("the last try takes what fits")
+
+
+class _Grown(Exception):  # noqa: N818
+    """The process has more than the buffer can take: it grew since it was asked."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
 
 
 def _resident(pid: int, command: str) -> resident.Resident:
@@ -158,21 +177,22 @@ def _resident(pid: int, command: str) -> resident.Resident:
         raise NoSuchProcess.ended(pid, f"read the page table of pid {pid} (/proc/{pid}/pagemap)") from error
 
 
-def _copy(pid: int, buffer: bulk.Buffer, command: str) -> tuple[resident.Resident, list[bulk.Lost]]:
-    """The list is made anew: what it was before the pause is history."""
+def _copy(pid: int, buffer: bulk.Buffer, command: str, *, last: bool) -> tuple[resident.Resident, list[bulk.Lost]]:
+    """The list is made anew: what it was before the pause is history. Raises _Grown, but for the `last` try, which takes what fits."""
     found = _resident(pid, command)
-    if found.bytes > buffer.size:
-        fitting = []
-        left = buffer.size
-        for start, end in found.runs:  # it grew by more than was kept ready: the rest is told as a gap
-            end = min(end, start + left)
-            if end > start:
-                fitting.append((start, end))
-                left -= end - start
-        lost = [bulk.Lost(found.runs[-1][1], found.bytes - buffer.size)]
-        found = resident.Resident(tuple(fitting), buffer.size, found.swapped, found.whole)
-        return found, lost + bulk.copy(pid, found.runs, buffer)
-    return found, bulk.copy(pid, found.runs, buffer)
+    if found.bytes <= buffer.size:
+        return found, bulk.copy(pid, found.runs, buffer)
+    if not last:
+        raise _Grown(found.bytes)
+    fitting = []
+    left = buffer.size
+    for start, end in found.runs:
+        if left:
+            fitting.append((start, min(end, start + left)))
+            left -= fitting[-1][1] - start
+    lost = [bulk.Lost(fitting[-1][1], found.bytes - buffer.size)]
+    found = resident.Resident(tuple(fitting), buffer.size, found.swapped, found.whole)
+    return found, lost + bulk.copy(pid, found.runs, buffer)
 
 
 def _same(before: Memory, found: resident.Resident) -> None:
