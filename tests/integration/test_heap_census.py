@@ -118,3 +118,17 @@ def test_a_program_that_is_no_python_is_refused():
 def test_the_process_that_counts_does_not_import_numpy_before_it_counts():
     line = "import sys, pellucid.observe.heap; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", line], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.14"])
+def test_a_heap_that_is_counted_in_pieces_has_the_same_objects_and_sizes(heap_of, version):
+    process = heap_of(interpreters.get(version), 2000)
+    whole = heap.census(process.pid)
+    told, pieces = heap.streamed(process.pid, piece=5 << 20)
+    assert told.pid == process.pid
+    assert {(row.type, row.count, row.bytes) for row in pieces.types} == {
+        (row.type, row.count, row.bytes) for row in whole.types
+    }
+    assert pieces.attribute_bytes == whole.attribute_bytes
+    assert pieces.pool_used_bytes == whole.pool_used_bytes
+    assert "pieces of 5 MB" in pieces.gaps[0].why

@@ -57,7 +57,7 @@ def test_a_process_on_the_screen_and_in_json_then_as_files_that_are_compared(lea
     before, after = tmp_path / "before.heap", tmp_path / "after.heap"
     shown = run("heap", process.pid, "--save", before)
     assert shown.returncode == 0, shown.stderr
-    assert "is stopped while its memory is copied" in shown.stderr
+    assert "will stand still while its memory is copied" in shown.stderr
     assert "it stood still for " in shown.stdout
     assert "% of its private memory" in shown.stdout.splitlines()[1], "coverage comes first"
     assert "class Registry → _cache (dict) → 4,000 Session retains" in shown.stdout
@@ -66,7 +66,7 @@ def test_a_process_on_the_screen_and_in_json_then_as_files_that_are_compared(lea
     refused = run("heap", process.pid, "--save", before)
     assert refused.returncode == 2
     assert "there already" in refused.stderr
-    assert "is stopped" not in refused.stderr, "nothing is stopped for a file that can't be written"
+    assert "stand still" not in refused.stderr, "nothing is stopped for a file that can't be written"
 
     grow(process)
     told = run("heap", process.pid, "--json", "--no-pause", "--save", after)

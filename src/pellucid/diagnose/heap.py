@@ -92,6 +92,23 @@ def report(looked: Looked) -> HeapReport:
     )
 
 
+def counted(process: Process | None, census: Census) -> HeapReport:
+    """The same where types were counted and nothing else."""
+    return HeapReport(
+        process=process,
+        taken_at=census.taken_at,
+        gaps=census.gaps,
+        types=census.types,
+        total_bytes=census.total_bytes,
+        coverage=census.coverage,
+        suspects=(),
+        notes=(),
+        census=census,
+        edges=0,
+        steps={"counted in pieces": census.seconds},
+    )
+
+
 def compare(compared: Compared) -> HeapDiffReport:
     """The document of `pellucid heap diff --json` and `heap PID --every --json`."""
     first, last = compared.censuses[0], compared.censuses[-1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pellucid.kernel import procfs
 from pellucid.kernel.free_memory import available
 from pellucid.kernel.memory import Memory, Unreadable
-from pellucid.model import Gap
+from pellucid.model import Gap, Process
 from pellucid.model.errors import LookError, NotUnderstood
 from pellucid.model.heap import Census, TypeCount
 from pellucid.runtimes import cpython
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LIMIT = 1 << 30
 """Bytes that a census without a pause copies unless it is told otherwise."""
 
+PIECE = 256 << 20
+"""Bytes of a piece where all of the memory is gone through in pieces."""
+
+_LEAST = 4 << 20
 _SPARE = 0.8  # of the memory that is free: the rest is left to the others
 _NEEDED = 1.6  # bytes for each byte of the copy: the copy itself, and the arrays of the census
 
@@ -67,13 +71,19 @@ def counted(python: cpython.CPython, *, pause: bool, limit: int, command: str) -
         metaclass = counting.metaclass(python.memory, python.layout, python.runtime)
         return counting.census(taken, python.memory, python.layout, metaclass)
     except (Unreadable, heap_types.NotFound) as wrong:
-        raise NotUnderstood(
-            pid,
-            tried=f"find the types of pid {pid} in a copy of its memory",
-            said=f"its memory is not as the table of {python.name} says: `type` is not where it should be ({wrong})",
-            remedy=f"pellucid info {pid}  (what it is)",
-            found=python.name,
-        ) from None
+        raise _garbled(python, wrong) from None
+
+
+def _garbled(python: cpython.CPython, wrong: Exception) -> NotUnderstood:
+    pid = python.memory.pid
+    return NotUnderstood(
+        pid,
+        tried=f"find the types of pid {pid} in a copy of its memory",
+        said=f"its memory is not as the table of {python.name} says: `type` is not where it should be"
+        + (f" ({wrong})" if str(wrong) else ""),
+        remedy=f"pellucid info {pid}  (what it is)",
+        found=python.name,
+    )
 
 
 def _too_much(pid: int, size: int, limit: int, room: int) -> TooMuch:
@@ -93,22 +103,45 @@ def _too_much(pid: int, size: int, limit: int, room: int) -> TooMuch:
     )
 
 
+def streamed(pid: int, *, piece: int = PIECE, command: str = "heap") -> tuple[Process, Census]:
+    """The same as `census` in pieces of so many bytes, however large the process is; never with a pause. Raises as `census` does."""
+    began = time.perf_counter()
+    process = procfs.process(pid)
+    with attached(pid, command) as python:
+        from pellucid.runtimes.cpython import census as counting
+        from pellucid.runtimes.cpython import heap_stream, heap_types
+
+        room = min(piece, int(available() * _SPARE / _NEEDED))
+        try:
+            metaclass = counting.metaclass(python.memory, python.layout, python.runtime)
+            found = heap_stream.stream(python.memory, python.layout, metaclass, max(room, _LEAST), command)
+        except (Unreadable, heap_types.NotFound) as wrong:
+            raise _garbled(python, wrong) from None
+        gap = Gap(
+            f"who holds what in the {found.bytes >> 20:,} MB of pid {pid}, and the few objects that lie in its program's files",
+            f"they were counted in pieces of {room >> 20:,} MB: that is no copy in which references could be followed",
+            f"pellucid heap {pid}  (with more memory free, or a larger --limit)",
+        )
+        broken = _torn(pid, found.broken)
+        counted_ = _census(
+            pid,
+            found.rows,
+            found.attribute_bytes,
+            found.objects,
+            (found.pool_bytes, found.pool_used_bytes),
+            None,
+            found.bytes,
+            began,
+            (gap, *broken),
+        )
+        return procfs.with_runtime(process, python.name), counted_
+
+
 def value(pid: int, heap: "Heap", began: float) -> Census:
     """What was counted, as a value."""
     from pellucid.runtimes.cpython.census import histogram
 
-    rows = [
-        TypeCount(spelt(module, name), module, count, size, own=is_own(module))
-        for module, name, count, size in histogram(heap)
-    ]
-    total = sum(row.bytes for row in rows)
-    attributes = int(heap.attributes().sum())
-    anonymous = _anonymous(pid)
-    gaps = list(heap.image.gaps)
-    if heap.broken:
-        gaps.append(
-            Gap(f"a few blocks of {heap.broken} pools", "they changed while they were copied", f"pellucid heap {pid}")
-        )
+    gaps = [*heap.image.gaps, *_torn(pid, heap.broken)]
     if not len(heap.pools.places):
         gaps.append(
             Gap(
@@ -117,20 +150,49 @@ def value(pid: int, heap: "Heap", began: float) -> Census:
                 "few that were freed may be among them",
             )
         )
+    pools = (heap.pools.bytes, heap.pools.used_bytes)
+    paused, size = heap.image.paused_s, heap.image.size
+    return _census(
+        pid, histogram(heap), int(heap.attributes().sum()), len(heap), pools, paused, size, began, tuple(gaps)
+    )
+
+
+def _torn(pid: int, broken: int) -> tuple[Gap, ...]:
+    if not broken:
+        return ()
+    return (Gap(f"a few blocks of {broken} pools", "they changed while they were copied", f"pellucid heap {pid}"),)
+
+
+def _census(
+    pid: int,
+    counted: list[tuple[str, str, int, int]],
+    attributes: int,
+    objects: int,
+    pools: tuple[int, int],
+    paused_s: float | None,
+    copied: int,
+    began: float,
+    gaps: tuple[Gap, ...],
+) -> Census:
+    rows = [
+        TypeCount(spelt(module, name), module, count, size, own=is_own(module)) for module, name, count, size in counted
+    ]
+    total = sum(row.bytes for row in rows)
+    anonymous = _anonymous(pid)
     return Census(
         types=tuple(rows),
         total_bytes=total,
         attribute_bytes=attributes,
-        objects=len(heap),
+        objects=objects,
         anonymous_bytes=anonymous,
         coverage=min((total + attributes) / anonymous, 1.0) if anonymous else 0.0,
-        pool_bytes=heap.pools.bytes,
-        pool_used_bytes=heap.pools.used_bytes,
+        pool_bytes=pools[0],
+        pool_used_bytes=pools[1],
         taken_at=time.time(),
-        paused_s=heap.image.paused_s,
-        copied_bytes=heap.image.size,
+        paused_s=paused_s,
+        copied_bytes=copied,
         seconds=time.perf_counter() - began,
-        gaps=tuple(gaps),
+        gaps=gaps,
     )
 
 

@@ -9,6 +9,8 @@ import click
 from pellucid.present.cli import options, screen
 
 if TYPE_CHECKING:
+    from pellucid.model.heap import HeapReport
+    from pellucid.observe.heap import TooMuch
     from pellucid.observe.heap_look import HeapSeen
 
 
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
 )
 @click.option("--object", "object_id", metavar="ID", help="Of a dump of a JVM: one object, its fields, who holds it.")
 @click.option("--histogram", is_flag=True, help="Of a dump of a JVM: the counts alone, without who holds whom.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="Copy no more; of a larger process the types alone are counted.",
+)
 @click.option("--include-values", is_flag=True, help="Spell out keys that are no names: they may be secrets.")
 def command(
     targets: tuple[str, ...],
@@ -54,6 +62,7 @@ def command(
     type_name: str | None,
     object_id: str | None,
     histogram: bool,
+    limit: int | None,
     include_values: bool,
 ) -> None:
     """Count the objects of process PID by type and say who holds most of them; or read a saved FILE; or tell what grew from A to B.
@@ -100,7 +109,8 @@ def command(
             values=include_values,
         )
         return
-    _one(targets[0], file, as_json=as_json, most=most, pause=not no_pause, force=force, values=include_values)
+    copied = limit << 20 if limit is not None else None
+    _one(targets[0], file, copied, as_json=as_json, most=most, pause=not no_pause, force=force, values=include_values)
 
 
 def _java(
@@ -152,36 +162,63 @@ def _java(
     return False
 
 
-def _one(target: str, file: str | None, *, as_json: bool, most: int, pause: bool, force: bool, values: bool) -> None:
+def _one(
+    target: str,
+    file: str | None,
+    limit: int | None,
+    *,
+    as_json: bool,
+    most: int,
+    pause: bool,
+    force: bool,
+    values: bool,
+) -> None:
     from pellucid.diagnose.heap import report
     from pellucid.observe import heap_file
+    from pellucid.observe.heap import TooMuch
     from pellucid.present.cli import heap_text
 
     if file is not None and os.path.lexists(file) and not force:
         heap_file.refuse(file)  # before the process is stopped for nothing
-    seen = _seen(target, pause=pause, values=values)
-    if file is not None:
-        size = heap_file.save(file, seen, force=force)
-        _tell(f"saved to {file} ({size:,} bytes)")
-    found = report(seen)
+    try:
+        seen = _seen(target, pause=pause, values=values, limit=limit)
+    except TooMuch as large:
+        if file is not None:
+            raise
+        found = _in_pieces(large, limit)
+    else:
+        if file is not None:
+            size = heap_file.save(file, seen, force=force)
+            _tell(f"saved to {file} ({size:,} bytes)")
+        found = report(seen)
     if as_json:
         options.emit(found)
         return
     heap_text.show(found, most)
 
 
-def _seen(target: str, *, pause: bool, values: bool = False) -> "HeapSeen":
+def _in_pieces(large: "TooMuch", limit: int | None) -> "HeapReport":
+    """Types alone, of a process that can't be copied as a whole."""
+    from pellucid.diagnose.heap import counted
+    from pellucid.observe.heap import PIECE, streamed
+
+    _tell(f"{large.said}: the types are counted in pieces, without a pause")
+    process, census = streamed(large.pid, piece=min(limit or PIECE, PIECE))
+    return counted(process, census)
+
+
+def _seen(target: str, *, pause: bool, values: bool = False, limit: int | None = None) -> "HeapSeen":
     """A look at a process, or what a file says of one."""
     if _is_file(target):
         from pellucid.observe import heap_file
 
         return heap_file.load(target)
-    from pellucid.observe.heap_look import look
+    from pellucid.observe.heap_look import EVERYTHING, look
 
     pid = options.resolve(target)
     if pause:
-        _tell(f"pid {pid} is stopped while its memory is copied (--no-pause does without)")
-    return look(pid, pause=pause, include_values=values, told=_tell)
+        _tell(f"pid {pid} will stand still while its memory is copied (--no-pause does without)")
+    return look(pid, pause=pause, include_values=values, limit=limit or EVERYTHING, told=_tell)
 
 
 def _is_file(target: str) -> bool:
@@ -207,7 +244,9 @@ def _series(pid: int, seconds: float, looks: int, *, as_json: bool, most: int, p
     from pellucid.present.cli import heap_text
 
     if pause:
-        _tell(f"pid {pid} is stopped at each of {looks} looks while its memory is copied (--no-pause does without)")
+        _tell(
+            f"pid {pid} will stand still at each of {looks} looks while its memory is copied (--no-pause does without)"
+        )
     last = None
     interrupted = False
     try:

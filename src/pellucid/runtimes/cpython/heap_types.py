@@ -202,24 +202,24 @@ def find(image: Image, memory: Memory, layout: Layout, metaclass: int, found: Po
     place = image.place(metaclass)
     if place < 0 or int(image.words[place // 8 + 1]) != metaclass:
         raise NotFound
-    known: dict[int, int] = {metaclass: place}
+    known = {metaclass}
     new = {metaclass}
     for _ in range(_ROUNDS):
-        candidates = _whose_type_is(image, outside(image, found), np.array(sorted(new), np.uint64))
-        new = set()
-        addresses = image.addresses(candidates)
-        sane, flags = _sane(image, layout, candidates)
-        metaclasses = (flags & np.uint64(TYPE)) != 0
-        for address, at, meta in zip(
-            addresses[sane].tolist(), candidates[sane].tolist(), metaclasses[sane].tolist(), strict=True
-        ):
-            if address not in known:
-                known[address] = at
-                if meta:
-                    new.add(address)
+        addresses, metaclasses = candidates(image, layout, found, new)
+        new = set(addresses[metaclasses].tolist()) - known
+        known.update(addresses.tolist())
         if not new or len(known) > MAX_TYPES:
             break
-    return Types(image, memory, layout, _with_bases(image, layout, known))
+    addresses = np.array(sorted(known), np.uint64)
+    places = dict(zip(addresses.tolist(), image.places(addresses).tolist(), strict=True))
+    return Types(image, memory, layout, with_bases(image, layout, places))
+
+
+def candidates(image: Image, layout: Layout, found: Pools, metaclasses: set[int]) -> tuple[Words, NDArray[np.bool_]]:
+    """(addresses of what may be types, for their type is one of `metaclasses`; which of them are metaclasses themselves)."""
+    places = _whose_type_is(image, outside(image, found), np.array(sorted(metaclasses), np.uint64))
+    sane, flags = _sane(image, layout, places)
+    return image.addresses(places[sane]), (flags[sane] & np.uint64(TYPE)) != 0
 
 
 def _whose_type_is(image: Image, stretches: list[tuple[int, int]], metaclasses: Words) -> Places:
@@ -253,7 +253,7 @@ def _sane(image: Image, layout: Layout, places: Places) -> tuple[NDArray[np.bool
     return sane, flags
 
 
-def _with_bases(image: Image, layout: Layout, known: dict[int, int]) -> Words:
+def with_bases(image: Image, layout: Layout, known: dict[int, int]) -> Words:
     """Those whose base is known too; `object` alone has none."""
     base = layout["type_object.tp_base"] // 8
     bases = {address: int(image.words[place // 8 + base]) for address, place in known.items()}

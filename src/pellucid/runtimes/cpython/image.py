@@ -123,9 +123,9 @@ class TooLarge(Exception):  # noqa: N818  a value of the look: the caller stream
         self.limit = limit
 
 
-def size_of(pid: int, command: str = "heap") -> int:
-    """How many bytes a copy would have now. Raises NoSuchProcess, NotPermitted."""
-    return _resident(pid, command).bytes
+def resident_runs(pid: int, command: str = "heap") -> tuple[tuple[int, int], ...]:
+    """(first address, end) of all that a copy would take. Raises NoSuchProcess, NotPermitted."""
+    return _resident(pid, command).runs
 
 
 def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
