@@ -109,6 +109,10 @@ def test_the_command(collecting):
     text = subprocess.run(base, capture_output=True, text=True, check=True).stdout
     assert "the garbage collector runs for" in text
     assert "generation 2" in text
+    lines = subprocess.run(
+        [*base[:-1], "0.6", "--watch", "--interval", "0.1"], capture_output=True, text=True, check=True
+    ).stdout
+    assert lines.count("in collections") >= 4
     report = json.loads(subprocess.run([*base, "--json"], capture_output=True, check=True).stdout)
     assert [one["name"] for one in report["generations"]] == ["generation 0", "generation 1", "generation 2"]
     assert {"name", "count", "time_s"} <= report["collections"][0].keys()

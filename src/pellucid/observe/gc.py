@@ -6,6 +6,7 @@ readings of `collecting` that found it set, with the error of such a count. Noth
 
 import math
 import time
+from collections.abc import Callable
 
 from pellucid.kernel import procfs
 from pellucid.kernel.memory import Unreadable
@@ -21,13 +22,22 @@ RECORD_S = 0.25
 MAX_SAMPLES = 4096
 
 
-def watch(pid: int, seconds: float) -> tuple[Process, GcSeen]:
-    """(the process with its runtime, what was seen) in `seconds`, fewer after Ctrl-C or when the process ends. Raises LookErrors."""
+Heard = Callable[[float, Collector, float], None]
+"""Told while it goes on: seconds since the begin, the main interpreter's collector, the share of readings inside of a collection so far."""
+
+
+def watch(
+    pid: int, seconds: float, *, every_s: float = RECORD_S, heard: Heard = lambda *_: None
+) -> tuple[Process, GcSeen]:
+    """(the process with its runtime, what was seen) in `seconds`, fewer after Ctrl-C or when the process ends. Raises LookErrors.
+
+    The record is read each `every_s` seconds, and told to `heard`.
+    """
     with attach(pid) as python:
         process = procfs.with_runtime(procfs.process(pid), python.name)
         python.read()
         try:
-            return process, _watched(python, seconds)
+            return process, _watched(python, seconds, every_s, heard)
         except Unreadable:
             raise NoSuchProcess.ended(pid, f"read the collector of pid {pid}") from None
 
@@ -52,7 +62,7 @@ class _Polled:
         self.longest_s = max(self.longest_s, now - self._since)
 
 
-def _watched(python: CPython, seconds: float) -> GcSeen:
+def _watched(python: CPython, seconds: float, every_s: float, heard: Heard) -> GcSeen:
     each = states(python)
     if not each:
         raise NoSuchProcess.ended(python.memory.pid, "find an interpreter")
@@ -66,10 +76,12 @@ def _watched(python: CPython, seconds: float) -> GcSeen:
     try:
         while (now := time.perf_counter()) - began < seconds:
             polled.add(now, collecting=any(state.collecting() for state in each))
-            if now - recorded >= RECORD_S and len(samples) < MAX_SAMPLES:
+            if now - recorded >= every_s:
                 recorded = now
                 last = tuple(state.read(frozen=False) for state in each)
-                samples.append(_sample(last, now - began))
+                if len(samples) < MAX_SAMPLES:
+                    samples.append(_sample(last, now - began))
+                heard(now - began, last[0], polled.set / polled.readings)
             time.sleep(POLL_S)
         last = tuple(state.read(frozen=False) for state in each)
     except KeyboardInterrupt:

@@ -48,7 +48,7 @@ def command(
         return show(pid, as_json=as_json, ask=ask)
     from pellucid.present.cli.gc_python_text import show as show_python
 
-    return show_python(pid, as_json=as_json, watch=watch, seconds=seconds)
+    return show_python(pid, as_json=as_json, watch=watch, seconds=seconds, interval_s=interval)
 
 
 def runtime(pid: int) -> str:

@@ -1,6 +1,7 @@
 """The screen of `pellucid gc PID` for Python: what its collector did within the look, and since it began."""
 
 import time
+from collections.abc import Callable
 
 from pellucid.model.gc import Collector, GcReport
 from pellucid.present.cli import options, screen
@@ -10,9 +11,14 @@ LOOK_S = 1.0
 _FOR_EVER = 86400.0
 
 
-def show(pid: int, *, as_json: bool, watch: bool, seconds: float | None) -> int:
-    """Look for `seconds` (None: for LOOK_S, with `watch` until Ctrl-C), and print."""
-    report = _report(pid, seconds or (_FOR_EVER if watch else LOOK_S))
+def show(pid: int, *, as_json: bool, watch: bool, seconds: float | None, interval_s: float) -> int:
+    """Look for `seconds` (None: for LOOK_S, with `watch` until Ctrl-C), and print; with `watch` a line each interval before."""
+    report = _report(
+        pid,
+        seconds or (_FOR_EVER if watch else LOOK_S),
+        interval_s if watch else None,
+        _line if watch and not as_json else _silent,
+    )
     if as_json:
         options.emit(report)
         return 0
@@ -22,11 +28,25 @@ def show(pid: int, *, as_json: bool, watch: bool, seconds: float | None) -> int:
     return 0
 
 
-def _report(pid: int, seconds: float) -> GcReport:
-    from pellucid.diagnose.collector import explain, within
-    from pellucid.observe.gc import watch
+def _silent(*_: object) -> None:
+    """Where nobody watches."""
 
-    process, seen = watch(pid, seconds)
+
+def _line(at_s: float, collector: Collector, share: float) -> None:
+    """One moment: collections so far of each generation, survivors, share."""
+    done = " ".join(f"gen{one.number} {one.collections:,}" for one in collector.generations)
+    lives = collector.heap_objects if collector.heap_objects is not None else collector.long_lived
+    alive = f" · {lives:,} objects" if lives is not None else ""
+    screen.say(f"{at_s:6.1f} s · {done}{alive} · {100 * share:.1f} % in collections")
+
+
+def _report(
+    pid: int, seconds: float, interval_s: float | None, heard: Callable[[float, Collector, float], None]
+) -> GcReport:
+    from pellucid.diagnose.collector import explain, within
+    from pellucid.observe.gc import RECORD_S, watch
+
+    process, seen = watch(pid, seconds, every_s=interval_s or RECORD_S, heard=heard)
     return GcReport(
         process=process,
         taken_at=time.time(),
