@@ -33,10 +33,10 @@ if [ -n "$packages" ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 
-# What others read profiles with, at the versions of the lock file; no script of a package is run.
+# What others read profiles with, and an audit of pages, at the versions of the lock file; no script of a package is run.
 viewers=$(dirname -- "$0")/../tests/viewers
 if [ ! "$viewers/node_modules/.package-lock.json" -nt "$viewers/package-lock.json" ]; then
-    echo "Installing for the tests: speedscope, pprof-format"
+    echo "Installing for the tests: speedscope, pprof-format, axe-core"
     npm ci --prefix "$viewers" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 fi
 

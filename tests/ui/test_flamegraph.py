@@ -1,6 +1,7 @@
 """The flame graph as a person meets it: with a mouse, with the keyboard alone, on a telephone, in the dark, by the table alone."""
 
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from pellucid.model.profile import Run
 from tests.unit.export.build import HOSTILE, MS, empty, hostile, ordinary, recursion
 
 ROW = 20
+AXE = Path(__file__).parents[1] / "viewers/node_modules/axe-core/axe.min.js"
 
 
 def cells(page):
@@ -223,3 +225,14 @@ def test_a_function_that_is_gone_is_still_in_the_table(open_page):
     after = msgspec.structs.replace(before, tracks=(msgspec.structs.replace(main, runs=main.runs[2:]), *others))
     page = open_page(flamegraph.encode_diff(before, after))
     assert ["parse", "0.0 % · 0 µs", "0.0 % · 0 µs", "−29.3 points", "−29.3 points"] in cells(page)
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: run scripts/install_test_tools.sh")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_audit_of_accessibility_finds_nothing(open_page, scheme):
+    for content in (flamegraph.encode(ordinary()), flamegraph.encode_diff(ordinary(), ordinary())):
+        page = open_page(content, color_scheme=scheme, bypass_csp=True)
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run()")
+        assert [(one["id"], one["nodes"][0]["target"]) for one in found["violations"]] == []
+        assert len(found["passes"]) > 30

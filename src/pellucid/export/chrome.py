@@ -1,11 +1,10 @@
 """For https://ui.perfetto.dev and chrome://tracing: each frame as a slice from when it was first until when it was last seen in a row.
 
-Duration events (`B` and `E`) of the Trace Event Format, as one JSON object. A call that began and ended between two samples is not
+Complete events (`X`) of the Trace Event Format, as one JSON object: a caller before its callees. A call that began and ended between two samples is not
 in it, and two calls of one function that were seen in neighbouring samples are one slice: samples can't tell them apart. The category
 of a slice is its file; arguments would be a part of its name in speedscope, which reads these files too.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -41,30 +40,40 @@ def encode(profile: Profile) -> bytes:
     )
 
 
-def _slices(profile: Profile, track: Track) -> Iterator[dict[str, Any]]:
-    opened: list[tuple[str, str]] = []
+def _slices(profile: Profile, track: Track) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    functions: list[tuple[str, str]] = []
+    opened: list[dict[str, Any]] = []
     at = 0
 
-    def event(kind: str, function: tuple[str, str], when: int) -> dict[str, Any]:
-        qualname, file = function
-        name = f"{qualname} ({file.rpartition('/')[2]})" if file else qualname
-        told = {"ph": kind, "ts": when / 1000, "pid": track.pid, "tid": track.tid, "name": name}
-        return told | {"cat": file.replace(",", " ") or profile.mode}
+    def close(kept: int) -> None:
+        for event in opened[kept:]:
+            event["dur"] = at / 1000 - event["ts"]
+        del opened[kept:]
 
     for start, end, run in spans(track, profile.taking.interval_ns):
         frames = (profile.frames[profile.stacks[node].frame] for node in path(profile, run.stack))
         wanted = [(frame.qualname, frame.file) for frame in frames]
         kept = 0
         if start == at:  # else nobody knows what happened meanwhile
-            while kept < min(len(opened), len(wanted)) and opened[kept] == wanted[kept]:
+            while kept < min(len(functions), len(wanted)) and functions[kept] == wanted[kept]:
                 kept += 1
-        for function in reversed(opened[kept:]):
-            yield event("E", function, at)
-        for function in wanted[kept:]:
-            yield event("B", function, start)
-        opened, at = wanted, end
-    for function in reversed(opened):
-        yield event("E", function, at)
+        close(kept)
+        for qualname, file in wanted[kept:]:
+            event = {
+                "ph": "X",
+                "ts": start / 1000,
+                "dur": 0.0,
+                "pid": track.pid,
+                "tid": track.tid,
+                "name": f"{qualname} ({file.rpartition('/')[2]})" if file else qualname,
+                "cat": file.replace(",", " ") or profile.mode,
+            }
+            events.append(event)
+            opened.append(event)
+        functions, at = wanted, end
+    close(0)
+    return events
 
 
 def _name(kind: str, pid: int, tid: int, name: str) -> dict[str, Any]:

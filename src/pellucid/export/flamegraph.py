@@ -22,6 +22,7 @@ from pellucid.model.thread import Frame
 _MODULES = ("calls.js", "flame.js", "table.js", "main.js")  # each after those that it imports from
 _STATES = ("running", "waiting", "gil", "unknown")
 _PROGRAM, _LIBRARY, _OTHER = range(3)
+_DISTORTED = 5
 _WEIGHED = {
     "wall": "Wall-clock time",
     "cpu": "CPU time",
@@ -81,7 +82,7 @@ def facts(profile: Profile) -> str:
     if taking.cpu_s > 0 and taking.wall_s > 0:
         told.append(f"the sampler took {100 * taking.cpu_s / taking.wall_s:.1f} % of a CPU")
     if taking.slowdown is not None:
-        told.append(f"the program ran {taking.slowdown:.2f} times as long ({taking.slowdown_how})")
+        told.append(f"the program ran {taking.slowdown:.2f} times as long for it")
     return legible("; ".join(told) + ".")
 
 
@@ -93,9 +94,21 @@ def _contents(profile: Profile) -> dict[str, Any]:
         "stackFrames": [node.frame for node in profile.stacks],
         "tracks": [_sums(track) for track in profile.tracks],
         "gaps": [legible(gap) for gap in gaps],
+        "how": legible(_how(profile)),
         "empty": "Nothing to show: "
         + (legible(gaps[0]) if gaps else "no thread ran Python while the samples were taken."),
     }
+
+
+def _how(profile: Profile) -> str:
+    """How the effect on the program was measured, and what a tracer made look other than it is."""
+    if profile.taking.slowdown is None:
+        return ""
+    found = profile.trace.functions if profile.trace is not None else ()
+    distorted = sorted((one for one in found if one.distorted), key=lambda one: -abs(one.share - one.true_share))
+    shares = [f"{one.qualname} ({one.share:.1%} traced, {one.true_share:.1%} here)" for one in distorted[:_DISTORTED]]
+    told = f" Without that, the largest differences were: {', '.join(shares)}." if shares else ""
+    return f"{profile.taking.slowdown_how}.{told}"
 
 
 def _sums(track: Track) -> dict[str, Any]:
@@ -112,7 +125,9 @@ def _flat(weights: Counter[tuple[int, int]]) -> list[int]:
 
 
 def _kind(frame: Frame) -> int:
-    return _OTHER if not frame.file else _PROGRAM if frame.own else _LIBRARY
+    """A function of a shared object has no line; it is as little the program's own as a package is."""
+    own = frame.own and (frame.line is not None or frame.file.endswith(".py"))
+    return _OTHER if not frame.file else _PROGRAM if own else _LIBRARY
 
 
 def _numbered(stacks: list[StackNode]) -> dict[tuple[int, int], int]:

@@ -115,7 +115,10 @@ class _Tables:
         frames = [self._profile.frames[ours] for ours in self._frames]
         nodes = [self._profile.stacks[ours] for ours in self._stacks]
         functions, files = list(self._functions), sorted({file for _, file in self._functions if file})
-        category = [_OTHER if not frame.file else _PROGRAM if frame.own else _LIBRARY for frame in frames]
+        category = [
+            _OTHER if not frame.file else _PROGRAM if frame.own and frame.line is not None else _LIBRARY
+            for frame in frames
+        ]
         in_stack = [category[self._frames[node.frame]] for node in nodes]
         return {
             "stackTable": {

@@ -67,10 +67,13 @@ function search() {
 function prepare() {
   element("title").textContent = profile.title;
   element("facts").textContent = profile.facts;
-  if (profile.gaps.length) {
+  const about = [...profile.gaps, ...(profile.how ? [`How its effect on the program was measured: ${profile.how}`] : [])];
+  if (about.length) {
+    const missing = profile.gaps.length === 1 ? "1 thing" : `${profile.gaps.length} things`;
     element("gaps").hidden = false;
-    element("gaps").querySelector("summary").textContent = `Not seen: ${profile.gaps.length === 1 ? "1 thing" : `${profile.gaps.length} things`}`;
-    element("gaps").querySelector("ul").replaceChildren(...profile.gaps.map((gap) => Object.assign(document.createElement("li"), { textContent: gap })));
+    element("gaps").classList.toggle("missing", profile.gaps.length > 0);
+    element("gaps").querySelector("summary").textContent = profile.gaps.length ? `Not seen: ${missing}` : "About these numbers";
+    element("gaps").querySelector("ul").replaceChildren(...about.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   }
   if (compared) {
     element("legend").hidden = false;
