@@ -67,6 +67,7 @@ class BpfTracer:
     """
 
     name = "bpf"
+    most_pause_s = 1.0
 
     def __init__(self, watch: Watch, ring_bytes: int = RING_BYTES) -> None:
         self._open = ExitStack()

@@ -42,6 +42,7 @@ class PerfTracer:
     """Events, opened at `start`; a context manager. Raises OSError where the kernel refuses, Unfit."""
 
     name = "perf"
+    most_pause_s = 1.0
 
     def __init__(self, watch: Watch, pages: int = PAGES) -> None:
         self._watch = watch

@@ -9,14 +9,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from errno import ECHILD, ESRCH
+from errno import ECHILD, EPERM, ESRCH
 from types import TracebackType
 from typing import Self
 
 from pellucid.kernel import ptrace
 from pellucid.kernel.bpf_records import ADDRESS_ROOM, MAX_FRAMES, PATH_ROOM, SHALLOW
 from pellucid.kernel.memory import Memory, Unreadable
-from pellucid.kernel.procfs import parse_status, read_file
+from pellucid.kernel.procfs import parse_status, read_file, stat
 from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.stack_reader import StackReader
 from pellucid.kernel.syscalls import number as number_of
@@ -55,6 +55,9 @@ class _Call:
 
 class PtraceTracer:
     """A context manager. `reaped` is told the wait status of a launched command, whose parent we are: it can end only here."""
+
+    most_pause_s = 0.005
+    """Each of its calls is slow, and on a busy machine very much so: an eighth of the age of a program may be the rest of its life."""
 
     def __init__(
         self,
@@ -114,11 +117,13 @@ class PtraceTracer:
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         for pid in self._roots:
             for tid in self._threads(pid):
+                if tid in self._process:
+                    continue  # named twice, or a new child of one that is traced already
                 try:
                     ptrace.call(ptrace.SEIZE, tid, 0, self._options)
                 except OSError as error:
-                    if error.errno == ESRCH:
-                        continue  # it has ended
+                    if error.errno == ESRCH or (error.errno == EPERM and _is_ending(tid)):
+                        continue
                     raise
                 self._process[tid] = pid
                 if not self._filtered:  # the filter stops it by itself
@@ -366,3 +371,11 @@ def _process_of(tid: int) -> int:
         return int(parse_status(read_file(f"/proc/{tid}/status"))["Tgid"])
     except (OSError, KeyError):
         return tid
+
+
+def _is_ending(tid: int) -> bool:
+    """The kernel refuses to trace what is on its way out with EPERM, too (kernel/ptrace.c, ptrace_attach: exit_state)."""
+    try:
+        return stat(tid).letter in "ZX"
+    except LookError:
+        return True

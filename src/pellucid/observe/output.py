@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from pellucid.kernel import bpf, bpf_access, bpf_files, bpf_task, procfs
 from pellucid.kernel.bpf_output import STDERR, STDOUT, OutputTracer, Written
+from pellucid.kernel.priority import hurry
 from pellucid.model import Gap
 from pellucid.model.errors import LookError, NotPermitted, UsageError
 from pellucid.model.output import OutputReport
@@ -79,6 +80,7 @@ def output(
         tracer.follow(pid)
         if backend == "ptrace" and children:
             _follow_family(pid, tracer)  # it seizes those that it knows
+        hurry()  # the ring holds what is written in a third of a second, at 50 MB a second
         tracer.start(children=children)
         if backend == "bpf" and children:
             _follow_family(pid, tracer)

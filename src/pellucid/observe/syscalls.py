@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.kernel import access, decode_calls, procfs, tasks
+from pellucid.kernel.priority import hurry
 from pellucid.kernel.traced import Called, CodeTold, Executed, Exited, Forked, StackTold, Told, Watch
 from pellucid.model import Gap, Process
 from pellucid.model.errors import LookError, NotPermitted, UsageError
@@ -31,7 +32,6 @@ PTRACE_S = 5.0
 _GRACE_S = 2.0
 """After an interruption, for so long a launched command is waited for: Ctrl-C in a terminal reaches it too."""
 _LEAST_PAUSE_S = 0.0005
-_NICE = -10
 _MOST_ASKED = 64
 """Processes whose threads are asked for what they are doing at the end."""
 
@@ -215,7 +215,7 @@ class _Look:
     def run(self, stopped: Stopped, over: Callable[[], bool], release: Callable[[], None] = lambda: None) -> None:
         """Until it is over, or enough. `release` lets a launched command go, once calls are seen."""
         self.processes.look()
-        _hurry()
+        hurry()
         self.tracer.start()
         self.began = time.monotonic()
         release()
@@ -304,12 +304,6 @@ class _Look:
             stops=self.tracer.stopped()[0],
             stopped_s=self.tracer.stopped()[1],
         )
-
-
-def _hurry() -> None:
-    """Before others: a new interpreter has to be seen before it runs its first line. We sleep most of the time."""
-    with suppress(OSError):  # not permitted: then a busy machine may have us come late
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
 def _lost(lost: dict[str, int]) -> Iterator[Gap]:

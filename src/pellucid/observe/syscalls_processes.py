@@ -20,7 +20,7 @@ from pellucid.model.errors import LookError, NotUnderstood
 from pellucid.model.syscalls import Traced
 from pellucid.runtimes.cpython.traced import Build, Naming, build_of, fits
 
-_LEAST_PAUSE_S, _MOST_PAUSE_S = 0.0005, 1.0
+_LEAST_PAUSE_S = 0.0005
 _PAUSE_OF_AGE = 1 / 8
 """A program is looked at again after an eighth of its age: CPython is seen 2 ms after it was mapped when that took 16 ms."""
 _LAST_LOOK_S = 10.0
@@ -31,7 +31,12 @@ _STARTED_S = 2.0
 
 
 class Follows(Protocol):
-    """The part of a tracer that knows processes."""
+    """The part of a tracer that knows processes.
+
+    `most_pause_s`: how long a new program that has no interpreter yet may be left before the next look at it.
+    """
+
+    most_pause_s: float
 
     def follow(self, pid: int, *, waits: bool = False) -> None: ...
 
@@ -197,7 +202,7 @@ class Processes:
         if known.checked or (known.build is None and age > _LAST_LOOK_S):
             known.next_look = float("inf")
         else:
-            known.next_look = now + min(max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S), _MOST_PAUSE_S)
+            known.next_look = now + min(max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S), self._tracer.most_pause_s)
 
     def _refused(self, known: Known, error: LookError) -> None:
         known.next_look = float("inf")
