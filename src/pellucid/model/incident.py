@@ -12,6 +12,7 @@ IncidentKind = Literal[
     "silent",  # the event loop did not turn: stopped, or blocked
     "died",  # it ended, and nobody had asked it to
     "start",  # it did not become ready
+    "grew",  # its memory grew past what a worker may take
 ]
 
 Outcome = Literal[
@@ -19,6 +20,10 @@ Outcome = Literal[
     "recovered",  # it answered after all, before the deadline
     "replaced",  # it was killed, or had died, and another took its place
 ]
+
+
+Moment = Literal["half", "deadline", "grown"]
+"""When a look was made: at half the deadline, at the deadline, or when too much memory had been taken."""
 
 
 class Served(Struct, frozen=True):
@@ -35,7 +40,7 @@ class Served(Struct, frozen=True):
 class LookAt(Struct, frozen=True):
     """One look from outside. `why_not` says why there is no snapshot; `sentence` is never empty."""
 
-    moment: Literal["half", "deadline"]
+    moment: Moment
     at: float
     took_s: float
     sentence: str

@@ -44,6 +44,7 @@ def opened(
     timeout_s: float,
     model: str,
     version: int,
+    grown: int = 0,
 ) -> Incident:
     """The beginning: who, when, in which request. `silent_s`: since its event loop turned."""
     request = served(seen, now)
@@ -53,7 +54,9 @@ def opened(
         pid=seen.pid,
         worker=seen.slot,
         kind=kind,
-        sentence=_what(named(seen), kind, request, silent_s, timeout_s),
+        sentence=f"{named(seen)} has grown by {grown / 1048576:.0f} MiB to {seen.rss / 1048576:.0f} MiB"
+        if kind == "grew"
+        else _what(named(seen), kind, request, silent_s, timeout_s),
         cause=UNDECIDED,
         model=model,
         version=version,
@@ -72,6 +75,11 @@ def looked_at(incident: Incident, look: LookAt) -> Incident:
 def recovered(incident: Incident) -> Incident:
     """It answered before its deadline."""
     return replace(incident, outcome="recovered", client=LATE)
+
+
+def retired(incident: Incident) -> Incident:
+    """It had grown too far, and left after others had taken its place."""
+    return replace(incident, outcome="replaced", client="every client was answered")
 
 
 def killed(incident: Incident, *, mute: bool, timeout_s: float) -> Incident:
@@ -107,7 +115,7 @@ def died(incident: Incident, seen: Seen, death: Death, oom: str, now: float) -> 
 
 
 def noticed(incident: Incident, look: LookAt) -> Say:
-    """The one sentence that is said at half the deadline."""
+    """The one sentence that is said at half the deadline, or of a worker that has grown."""
     return Say(
         "warning",
         incident.kind,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pellucid.model.incident import Incident, LookAt
+from pellucid.model.incident import Incident, LookAt, Moment
 from pellucid.serve.processes import Death
 from pellucid.serve.slots import Seen
 
@@ -36,6 +36,8 @@ class TemplateReady(Struct, frozen=True, tag=True):
     now: float
     pid: int
     how: str = ""
+    next: bool = False
+    """It is the one that a reload has started, and not the one that forks now."""
 
 
 class TemplateEnded(Struct, frozen=True, tag=True):
@@ -45,6 +47,7 @@ class TemplateEnded(Struct, frozen=True, tag=True):
     pid: int
     how: str
     trouble: Trouble | None = None
+    next: bool = False
 
 
 class Forked(Struct, frozen=True, tag=True):
@@ -90,11 +93,29 @@ class Stop(Struct, frozen=True, tag=True):
     now: float
 
 
-Event = Tick | TemplateReady | TemplateEnded | Forked | ForkFailed | WorkerEnded | Looked | Stop
+class Reload(Struct, frozen=True, tag=True):
+    """Another version is to be served, or the same one anew (SIGHUP)."""
+
+    now: float
+    version: int
+
+
+Event = Reload | Tick | TemplateReady | TemplateEnded | Forked | ForkFailed | WorkerEnded | Looked | Stop
 
 
 class StartTemplate(Struct, frozen=True, tag=True):
-    """Start a fresh interpreter that loads the model."""
+    """Start a fresh interpreter that loads this version of the model; `next`: beside the one that forks now."""
+
+    version: int
+    next: bool = False
+
+
+class Swap(Struct, frozen=True, tag=True):
+    """The next template takes the place of the one that forked so far, which ends."""
+
+
+class KillNext(Struct, frozen=True, tag=True):
+    """Send SIGKILL to the next template."""
 
 
 class Fork(Struct, frozen=True, tag=True):
@@ -142,7 +163,7 @@ class Look(Struct, frozen=True, tag=True):
     pid: int
     tid: int
     incident: str
-    moment: Literal["half", "deadline"]
+    moment: Moment
 
 
 class Save(Struct, frozen=True, tag=True):
@@ -188,6 +209,8 @@ class Exit(Struct, frozen=True, tag=True):
 
 Instruction = (
     StartTemplate
+    | Swap
+    | KillNext
     | Fork
     | Adopt
     | Count

@@ -7,22 +7,25 @@ can't take time or life from the supervisor, which kills it when it takes too lo
 import os
 import time
 import traceback
-from typing import Literal
 
 import msgspec
 
 from pellucid.model import Finding, Snapshot, Thread
 from pellucid.model.errors import PellucidError
-from pellucid.model.incident import LookAt
+from pellucid.model.incident import LookAt, Moment
 
 _IDLE = "idle"
+GROW_S = 2.0
+"""Between the two counts of a worker's objects."""
 
 
-def look(pid: int, tid: int, moment: Literal["half", "deadline"]) -> LookAt:
+def look(pid: int, tid: int, moment: Moment) -> LookAt:
     """Look at `pid`; the sentence is about its thread `tid`. Never raises for what it could not see: that is `why_not`."""
     from pellucid.diagnose.engine import diagnose
     from pellucid.observe.snapshot import snapshot
 
+    if moment == "grown":
+        return _grown(pid)
     began, at = time.perf_counter(), time.time()
     try:
         seen = snapshot(pid)
@@ -40,6 +43,27 @@ def look(pid: int, tid: int, moment: Literal["half", "deadline"]) -> LookAt:
         findings=findings,
         why_not="; ".join(f"{gap.what}: {gap.why}" for gap in seen.gaps) if thread is None or not thread.frames else "",
     )
+
+
+def _grown(pid: int) -> LookAt:
+    """Which objects become more in the worker, and who holds them."""
+    from pellucid.observe.growing import what_grows
+
+    began, at = time.perf_counter(), time.time()
+    try:
+        found = what_grows(pid, GROW_S)
+    except PellucidError as error:
+        return unseen("grown", time.perf_counter() - began, f"{error.said}; {error.remedy}")
+    types = [f"{one.grown_count} {one.type} ({one.grown_bytes / 1024:.0f} KiB)" for one in found.types[:3]]
+    told = (
+        f"in {found.seconds:.1f} s it got {', '.join(types)} more"
+        if types
+        else "none of its Python objects became more during the look"
+    )
+    if found.suspects:
+        told += f"; {found.suspects[0].sentence.rstrip('.')}"
+    why_not = "; ".join(f"{gap.what}: {gap.why}" for gap in found.gaps)
+    return LookAt("grown", at, time.perf_counter() - began, told, why_not=why_not)
 
 
 def sentence(seen: Snapshot, findings: tuple[Finding, ...], thread: Thread | None) -> str:
@@ -79,7 +103,7 @@ def prepare() -> None:
     import pellucid.observe.snapshot  # noqa: F401
 
 
-def tell(pipe: int, pid: int, tid: int, moment: Literal["half", "deadline"]) -> None:
+def tell(pipe: int, pid: int, tid: int, moment: Moment) -> None:
     """Look, and write what was seen."""
     began = time.perf_counter()
     try:
@@ -93,6 +117,6 @@ def tell(pipe: int, pid: int, tid: int, moment: Literal["half", "deadline"]) -> 
         rest = rest[os.write(pipe, rest) :]
 
 
-def unseen(moment: Literal["half", "deadline"], took_s: float, why_not: str) -> LookAt:
+def unseen(moment: Moment, took_s: float, why_not: str) -> LookAt:
     """A look that saw nothing, and why."""
     return LookAt(moment, time.time() - took_s, took_s, f"it could not be looked at: {why_not}", why_not=why_not)

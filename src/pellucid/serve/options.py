@@ -28,6 +28,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """What happens to a category that the training data had not."""
     errors: Literal["full", "field", "generic"] = "full"
     """How much a 422 says."""
+    max_growth: int = 512
+    """MiB by which a worker may grow before it is replaced; 0: any."""
     keys: tuple[Key, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

@@ -333,7 +333,7 @@ _STATUS_PLACE: Final = {status: place for place, status in enumerate(STATUSES)}
 class Board:
     """All slots, and a first page that only the supervisor writes: how often what happened."""
 
-    DEATHS: Final = ("stuck", "silent", "died", "start")
+    DEATHS: Final = ("stuck", "silent", "died", "start", "grew")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

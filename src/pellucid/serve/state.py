@@ -11,11 +11,9 @@ neither, and one beat alone would miss the other case.
 When the supervisor itself stood still (a frozen container, a stopped process), all beats look old: ages count from its own waking.
 """
 
-from typing import Literal
-
 from msgspec.structs import replace
 
-from pellucid.model.incident import Incident, IncidentKind
+from pellucid.model.incident import Incident, IncidentKind, Moment
 from pellucid.serve import chronicle, slots
 from pellucid.serve.events import (
     Adopt,
@@ -28,16 +26,19 @@ from pellucid.serve.events import (
     ForkFailed,
     Instruction,
     Kill,
+    KillNext,
     KillTemplate,
     Look,
     Looked,
     Order,
     Ready,
+    Reload,
     Save,
     Say,
     StartTemplate,
     Stop,
     StopListening,
+    Swap,
     TemplateEnded,
     TemplateReady,
     Tick,
@@ -57,7 +58,13 @@ class Supervision:
         self.limits = limits
         self.workers: dict[int, Supervised] = {}
         self.stopping: float | None = None
-        self._out: list[Instruction] = [StartTemplate()]
+        self._out: list[Instruction] = [StartTemplate(limits.version)]
+        self._edition = 0
+        self._next: int | None = None
+        """The version that another template loads, beside the one that forks now."""
+        self._next_since = now
+        self._reloading = 0
+        """The edition of which it was told that it serves."""
         self._template: int | None = None
         self._template_since = now
         self._template_started = True
@@ -95,6 +102,8 @@ class Supervision:
         match event:
             case Tick():
                 self._tick(event)
+            case Reload():
+                self._reload(event)
             case TemplateReady():
                 self._template_ready(event)
             case TemplateEnded():
@@ -122,6 +131,7 @@ class Supervision:
             self._resumed = event.now
         self._last_tick = event.now
         self._template_too_slow(event.now)
+        self._next_too_slow(event.now)
         for worker in list(self.workers.values()):
             seen = event.seen[worker.slot]
             if worker.phase == "forking":
@@ -147,12 +157,33 @@ class Supervision:
             return
         predicting, silent = self._ages(seen, now)
         age = max(predicting, silent)
+        if worker.phase == "serving" and not worker.retired and self.limits.most_growth:
+            self._watch_growth(worker, seen, event)
         if worker.phase == "serving" and age >= self.limits.timeout_s / 2:
             self._suspect(worker, seen, event, "silent" if silent >= predicting else "stuck")
         elif worker.phase == "suspect":
             self._judge_suspect(worker, seen, now, age, mute=silent >= self.limits.mute_s)
         elif worker.phase == "leaving" and now - max(worker.since, self._resumed) >= self.limits.timeout_s + 2:
             self._give_up(worker, seen, now)
+
+    def _watch_growth(self, worker: Supervised, seen: Seen, event: Tick) -> None:
+        """A worker that has grown too far goes on serving until another is ready; meanwhile it is looked at for what grows."""
+        now = event.now
+        if worker.settled_rss is None or seen.rss < worker.settled_rss:
+            if now - worker.since >= self.limits.settle_s and seen.rss:
+                worker.settled_rss = seen.rss
+            return
+        if seen.rss - worker.settled_rss <= self.limits.most_growth:
+            worker.grown_since = None
+            return
+        if worker.grown_since is None:
+            worker.grown_since = now
+        if now - worker.grown_since < self.limits.settle_s:
+            return
+        incident = self._open(worker, seen, event, "grew")
+        worker.retired = True
+        self._out.append(Save(incident))
+        self._ask_look(worker, seen, "grown")
 
     def _ages(self, seen: Seen, now: float) -> tuple[float, float]:
         """(seconds that the prediction has taken, seconds since the loop turned)."""
@@ -161,6 +192,8 @@ class Supervision:
 
     def _suspect(self, worker: Supervised, seen: Seen, event: Tick, kind: IncidentKind) -> None:
         worker.turn("suspect", event.now)
+        if worker.incident is not None:  # it had grown, and now it is stuck as well
+            self._close(worker, chronicle.retired(worker.incident))
         worker.request = seen.request if seen.started else 0
         incident = self._open(worker, seen, event, kind)
         self._out += (Order(worker.slot, slots.SUSPECT, incident.id), Save(incident))
@@ -175,12 +208,13 @@ class Supervision:
             silent_s=self._ages(seen, event.now)[1],
             timeout_s=self.limits.timeout_s,
             model=self.limits.model,
-            version=self.limits.version,
+            version=worker.version or self.limits.version,
+            grown=seen.rss - (worker.settled_rss or 0),
         )
         self._out.append(Count(kind))
         return worker.incident
 
-    def _ask_look(self, worker: Supervised, seen: Seen, moment: Literal["half", "deadline"]) -> None:
+    def _ask_look(self, worker: Supervised, seen: Seen, moment: Moment) -> None:
         assert worker.incident is not None
         worker.last_look = moment == "deadline"
         worker.looks += 1
@@ -222,7 +256,7 @@ class Supervision:
             if awaited > 1:
                 self._closed[incident.id] = incident, awaited - 1
             self._out.append(Save(incident))
-            if look.moment == "half":
+            if look.moment != "deadline":
                 self._out.append(chronicle.noticed(incident, look))
             return
         worker = next(
@@ -234,6 +268,8 @@ class Supervision:
         if look.moment == "half":
             noticed = chronicle.noticed(worker.incident, look)
             self._out += (Save(worker.incident), Describe(worker.slot, noticed.sentence), noticed)
+        elif look.moment == "grown":
+            self._out += (Save(worker.incident), chronicle.noticed(worker.incident, look))
         elif worker.incident.kind == "start":
             worker.kill_at = event.now
         else:
@@ -263,7 +299,8 @@ class Supervision:
             asked = "" if worker.phase == "leaving" else " after a SIGTERM that its supervisor did not send"
             said = f"{worker} finished what it had and left{asked}"
             if worker.incident is not None:
-                self._close(worker, chronicle.recovered(worker.incident))
+                grew = worker.incident.kind == "grew"
+                self._close(worker, (chronicle.retired if grew else chronicle.recovered)(worker.incident))
             self._out.append(Say("info", "worker_left", said, worker=worker.slot, pid=worker.pid))
         else:
             self._died(worker, event)
@@ -296,8 +333,50 @@ class Supervision:
             said = f"{self._quick} workers died young in a row; the next is forked in {wait:g} s"
             self._out.append(Say("warning", "crash_loop", said))
 
-    def _template_ready(self, event: TemplateReady) -> None:
+    def _reload(self, event: Reload) -> None:
+        """Load the wanted version beside the one that serves. What is loading already and no longer wanted ends."""
+        if self.stopping is not None or not self._ever_ready:
+            return
+        if self._next is not None:
+            self._out.append(KillNext())
+        self._next = event.version
+        self._next_since = event.now
+        said = f"{self.limits.model} version {event.version} is being loaded beside version {self.limits.version}"
+        self._out += (Say("info", "reload", said), StartTemplate(event.version, next=True))
+
+    def _next_ready(self, event: TemplateReady) -> None:
+        """From now on its workers take the place of all others, which serve until as many new ones do."""
+        assert self._next is not None
+        self.limits = replace(self.limits, version=self._next)
+        self._next = None
+        self._edition += 1
         self._template = event.pid
+        self._template_started = True
+        self._template_failures = 0
+        self._quick = 0
+        self._not_before = event.now
+        for worker in self.workers.values():
+            worker.retired = True
+        self._out.append(Swap())
+
+    def _next_ended(self, event: TemplateEnded) -> None:
+        version, self._next = self._next, None
+        if self.stopping is not None or version is None:
+            return
+        why = event.trouble.said if event.trouble else f"the process that loads it {event.how}"
+        said = f"version {version} can't be served: {why}; version {self.limits.version} goes on"
+        self._out.append(Say("error", "reload_failed", said, pid=event.pid))
+
+    def _next_too_slow(self, now: float) -> None:
+        if self._next is not None and now - max(self._next_since, self._resumed) >= self.limits.template_start_s:
+            self._out.append(KillNext())
+            self._next_since = now
+
+    def _template_ready(self, event: TemplateReady) -> None:
+        if event.next:
+            self._next_ready(event)
+        else:
+            self._template = event.pid
         self._template_failures = 0
         self._ever_ready = True
         said = f"the model {self.limits.model} version {self.limits.version} is loaded and predicts its sample as at its training"
@@ -305,6 +384,9 @@ class Supervision:
         self._out.append(Say("info", "template_ready", said, pid=event.pid))
 
     def _template_ended(self, event: TemplateEnded) -> None:
+        if event.next:
+            self._next_ended(event)
+            return
         self._template = None
         self._template_started = False
         if self.stopping is not None:
@@ -341,7 +423,7 @@ class Supervision:
             self._forked(worker.slot, worker.generation, seen.pid, now)
         elif now - max(worker.since, self._resumed) >= self.limits.fork_s:
             del self.workers[worker.slot]
-            if self._template is not None:
+            if self._template is not None and worker.edition == self._edition:
                 said = f"the template (pid {self._template}) did not fork within {self.limits.fork_s:g} s: it is killed"
                 self._out += (Say("error", "template_stuck", said, pid=self._template), KillTemplate())
                 self._template = None
@@ -375,6 +457,7 @@ class Supervision:
             Say("info", "stopping", f"stopping: {len(self.workers)} workers finish what they have"),
             StopListening(),
             KillTemplate(),
+            *((KillNext(),) if self._next is not None else ()),
         )
         for worker in list(self.workers.values()):
             if worker.phase == "forking":
@@ -389,7 +472,7 @@ class Supervision:
         if self._over:
             return
         if self.stopping is not None:
-            if not self.workers and not self._template_started:
+            if not self.workers and not self._template_started and self._next is None:
                 self._over = True
                 self._out += (
                     (Say("warning", "stopped", "stopped; a worker that did not finish was killed"), Exit(1))
@@ -400,15 +483,30 @@ class Supervision:
         if not self._template_started and now >= self._template_not_before:
             self._template_started = True
             self._template_since = now
-            self._out.append(StartTemplate())
-        active = [worker for worker in self.workers.values() if worker.phase in _ACTIVE]
+            self._out.append(StartTemplate(self.limits.version))
+        active = [worker for worker in self.workers.values() if worker.phase in _ACTIVE and not worker.retired]
         free = [slot for slot in range(2 * self.limits.workers) if slot not in self.workers]
         if self._template is not None and now >= self._not_before:
             for slot in free[: self.limits.workers - len(active)]:
                 self._generation += 1
-                self.workers[slot] = Supervised(slot, self._generation, now)
+                self.workers[slot] = Supervised(slot, self._generation, now, self._edition, self.limits.version)
                 self._out.append(Fork(slot, self._generation))
-        serving = [worker.pid for worker in self.workers.values() if worker.phase == "serving"]
+        serving = [worker.pid for worker in active if worker.phase == "serving"]
+        if len(serving) >= self.limits.workers:
+            self._release_retired(now)
         if not self._announced and len(serving) == self.limits.workers:
             self._announced = True
             self._out.append(Ready(tuple(serving)))
+
+    def _release_retired(self, now: float) -> None:
+        """As many others serve as are wanted: those that they replace may finish what they have and go."""
+        retired = [worker for worker in self.workers.values() if worker.retired]
+        for worker in retired:
+            looked_at = worker.incident is not None and not worker.incident.looks
+            if worker.phase == "serving" and not looked_at:
+                worker.turn("leaving", now)
+                self._out.append(Order(worker.slot, slots.LEAVE))
+        if retired and self._reloading != self._edition and all(worker.edition < self._edition for worker in retired):
+            self._reloading = self._edition
+            said = f"{self.limits.model} version {self.limits.version} serves now; {len(retired)} workers of the former one leave"
+            self._out.append(Say("info", "reloaded", said))

@@ -28,13 +28,24 @@ class Limits(Struct, frozen=True):
     quick_s: float = 5.0
     """A worker that died younger than this counts towards a crash loop."""
     longest_wait_s: float = 30.0
+    most_growth: int = 512 << 20
+    """Bytes by which a worker may grow after its start before another takes its place; 0: any."""
+    settle_s: float = 5.0
+    """After its start a worker may fill its caches so long before its memory is taken as the measure; and growth must last so long."""
 
 
 class Supervised:
     """One worker, from the order to fork it until its death."""
 
-    def __init__(self, slot: int, generation: int, now: float) -> None:
+    def __init__(self, slot: int, generation: int, now: float, edition: int = 0, version: int = 0) -> None:
         self.slot = slot
+        self.edition = edition
+        """Which template it was forked from, counted up at each reload."""
+        self.version = version
+        self.retired = False
+        """It serves until others have taken its place."""
+        self.settled_rss: int | None = None
+        self.grown_since: float | None = None
         self.generation = generation
         self.pid = 0
         self.phase: Phase = "forking"

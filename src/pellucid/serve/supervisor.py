@@ -46,9 +46,21 @@ ONE_THREAD = dict.fromkeys(
 START_TICK_S = 0.02
 """While a worker starts: that it is ready is seen in its slot."""
 LAST_WORDS_S = 1.0
-LOOK_S = 5.0
-"""A look takes 0.1 s and what it reads; one that takes so long is killed."""
+LOOK_S = {"half": 5.0, "deadline": 5.0, "grown": 60.0}
+"""A look takes 0.1 s and what it reads, a look at the heap longer; one that takes so long is killed."""
+FOLLOW_S = 1.0
+"""So often the alias is read that the server follows."""
 _MOST_OUTPUT = 1 << 26
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Template:
+    """A process that loads a version, or has loaded it. `end`: our end of its socket, None once it has hung up."""
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        self.pid = pid
+        self.end: socket.socket | None = end
+        self.trouble: Trouble | None = None
 
 
 class Looking:
@@ -73,15 +85,27 @@ class Supervisor:
         listener: socket.socket,
         screen: Screen,
         announce: Callable[[tuple[int, ...]], None],
+        follow: Callable[[bool], int | None] = lambda _: None,
     ) -> None:
+        """`follow`: the version that is wanted now, None for the one that is served; True: anew, whatever it is (SIGHUP). UsageError."""
         name = options.model.partition(":")[0]
+        self.follow = follow
         self.screen = screen
         self.announce = announce
         self.incidents = Incidents(options.incidents)
         self.board = Board.new(2 * options.workers)
         self.state = Supervision(
-            Limits(model=name, version=version, workers=options.workers, timeout_s=options.timeout_s), time.monotonic()
+            Limits(
+                model=name,
+                version=version,
+                workers=options.workers,
+                timeout_s=options.timeout_s,
+                most_growth=options.max_growth << 20,
+            ),
+            time.monotonic(),
         )
+        self._wanted = version
+        self._followed = time.monotonic()
         self.tick_s = max(0.02, min(0.25, options.timeout_s / 40))
         self._listener: socket.socket | None = listener
         self._log_out, self._log_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -93,9 +117,8 @@ class Supervisor:
         self._pidfds: dict[int, int] = {}
         self._workers: dict[int, int] = {}  # pid → slot
         self._lost: list[tuple[int, int]] = []
-        self._template = 0
-        self._control: socket.socket | None = None
-        self._trouble: Trouble | None = None
+        self._template: Template | None = None
+        self._next: Template | None = None
         self._looks: dict[int, Looking] = {}  # by pid
         self._counters = oom.counters()
         self._kills = oom.read(self._counters)
@@ -132,18 +155,26 @@ class Supervisor:
     def _tick(self) -> None:
         now = time.monotonic()
         for looking in self._looks.values():
-            if now - looking.began > LOOK_S and not looking.late:
+            if now - looking.began > LOOK_S[looking.asked.moment] and not looking.late:
                 looking.late = True
                 self._kill(looking.pid)
         self._reap_strangers()
         self._mourn()
+        if now - self._followed >= FOLLOW_S:
+            self._followed = now
+            self._follow(anew=False)
         self._learn(events.Tick(now, time.time(), tuple(slot.seen() for slot in self.board.slots)))
 
     def _do(self, instructions: tuple[Instruction, ...]) -> None:
         for instruction in instructions:
             match instruction:
-                case events.StartTemplate():
-                    self._start_template()
+                case events.StartTemplate(version, as_next):
+                    self._start_template(version, as_next=as_next)
+                case events.Swap():
+                    self._swap()
+                case events.KillNext():
+                    if self._next is not None:
+                        self._kill(self._next.pid)
                 case events.Fork(slot, generation):
                     self.board.slots[slot].want(generation)
                     self._order(instruction)
@@ -158,8 +189,8 @@ class Supervisor:
                 case events.Kill(pid):
                     self._kill(pid)
                 case events.KillTemplate():
-                    if self._template:
-                        self._kill(self._template)
+                    if self._template is not None:
+                        self._kill(self._template.pid)
                 case events.Look():
                     self._start_look(instruction)
                 case events.Count(kind):
@@ -198,27 +229,47 @@ class Supervisor:
             said = f"incident {save.incident.id} could not be kept: {error.said} ({error.tried})"
             self.screen.tell(Record(level="error", event="not_kept", sentence=said, incident=save.incident.id))
 
-    def _start_template(self) -> None:
+    def _follow(self, *, anew: bool) -> None:
+        """Another version may be wanted since we looked last."""
+        try:
+            version = self.follow(anew)
+        except UsageError as error:
+            if anew:
+                self.screen.tell(Record(level="error", event="reload_failed", sentence=f"{error.tried}: {error.said}"))
+            return
+        if version is not None and (anew or version != self._wanted):
+            self._wanted = version
+            self._learn(events.Reload(time.monotonic(), version))
+
+    def _start_template(self, version: int, *, as_next: bool) -> None:
         ours, theirs = control.pair()
-        keep = [theirs.fileno(), self.options.listener, self.options.slots, self.options.log]
+        options = replace(self.options, model=f"{self.options.model.partition(':')[0]}:{version}")
+        keep = [theirs.fileno(), options.listener, options.slots, options.log]
         command = [sys.executable, "-P", "-m", "pellucid.serve.template", str(theirs.fileno())]
-        self._trouble = None
-        self._template = processes.spawn(command, {**os.environ, **ONE_THREAD}, keep)
+        template = Template(processes.spawn(command, {**os.environ, **ONE_THREAD}, keep), ours)
         theirs.close()
-        self._control = ours
-        self._selector.register(ours, selectors.EVENT_READ, self._read_control)
-        self._watch(self._template, self._template_ended)
-        self._order(control.Begin(self.options))
+        if as_next:
+            self._next = template
+        else:
+            self._template = template
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._read_control(template))
+        self._watch(template.pid, lambda: self._template_ended(template))
+        _send(template, control.Begin(options))
+
+    def _swap(self) -> None:
+        """The next template forks from now on; the one before has nothing to do any more."""
+        before, self._template, self._next = self._template, self._next, None
+        if before is not None:
+            self._kill(before.pid)
 
     def _order(self, order: control.ToTemplate) -> None:
-        if self._control is not None:
-            with contextlib.suppress(OSError):  # it is gone: its pidfd tells the rest
-                control.send(self._control, order)
+        if self._template is not None:
+            _send(self._template, order)
 
-    def _read_control(self) -> None:
-        assert self._control is not None
+    def _read_control(self, template: Template) -> None:
+        assert template.end is not None
         try:
-            told = control.report(self._control)
+            told = control.report(template.end)
         except BlockingIOError:
             return
         except OSError:
@@ -226,37 +277,40 @@ class Supervisor:
         now = time.monotonic()
         match told:
             case None:
-                self._hang_up()
+                self._hang_up(template)
             case control.Loaded(note, how):
                 if note:
                     self.screen.tell(Record(level="warning", event="drift", sentence=note))
-                self._learn(events.TemplateReady(now, self._template, how))
+                self._learn(events.TemplateReady(now, template.pid, how, next=template is self._next))
             case control.Refused(trouble):
-                self._trouble = trouble
+                template.trouble = trouble
             case control.Born(slot, generation, pid):
                 self._watch_worker(slot, pid)
                 self._learn(events.Forked(now, slot, generation, pid))
             case control.Unborn(slot, generation, said):
                 self._learn(events.ForkFailed(now, slot, generation, said))
 
-    def _hang_up(self) -> None:
-        if self._control is not None:
-            self._selector.unregister(self._control)
-            self._control.close()
-            self._control = None
+    def _hang_up(self, template: Template) -> None:
+        if template.end is not None:
+            self._selector.unregister(template.end)
+            template.end.close()
+            template.end = None
 
-    def _template_ended(self) -> None:
-        while self._control is not None:  # what it said last: a refusal, or a worker that it forked
-            before = self._control
-            self._read_control()
-            if self._control is before and not _readable(before):
+    def _template_ended(self, template: Template) -> None:
+        while template.end is not None:  # what it said last: a refusal, or a worker that it forked
+            before = template.end
+            self._read_control(template)
+            if template.end is before and not _readable(before):
                 break
-        death = self._reap(self._template)
-        self._hang_up()
-        pid, self._template = self._template, 0
-        self._learn(
-            events.TemplateEnded(time.monotonic(), pid, f"{'was ' if death.signal else ''}{death}", self._trouble)
-        )
+        death = self._reap(template.pid)
+        self._hang_up(template)
+        how = f"{'was ' if death.signal else ''}{death}"
+        if template is self._next:
+            self._next = None
+            self._learn(events.TemplateEnded(time.monotonic(), template.pid, how, template.trouble, next=True))
+        elif template is self._template:
+            self._template = None
+            self._learn(events.TemplateEnded(time.monotonic(), template.pid, how, template.trouble))
 
     def _watch(self, pid: int, ended: Callable[[], None]) -> None:
         pidfd = os.pidfd_open(pid)
@@ -349,7 +403,11 @@ class Supervisor:
             self._close_output(looking)
         del self._looks[looking.pid]
         death = self._reap(looking.pid)
-        why_not = f"the look took longer than {LOOK_S:g} s" if looking.late else f"the look itself {death}"
+        why_not = (
+            f"the look took longer than {LOOK_S[looking.asked.moment]:g} s"
+            if looking.late
+            else f"the look itself {death}"
+        )
         try:
             seen = msgspec.json.decode(looking.said, type=LookAt)
         except msgspec.DecodeError:
@@ -366,8 +424,11 @@ class Supervisor:
                 self.screen.tell(record)
 
     def _signalled(self, wakeup: int) -> None:
-        for _ in os.read(wakeup, 64):
-            self._learn(events.Stop(time.monotonic()))
+        for number in os.read(wakeup, 64):
+            if number == signal.SIGHUP:
+                self._follow(anew=True)
+            else:
+                self._learn(events.Stop(time.monotonic()))
 
     def _end_children(self) -> None:
         """Nobody is left when the command returns."""
@@ -385,6 +446,12 @@ class Supervisor:
         self._read_log()
 
 
+def _send(template: Template, order: control.ToTemplate) -> None:
+    if template.end is not None:
+        with contextlib.suppress(OSError):  # it is gone: its pidfd tells the rest
+            control.send(template.end, order)
+
+
 def _readable(end: socket.socket) -> bool:
     with contextlib.suppress(BlockingIOError, OSError):
         end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -394,10 +461,10 @@ def _readable(end: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[int]:
-    """A descriptor that has a byte for each SIGTERM and SIGINT."""
+    """A descriptor that has a byte for each signal that is heard: its number."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.signal(number, lambda *_: None) for number in HEARD}
     try:
         yield reading
     finally:

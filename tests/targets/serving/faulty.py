@@ -58,3 +58,15 @@ class Faulty(TransformerMixin, BaseEstimator):
         self.kept = bytearray(int(argument) << 20)
         for place in range(0, len(self.kept), 4096):
             self.kept[place] = 1
+
+    def leak(self, argument):
+        HOARD.extend(Crumb(number) for number in range(int(argument)))
+
+
+HOARD = []
+
+
+class Crumb:
+    def __init__(self, number):
+        self.number = number
+        self.filling = "x" * 200 + str(number)

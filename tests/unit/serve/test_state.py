@@ -11,16 +11,19 @@ from pellucid.serve.events import (
     Forked,
     ForkFailed,
     Kill,
+    KillNext,
     KillTemplate,
     Look,
     Looked,
     Order,
     Ready,
+    Reload,
     Save,
     Say,
     StartTemplate,
     Stop,
     StopListening,
+    Swap,
     TemplateEnded,
     TemplateReady,
     Tick,
@@ -123,7 +126,7 @@ def only(said, kind):
 
 def test_nothing_is_forked_before_the_template_is_ready():
     story = Story()
-    assert story.done == [StartTemplate()]
+    assert story.done == [StartTemplate(3)]
     assert not story.until(130)
     said = story.tell(TemplateReady(story.now, 900))
     assert [fork.slot for fork in of(said, Fork)] == [0, 1]
@@ -532,3 +535,105 @@ def test_a_death_while_stopping_is_still_an_incident():
     story = Story().serving()
     story.tell(Stop(story.now))
     assert only(story.died(0, Death(signal=11), ""), Save).incident.kind == "died"
+
+
+def reloaded(story, version):
+    """The new version is asked for, loads, and its workers are forked."""
+    said = story.tell(Reload(story.now, version))
+    assert of(said, StartTemplate) == [StartTemplate(version, next=True)]
+    said = story.tell(TemplateReady(story.now, 901, next=True))
+    assert of(said, Swap)
+    return of(said, Fork)
+
+
+def test_the_old_workers_go_when_as_many_new_ones_answer():
+    story = Story().serving()
+    old = {number for number, seen in story.slots.items() if seen.pid}
+    forks = reloaded(story, 4)
+    assert len(forks) == 2
+    for fork in forks:
+        story.forked(fork)
+    story.become_ready(forks[0].slot)
+    assert not of(story.tick(), Order), "one of two is not enough"
+    story.become_ready(forks[1].slot)
+    said = story.tick()
+    assert {order.slot for order in of(said, Order) if order.command == slots.LEAVE} == old
+    assert "version 4 serves now; 2 workers of the former one leave" in of(said, Say)[-1].sentence
+    for number in old:
+        story.died(number, Death())
+    assert not of(story.until(story.now + 20), Fork)
+
+
+def test_an_incident_names_the_version_of_its_worker():
+    story = Story().serving()
+    old = next(number for number, seen in story.slots.items() if seen.pid)
+    reloaded(story, 4)
+    assert kept(story.died(old)).version == 3
+
+
+def test_a_new_version_that_can_not_be_loaded_changes_nothing():
+    story = Story().serving()
+    story.tell(Reload(story.now, 4))
+    trouble = Trouble("load it", "it is damaged", "train anew")
+    said = story.tell(TemplateEnded(story.now, 901, "exited with status 2", trouble, next=True))
+    assert "version 4 can't be served: it is damaged; version 3 goes on" in only(said, Say).sentence
+    assert not of(story.until(story.now + 20), Fork)
+
+
+def test_the_last_wish_counts():
+    story = Story().serving()
+    story.tell(Reload(story.now, 4))
+    said = story.tell(Reload(story.now, 5))
+    assert of(said, KillNext)
+    assert of(said, StartTemplate) == [StartTemplate(5, next=True)]
+
+
+def test_a_new_version_that_does_not_load_is_given_up():
+    story = Story().serving()
+    story.tell(Reload(story.now, 4))
+    assert of(story.until(story.now + 125), KillNext)
+
+
+def test_a_server_that_stops_stops_the_next_template_too():
+    story = Story().serving()
+    story.tell(Reload(story.now, 4))
+    said = story.tell(Stop(story.now))
+    assert of(said, KillNext)
+    story.tell(TemplateEnded(story.now, 900, "was killed"))
+    for number, seen in story.slots.items():
+        if seen.pid:
+            said = story.died(number, Death())
+    assert not of(said, Exit)
+    assert of(story.tell(TemplateEnded(story.now, 901, "was killed", next=True)), Exit)
+
+
+def test_a_worker_that_has_grown_serves_until_another_is_ready_and_was_looked_at():
+    story = Story().serving()
+    for number in (0, 1):
+        story.change(number, rss=200 << 20)
+    story.until(story.now + 10)
+    story.change(0, rss=900 << 20)
+    assert not of(story.until(story.now + 4), Look), "it may be one large request"
+    said = story.until(story.now + 3)
+    look = only(said, Look)
+    assert look.moment == "grown"
+    fork = only(said, Fork)
+    assert "has grown by 700 MiB to 900 MiB" in kept(said).sentence
+    story.forked(fork)
+    story.become_ready(fork.slot)
+    assert not of(story.tick(), Order), "the look goes on"
+    said = story.looked(look, "in 2.0 s it got 9 Crumb more") + tuple(story.tick())
+    assert [order.slot for order in of(said, Order)] == [0]
+    assert "Crumb" in of(said, Say)[0].sentence
+    said = story.died(0, Death())
+    assert (kept(said).outcome, kept(said).kind) == ("replaced", "grew")
+
+
+def test_a_worker_that_gives_its_memory_back_stays():
+    story = Story().serving()
+    story.change(0, rss=200 << 20)
+    story.until(story.now + 10)
+    story.change(0, rss=900 << 20)
+    story.until(story.now + 3)
+    story.change(0, rss=250 << 20)
+    assert not of(story.until(story.now + 20), Fork)

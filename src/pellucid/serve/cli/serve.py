@@ -62,6 +62,14 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Serve HTTPS by this certificate (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="The certificate's private key (PEM).")
 @click.option(
+    "--max-growth",
+    type=click.IntRange(0),
+    default=512,
+    show_default=True,
+    metavar="MIB",
+    help="A worker whose memory has grown by so much is looked at, and replaced once another is ready; 0: never.",
+)
+@click.option(
     "--allow-pickle", is_flag=True, help="Where NAME is a file or an MLflow model: load a pickle, which runs its code."
 )
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
@@ -82,6 +90,7 @@ def command(
     new_key: bool,
     tls_cert: str | None,
     tls_key: str | None,
+    max_growth: int,
     allow_pickle: bool,
     as_json: bool,
 ) -> None:
@@ -95,7 +104,7 @@ def command(
     from pellucid.serve.listener import listen
     from pellucid.serve.log import Record, Screen
     from pellucid.serve.options import Options
-    from pellucid.serve.store import Store
+    from pellucid.serve.store import LATEST, Store
     from pellucid.serve.supervisor import Supervisor
 
     if new_key:
@@ -125,6 +134,12 @@ def command(
         screen.tell(Record(level="info", event="ready", sentence=told))
         screen.plain(_hints(manifest.name, address, pids[0], timeout))
 
+    def follow(anew: bool) -> int | None:
+        """What `production`, or the alias that was named, points at now; by a signal, what the name means now."""
+        if ":" in name or (not anew and "@" not in name and store.default_alias(manifest.name) == LATEST):
+            return manifest.version if anew else None
+        return store.resolve(name).version
+
     options = Options(
         model=f"{manifest.name}:{manifest.version}",
         store=store.root,
@@ -139,6 +154,7 @@ def command(
         max_batch=max_batch,
         engine=engine,
         unseen=unseen,
+        max_growth=max_growth,
         errors=errors,
         keys=keys.read(api_keys) if api_keys else (),
         tls_cert=os.path.abspath(tls_cert) if tls_cert else "",
@@ -147,7 +163,7 @@ def command(
     screen.tell(
         Record(level="info", event="start", sentence=f"{manifest.name} version {manifest.version} is being loaded")
     )
-    sys.exit(Supervisor(options, manifest.version, listener, screen, announce).run())
+    sys.exit(Supervisor(options, manifest.version, listener, screen, announce, follow).run())
 
 
 def _imported(place: str, *, allow_pickle: bool) -> str:
