@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gc": (f"{_CLI}.gc:command", "What a garbage collector does: generations, collections, their trend; or its log."),
     "profile": (f"{_CLI}.profile:command", "Where the time goes: sampled from outside, without stopping it."),
     "heap": (f"{_CLI}.heap:command", "Its objects by type, who holds them, and who holds ever more."),
+    "jvm": (
+        f"{_CLI}.jvm:command",
+        "Ask a JVM itself: a dump at its next OutOfMemoryError, its commands, flags, properties.",
+    ),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from pellucid.model.collector import Collector
 from pellucid.model.finding import Finding
 from pellucid.model.memory import MemoryGroup
 from pellucid.model.process import Limit, Process
@@ -60,6 +61,8 @@ class OomSeen(Struct, frozen=True):
     oom_score: int | None = None
     """0 to 2000: the share of the memory in reach, in thousandths, moved by oom_score_adj (proc_pid_oom_score(5))."""
     oom_score_adj: int | None = None
+    collector: Collector | None = None
+    """Of a JVM."""
     log_read: bool = True
     """False where the kernel's log may not be read."""
 

@@ -4,7 +4,8 @@ import os
 import time
 
 from pellucid.kernel import cgroups, killlog, procfs
-from pellucid.model import Gap
+from pellucid.model import Gap, Process
+from pellucid.model.collector import Collector
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError, os_words
 from pellucid.model.oom import Kill, OomSeen
 from pellucid.observe.identity import limits
@@ -56,6 +57,7 @@ def of_pid(pid: int) -> tuple[OomSeen, tuple[Gap, ...]]:
             virtual_bytes=_kib(status, "VmSize"),
             data_bytes=_kib(status, "VmData"),
             resident_bytes=_kib(status, "VmRSS"),
+            collector=_collector(process),
             oom_score=_number(f"/proc/{pid}/oom_score"),
             oom_score_adj=_number(f"/proc/{pid}/oom_score_adj"),
             log_read=logged is not None,
@@ -110,6 +112,20 @@ def _no_trace(pid: int, logged: tuple[Kill, ...] | None, gaps: tuple[Gap, ...]) 
         said=f"there is no process {pid}, and the kernel's log does not name it: as far as it reaches back, the OOM killer did not end it",
         remedy="pellucid oom FILE  (a log that is older, or what the program printed)",
     )
+
+
+def _collector(process: Process) -> Collector | None:
+    """How full a JVM is; None for what is none, or may not be read, or publishes no counters."""
+    from pellucid.observe.identity import runtime
+
+    if runtime(process.pid, process.exe) != "JVM":
+        return None
+    from pellucid.observe.jvm_collector import report
+
+    try:
+        return report(process.pid).collector
+    except LookError:
+        return None
 
 
 def _kib(status: dict[str, str], name: str) -> int | None:

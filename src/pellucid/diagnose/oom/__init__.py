@@ -1,12 +1,12 @@
 """Why memory ran out: what a message, the kernel's log and the counters say of a death, in sentences.
 
-One file for each that speaks: `linux` (the OOM killer, cgroups, limits), `cpython` (what Python programs and their servers print).
+One file for each that speaks: `linux` (the OOM killer, cgroups, limits), `cpython` (what Python programs and their servers print), `jvm` (its messages, hs_err files).
 Another runtime adds its file, with functions `(OomSeen) -> Iterator[Finding]`, and their names to `ALL`.
 """
 
 from collections.abc import Callable, Iterator
 
-from pellucid.diagnose.oom import cpython, linux
+from pellucid.diagnose.oom import cpython, jvm, linux
 from pellucid.model import CONFIDENCES, SEVERITIES, Finding
 from pellucid.model.oom import OomSeen
 
@@ -19,6 +19,9 @@ ALL: tuple[Decoder, ...] = (
     linux.is_near_its_own_limit,
     linux.may_be_first,
     cpython.messages,
+    jvm.messages,
+    jvm.fatal_error,
+    jvm.is_nearly_full,
 )
 
 

@@ -160,7 +160,7 @@ MESSAGES: tuple[_Message, ...] = (
     ),
     _Message(
         "memory-error",
-        re.compile(r"^\s*(?:\S+: )?(?:\w+\.)*\w*MemoryError\b"),
+        re.compile(r"^\s*(?:\S+: )?(?:\w+\.)*\w*(?<!OutOf)MemoryError\b"),
         "Python could not allocate memory (MemoryError)",
         "On Linux an ordinary leak ends in a kill, not in MemoryError: so it is a limit on addresses (ulimit -v, RLIMIT_AS), strict"
         " overcommit, or one giant request: a bytes, list or str made by a wrong length or a multiplication.",
