@@ -101,6 +101,22 @@ def test_without_pools(allocating):
     assert seen.last.part("python-large") > 0.5 * seen.last.rss_anon_bytes, "they are found in malloc's chunks"
 
 
+def test_a_heap_that_was_overwritten_is_told_as_far_as_it_can_be_walked(allocating):
+    process, _ = allocating(OURS, "corrupt", "blocks")
+    seen = watch(process.pid, 0.3)
+    assert seen.last.walked < 1
+    assert any("heap of malloc" in gap.what and "overwritten" in gap.why for gap in seen.gaps)
+
+
+def test_it_becomes_another_program_while_it_is_looked_at():
+    program = "import os, sys, time; print('ready', flush=True); time.sleep(1); os.execv('/bin/sleep', ['sleep', '30'])"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        seen = watch(process.pid, 3)
+        assert any("another program" in gap.why for gap in seen.gaps)
+        process.kill()
+
+
 def test_a_program_that_is_no_python():
     process = subprocess.Popen(["sleep", "60"])
     try:

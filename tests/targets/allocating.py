@@ -1,7 +1,7 @@
 """Allocates in the ways that are named, then prints what CPython and malloc count themselves, as JSON, and sleeps.
 
 records: 200,000 small dicts · tables: a list and a dict of half a million · giant: 40 MiB of bytes · blocks: 40,000 malloc(400) that
-nobody frees · threads: two threads with blocks in arenas of their own, half of them freed · buffers: five of 1 MiB · arrays: 50 of NumPy
+nobody frees · threads: two threads with blocks in arenas of their own, half of them freed · buffers: five of 1 MiB · corrupt: the head of a chunk is overwritten · arrays: 50 of NumPy
 """
 
 import ctypes
@@ -57,7 +57,10 @@ if "threads" in ways:
         done = threading.Event()
         threading.Thread(target=allocate, args=(done,), daemon=True).start()
         done.wait()
-info = libc.mallinfo2()
+if "corrupt" in ways:
+    blocks = [libc.malloc(600) for _ in range(8000)]
+    ctypes.c_size_t.from_address(blocks[1000] - 8).value = 0xDEADBEEF
+info = libc.mallinfo2() if "corrupt" not in ways else Info()
 told = {"blocks": sys.getallocatedblocks(), **{name: getattr(info, name) for name, _ in Info._fields_}}
 print(json.dumps(told), flush=True)
 time.sleep(3600)

@@ -68,10 +68,12 @@ def read_file(path: str, limit: int = _MAX_FILE, dir_fd: int | None = None) -> b
     """The file up to `limit` bytes. Raises OSError."""
     fd = os.open(path, os.O_RDONLY, dir_fd=dir_fd)
     try:
-        found = os.read(fd, limit)
-        while found and len(found) < limit and (more := os.read(fd, limit - len(found))):
-            found += more
-        return found
+        parts: list[bytes] = []
+        size = 0
+        while size < limit and (part := os.read(fd, limit - size)):  # /proc gives large files page by page
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
     finally:
         os.close(fd)
 

@@ -9,6 +9,7 @@ from pellucid.kernel import procfs
 from pellucid.kernel.maps import Mapping, mapping
 
 MAX_BYTES = 1 << 28
+_WANTED = ("Rss:", "Pss:", "Anonymous:", "Swap:")
 
 
 class Use(Struct, frozen=True):
@@ -35,15 +36,16 @@ def read(pid: int, command: str = "memory") -> tuple[Use, ...]:
 
 
 def parse(text: str) -> list[Use]:
+    """A head as in /proc/PID/maps begins with an address in lower case, each line below it with a name that has a capital."""
     found: list[Use] = []
     head = ""
     numbers: dict[str, int] = {}
     devices: dict[str, str] = {}
     for line in text.split("\n"):
-        name, _, rest = line.partition(":")
-        if rest.endswith(" kB") and " " not in name:
+        if line.startswith(_WANTED):
+            name, _, rest = line.partition(":")
             numbers[name] = int(rest[:-3]) << 10
-        elif "-" in line.partition(" ")[0]:
+        elif line and not "A" <= line[0] <= "Z":
             if head:
                 found.append(_use(head, numbers, devices))
             head, numbers = line, {}

@@ -82,6 +82,8 @@ class GcSeen(Struct, frozen=True):
     share_by: str
     longest_s: float
     """The longest collection that was seen, at least; 0 where none was."""
+    ended: bool = False
+    """The process ended during the look, or became another program (execve)."""
 
 
 class GcReport(Report, frozen=True, kw_only=True):

@@ -71,8 +71,8 @@ def _watched(python: CPython, seconds: float, every_s: float, heard: Heard) -> G
     polled = _Polled()
     samples = [_sample(first, 0.0)]
     last = first
-    now = began
-    recorded = began
+    now = recorded = began
+    ended = False
     try:
         while (now := time.perf_counter()) - began < seconds:
             polled.add(now, collecting=any(state.collecting() for state in each))
@@ -89,6 +89,7 @@ def _watched(python: CPython, seconds: float, every_s: float, heard: Heard) -> G
     except Unreadable:
         if now == began:
             raise
+        ended = True
     elapsed = max(time.perf_counter() - began, 1e-9)
     samples.append(_sample(last, elapsed))
     share, error, by = _share(first, last, polled, elapsed)
@@ -102,6 +103,7 @@ def _watched(python: CPython, seconds: float, every_s: float, heard: Heard) -> G
         share_error=error,
         share_by=by,
         longest_s=polled.longest_s,
+        ended=ended,
     )
 
 

@@ -113,7 +113,8 @@ class Watch:
             return ()
         try:
             return tuple(one.collections for one in self._collector.read(frozen=False).generations)
-        except Unreadable:  # the interpreter is being torn down
+        except Unreadable:
+            self.gaps[Gap("Python's collector", "it ends, or has become another program (execve)", "look again")] = None
             return ()
 
     def _collecting(self) -> bool | None:

@@ -7,6 +7,7 @@ the numbers of neighbours differ by what moved.
 """
 
 import time
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 from msgspec import Struct
@@ -354,12 +355,13 @@ def _others(uses: tuple[smaps.Use, ...], pools: Pools, heap: _Malloc) -> str:
     known = sorted(
         [*_arenas(pools), *heap.ranges, *((block.address, block.address + block.size) for block in heap.own)]
     )
+    starts, ends = [start for start, _ in known], [end for _, end in known]
     largest, name = 0, ""
     for use in uses:
         mapping = use.mapping
         if mapping.inode or use.shared or use.anonymous <= largest or mapping.path.startswith("[s"):
             continue
-        if not any(start < mapping.end and mapping.start < end for start, end in known):
+        if bisect_right(ends, mapping.start) == bisect_left(starts, mapping.end):  # none overlaps it
             largest, name = use.anonymous, mapping.path or f"{mapping.start:x}-{mapping.end:x}"
     return f"largest: {name}, {largest >> 20} MiB" if largest >= 1 << 20 else ""
 

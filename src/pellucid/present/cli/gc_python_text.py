@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from pellucid.model import Gap
 from pellucid.model.gc import Collector, GcReport
 from pellucid.present.cli import options, screen
 
@@ -50,7 +51,9 @@ def _report(
     return GcReport(
         process=process,
         taken_at=time.time(),
-        gaps=(),
+        gaps=(Gap("the rest of the time", f"it ended, or became another program, after {seen.seconds:.1f} s"),)
+        if seen.ended
+        else (),
         runtime=process.runtime or "",
         seconds=seen.seconds,
         collectors=seen.last,
