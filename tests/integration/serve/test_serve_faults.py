@@ -82,6 +82,21 @@ def test_a_deadlocked_worker_explains_itself_and_is_replaced(server, since):
     assert incident["pid"] not in serving.alive([incident["pid"]])
 
 
+def test_a_deadlock_of_two_threads_of_a_worker_is_named_as_a_cycle(server, since):
+    asking = Asking(server, row("embrace"))
+    noticed = server.wait_log("stuck", 10, since)
+    assert asking.answer().status == 504
+    incident = server.incident(noticed["incident"])
+    for told in (noticed["sentence"], incident["cause"]):
+        assert "predict has waited" in told, told
+        assert "Lock STATISTICS (global of faulty.py)" in told, told
+        assert "refresher holds" in told, told
+        assert "predict holds" in told, told
+        assert "Neither can ever go on" in told, told
+    (deadlock,) = [finding for finding in incident["looks"][-1]["findings"] if finding["rule"] == "deadlock"]
+    assert deadlock["confidence"] == "certain"
+
+
 def test_all_workers_deadlocked_are_replaced_before_their_deadline(server, since):
     asking = [Asking(server, row("lock")) for _ in range(4)]
     server.wait_log("stuck", 10, since)

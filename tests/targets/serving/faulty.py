@@ -11,6 +11,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 NEVER = threading.Lock()
 NEVER.acquire()
+CACHE, STATISTICS, REFRESHING = threading.Lock(), threading.Lock(), threading.Event()
+
+
+def refresh():
+    with STATISTICS:
+        REFRESHING.set()
+        with CACHE:
+            pass
 
 
 class Faulty(TransformerMixin, BaseEstimator):
@@ -30,6 +38,13 @@ class Faulty(TransformerMixin, BaseEstimator):
     def lock(self, argument):
         with NEVER:
             pass
+
+    def embrace(self, argument):
+        with CACHE:
+            threading.Thread(target=refresh, name="refresher", daemon=True).start()
+            REFRESHING.wait()
+            with STATISTICS:
+                pass
 
     def sleep(self, argument):
         time.sleep(float(argument))
