@@ -156,14 +156,14 @@ class Ends:
         for file, pids in found.items():
             self._mappers[file] = tuple(pids)
 
-    def all_mappers_known(self, key: Key) -> bool:
-        """No process that could have inherited the semaphore has kept its mappings from us."""
+    def hidden_mappers(self, key: Key) -> list[int]:
+        """The processes that could have inherited the semaphore and have kept their mappings from us: a gap, where there are any."""
         hidden = self._relatives(set(self.mappers(key)), self._unread_maps)
         if hidden:
             what = f"whether {_pids(hidden)} can release a shared semaphore"
             gap = Gap(what, "its mappings may not be read (/proc/PID/maps)", "sudo pellucid waits PID")
             self.gaps += () if gap in self.gaps else (gap,)
-        return not hidden
+        return hidden
 
     def _holders(self, targets: set[str]) -> dict[str, tuple[tuple[int, int], ...]]:
         """(pid, descriptor) of whoever holds each of `targets`: one pass over /proc/*/fd."""

@@ -16,6 +16,7 @@ from pellucid.observe.ends import Ends, Key
 from pellucid.observe.need import LIVE, Need, all_of, any_of, nothing
 from pellucid.runtimes.cpython.semaphores import SharedLock
 
+_MAX_HIDDEN = 8
 _LOCKS = frozenset({"Lock", "RLock"})
 
 
@@ -57,6 +58,10 @@ class SemaphoreHolders:
             Waker(f"{pid}/any", "possible", f"pid {pid} maps the same semaphore")
             for pid in sorted({*self._ends.may_map(key), each.pid})
         )
+        anybody += tuple(
+            Waker(f"{pid}/any", "possible", f"pid {pid} may map it, and could not be read")
+            for pid in self._ends.hidden_mappers(key)[:_MAX_HIDDEN]
+        )
         if self._slots_lost(key, entries, mappers):
             return nothing(_lost(mappers), "slots-lost")
         if not self._is_lock(entries):
@@ -75,7 +80,9 @@ class SemaphoreHolders:
             return all_of(self._holder(holders[0]))
         if holders or returned:
             one_of = tuple(
-                Waker(f"{entry.pid}/any", "likely", f"one of those that took it: pid {entry.pid}") for entry in holders
+                Waker(f"{entry.pid}/any", "likely", f"one of those that took it: pid {entry.pid}")
+                for entry in holders
+                if entry.pid != each.pid  # its own count may be a copy of its parent's
             )
             return any_of(*one_of, *anybody)
         if self._all_counted(key, entries, mappers) and self._still(key, entries):
@@ -99,7 +106,7 @@ class SemaphoreHolders:
 
     def _all_counted(self, key: Key, entries: list[_Entry], mappers: tuple[int, ...]) -> bool:
         """Each process that maps the semaphore was read, and its own count of it found."""
-        return self._ends.all_mappers_known(key) and set(mappers) <= {entry.pid for entry in entries}
+        return not self._ends.hidden_mappers(key) and set(mappers) <= {entry.pid for entry in entries}
 
     def _still(self, key: Key, entries: list[_Entry]) -> bool:
         """Read once more: whoever was just taking it had not counted so yet."""

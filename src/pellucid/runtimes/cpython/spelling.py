@@ -1,4 +1,5 @@
-"""How the program's own code calls an object: `cv`, `self.lock (ThreadPool.lock)`, `forks[2]`, `door (global of app.py)`.
+"""How the program's own code calls an object: `cv`, `self.lock (ThreadPool.lock)`, `forks[2]`, `door (global of app.py)`,
+`first (books, global of bank.py)`.
 
 Looked for where the code of the waiting thread can reach it: a local variable, an attribute of one, an item of a container, the class of
 a local; then the same among the globals of the modules that its frames belong to. What is not found has no name.
@@ -31,7 +32,11 @@ class Spelling:
         `main` is the namespace of the program's first module, which is asked last.
         """
         near = frames[:MAX_FRAMES]
-        for look in (self._local, self._reached, self._deeper):
+        for frame in near:
+            found = self._local(thing, frame)
+            if found:
+                return self._also(found, thing, near)
+        for look in (self._reached, self._deeper):
             for frame in near:
                 found = look(thing, frame)
                 if found:
@@ -41,6 +46,15 @@ class Spelling:
             if found:
                 return found
         return self._in_module(main, "__main__").get(thing) if main else None
+
+    def _also(self, name: str, thing: int, near: Sequence[Slots]) -> str:
+        """A parameter may be called alike for several objects: `first (books, global of bank.py)`."""
+        found = next((told for frame in near if (told := self._global(thing, frame))), None)
+        plain = (found or "").partition(" (")[0]
+        if not found or plain == name:
+            return name
+        where = found.partition(" (global of ")[2].removesuffix(")")
+        return f"{name} ({plain}, global of {where})" if where else f"{name} ({plain})"
 
     def _local(self, thing: int, frame: Slots) -> str | None:
         return next(
