@@ -91,10 +91,12 @@ def test_bytes_are_told_when_their_descriptor_is_closed_or_given_out_again():
         ("ioctl", "ENOTTY", None, (OWN,), "is it a terminal"),
         ("recvfrom", "EAGAIN", None, (OWN,), "nothing there yet"),
         ("openat", "ENOENT", "/srv/pyvenv.cfg", (), "start of an interpreter"),
+        ("openat", "ENOENT", "/usr/lib/python311.zip", (LIBRARY, OWN), "import search"),
         ("connect", "ENOENT", "/var/run/nscd/socket", (OWN,), "name service cache"),
         ("execve", "ENOENT", "/usr/local/bin/git", (LIBRARY, OWN), "search of PATH"),
         # and what must never be folded
         ("openat", "ENOENT", "/srv/data.csv", (OWN, MAIN), ""),
+        ("openat", "ENOENT", "/srv/python.zip", (OWN,), ""),
         ("openat", "EACCES", "/usr/share/locale/de/x.mo", (OWN,), ""),
         ("openat", "ENOENT", "/srv/data.csv", (LIBRARY, MAIN), ""),
         ("openat", "EMFILE", "/srv/x.py", (IMPORT, MAIN), ""),

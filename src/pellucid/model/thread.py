@@ -21,14 +21,25 @@ class Frame(Struct, frozen=True):
         return f"{self.function} ({self.file.rpartition('/')[2]}:{self.line or '?'})"
 
     @property
+    def starts(self) -> bool:
+        """The few lines that an installer made to start a package's program (`bin/pip`, `bin/gunicorn`), or the whole of a script there."""
+        folder, _, name = self.file.rpartition("/")
+        return self.function == "<module>" and "." not in name and folder.endswith("/bin")
+
+    @property
+    def packaged(self) -> bool:
+        """Code of an installed package."""
+        return "/site-packages/" in self.file or "/dist-packages/" in self.file
+
+    @property
     def own(self) -> bool:
         """Code of the program (also what was given by `-c` or typed), neither of the standard library nor of a package."""
         file = self.file
         if file.startswith("<"):
             return file in {"<string>", "<stdin>"}
-        if file.startswith(JDK):
+        if file.startswith(JDK) or self.starts:
             return False
-        return not ("/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file)
+        return not (self.packaged or "/lib/python3" in file)
 
 
 class Call(Struct, frozen=True):

@@ -6,6 +6,7 @@ not, whatever the program does about it.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -19,6 +20,8 @@ _NEAR = 6  # frames of the import machinery lie above its caller
 _STARTS = frozenset(
     {"pyvenv.cfg", "pybuilddir.txt", "usercustomize.py", "sitecustomize.py", "ld.so.preload", "Setup.local"}
 )
+_LIBRARY_ZIP = re.compile(r"python3\d+\.zip")
+"""In every sys.path, and hardly ever there (Modules/getpath.py): whoever goes through the path asks for it."""
 _HARDWARE = frozenset({"tls", "haswell", "avx512_1", "x86_64", "xeon_phi", "glibc-hwcaps"})
 
 _BY_ERROR = {
@@ -33,6 +36,7 @@ _BY_CALL = {
     ("ioctl", "ENOTTY"): "is it a terminal",
     ("ioctl", "EINVAL"): "is it a terminal",
     ("lseek", "ESPIPE"): "can it be positioned",
+    ("fadvise64", "ESPIPE"): "can it be positioned",
     ("readlink", "EINVAL"): "is it a link",
     ("readlinkat", "EINVAL"): "is it a link",
     ("futex", "ETIMEDOUT"): "wait with a timeout",
@@ -81,7 +85,7 @@ def noise(name: str, error: str, path: str | None, stack: Sequence[Frame]) -> st
 def _search(path: str, stack: Sequence[Frame]) -> str:
     """A name that was looked for and is not there: of a module, a locale, a library?"""
     base = path.rpartition("/")[2]
-    if any(frame.file.startswith(_IMPORTERS) for frame in stack[:_NEAR]):
+    if any(frame.file.startswith(_IMPORTERS) for frame in stack[:_NEAR]) or _LIBRARY_ZIP.fullmatch(base):
         return "import search"
     if path.startswith(("/usr/share/locale", "/usr/lib/locale", "/usr/local/share/locale")) or base.endswith(".mo"):
         return "locale"
@@ -109,4 +113,4 @@ def _in_path() -> frozenset[str]:
 
 def _python_start(path: str, base: str) -> bool:
     """What CPython looks for before it can run any Python (Modules/getpath.py): no stack is there to tell."""
-    return "/lib/python3" in path or "/lib64/python3" in path or (base.startswith("python") and base.endswith(".zip"))
+    return "/lib/python3" in path or "/lib64/python3" in path

@@ -16,7 +16,7 @@ from pellucid.kernel.memory import Memory
 from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.traced import CodeTold, Executed, Exited, Forked, StackTold
 from pellucid.model import Frame, Gap
-from pellucid.model.errors import LookError, NotUnderstood
+from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
 from pellucid.model.syscalls import Traced
 from pellucid.runtimes.cpython.traced import Build, Naming, build_of, fits
 
@@ -206,7 +206,7 @@ class Processes:
 
     def _refused(self, known: Known, error: LookError) -> None:
         known.next_look = float("inf")
-        if lives(known.pid):
+        if lives(known.pid) and not isinstance(error, NoSuchProcess):  # else it has ended, and makes no more calls
             self._give_up(known, error.said)
 
     def _check(self, known: Known, age: float) -> None:
@@ -248,10 +248,11 @@ class Processes:
         return found
 
     def line(self, stack: int) -> Frame | None:
-        """The innermost frame of the program's own code, the innermost of all where it has none, None without a stack."""
+        """The innermost frame of the program's own code, else of a package, else the innermost of all; None without a stack."""
         if stack not in self._lines:
             frames = self.frames(stack)
-            self._lines[stack] = next((frame for frame in frames if frame.own), frames[0] if frames else None)
+            chosen = [frame for frame in frames if frame.own] or [frame for frame in frames if frame.packaged] or frames
+            self._lines[stack] = chosen[0] if chosen else None
         return self._lines[stack]
 
     def gaps(self) -> list[Gap]:

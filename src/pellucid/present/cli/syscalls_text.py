@@ -265,11 +265,18 @@ def _shown(uses: list[FileUse], most: int, *, written: bool) -> Iterator[str]:
 def _use(use: FileUse, *, written: bool) -> str:
     amount = size(_bytes(use, written=written))
     word = f"{use.change}, " if written and use.change else ""
-    origin = f", was {use.renamed_from}" if written and use.renamed_from else ""
+    origin = f", was {_from(use)}" if written and use.renamed_from else ""
     mapped = f", {size(use.mapped_bytes)} mapped" if not written and use.mapped_bytes else ""
     ran = f", executed {use.executed} x" if not written and use.executed else ""
-    line = f"  {_at(use.line)}" if use.line and use.line.own else ""
+    line = f"  {_at(use.line)}" if use.line and (use.line.own or use.line.packaged) else ""
     return f"{use.path}  {word}{amount}{origin}{mapped}{ran}{line}"
+
+
+def _from(use: FileUse) -> str:
+    """The name that it had, without the directory where that is the same."""
+    old = use.renamed_from or ""
+    folder, _, name = old.rpartition("/")
+    return name if folder == use.path.rpartition("/")[0] else old
 
 
 def _above(path: str) -> str:
