@@ -91,7 +91,7 @@ def _search(path: str, stack: Sequence[Frame]) -> str:
         return "locale"
     if base.endswith(".so") or ".so." in base or (not stack and _hardware_library(path)):
         return "library search"
-    if base in _STARTS or base.endswith("._pth") or (not stack and _python_start(path, base)):
+    if base in _STARTS or base.endswith("._pth") or (not stack and _python_start(path)):
         return "start of an interpreter"
     if path.rpartition("/")[0] in _in_path():
         return "search of PATH"
@@ -111,6 +111,6 @@ def _in_path() -> frozenset[str]:
     return frozenset(os.environ.get("PATH", "").split(":"))
 
 
-def _python_start(path: str, base: str) -> bool:
+def _python_start(path: str) -> bool:
     """What CPython looks for before it can run any Python (Modules/getpath.py): no stack is there to tell."""
     return "/lib/python3" in path or "/lib64/python3" in path
