@@ -143,3 +143,23 @@ def test_other_jvms(java, version):
         seen = report(one.pid, asked=True)
         assert seen.process.runtime.startswith(f"HotSpot {version}")
         assert seen.collector.name == "G1" and seen.collector.count("young") and seen.collector.heap_used
+
+
+def test_why_sees_a_heap_that_fills_before_it_is_full(java, tmp_path):
+    log = tmp_path / "gc.log"
+    options = ("-Xmx64m", "-XX:+UseSerialGC", f"-Xlog:gc:file={log}")
+    with java("MemLeak", "300000", "0", "50000", options=options) as leaking:
+        found = {}
+        status, out, said = pellucid("why", str(leaking.pid), "--json")
+        assert status == 0, said
+        for finding in json.loads(out)["findings"]:
+            found[finding["rule"]] = finding
+        assert "jvm-old-generation" in found, found.keys()
+        assert (
+            found["jvm-old-generation"]["severity"] == "warning"
+            and "at that rate" in found["jvm-old-generation"]["sentence"]
+        )
+        assert str(log) in found["jvm-old-generation"]["evidence"][0]["source"]
+    with java("MemLeak", "1000") as healthy:
+        rules = {finding["rule"] for finding in json.loads(pellucid("why", str(healthy.pid), "--json")[1])["findings"]}
+        assert not {rule for rule in rules if rule.startswith("jvm")}

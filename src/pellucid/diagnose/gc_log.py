@@ -32,6 +32,7 @@ class Looked(Protocol):
     def first_s(self) -> float | None: ...
     @property
     def last_s(self) -> float | None: ...
+    def whole(self) -> tuple[tuple[Point, ...], str]: ...
 
 
 def report(log: Looked, taken_at: float) -> GcLogReport:
@@ -40,7 +41,7 @@ def report(log: Looked, taken_at: float) -> GcLogReport:
     span = log.last_s - log.first_s if log.last_s is not None and log.first_s is not None else None
     paused = sum(event.pause_s for event in events)
     capacity = next((event.capacity for event in reversed(events) if event.capacity), None)
-    points, what = _points(events)
+    points, what = log.whole()
     verdict = floor(points, capacity, what, timed=bool(span))
     causes: dict[str, int] = {}
     for event in events:
@@ -107,22 +108,3 @@ def _allocated(events: Sequence[LogEvent]) -> int:
 def _promoted(events: Sequence[LogEvent], span: float | None) -> float | None:
     told = [event.promoted for event in events if event.promoted is not None]
     return sum(told) / span if told and span else None
-
-
-def _points(events: Sequence[LogEvent]) -> tuple[tuple[Point, ...], str]:
-    """What collections of the whole heap left: full ones, or (where there are few) mixed ones and concurrent cycles."""
-
-    def left(*kinds: str) -> tuple[Point, ...]:
-        return tuple(
-            (event.at_s if event.at_s is not None else float(number), float(event.after))
-            for number, event in enumerate(events)
-            if event.kind in kinds and event.after is not None and not event.observer
-        )
-
-    full = left("full")
-    if len(full) >= 4:
-        return full, "full collections"
-    cycles = left("cycle", "mixed")
-    if len(cycles) > len(full):
-        return cycles, "mixed collections" if any(event.kind == "mixed" for event in events) else "concurrent cycles"
-    return full, "full collections"

@@ -6,7 +6,7 @@ import msgspec
 
 from pellucid.model import report
 from pellucid.model.allocated import TracemallocReport
-from pellucid.model.collector import CollectorReport, CollectorWatchReport
+from pellucid.model.collector_report import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, PellucidError
 from pellucid.model.gc import GcReport
 from pellucid.model.gc_log import GcLogReport

@@ -2,8 +2,6 @@
 
 from msgspec import Struct
 
-from pellucid.model.report import Report
-
 
 class Space(Struct, frozen=True):
     """One part of a generation: eden, a survivor space, the old space. `limit`: what it may grow to, None where it is not known."""
@@ -95,22 +93,22 @@ class Collector(Struct, frozen=True, kw_only=True):
         return sum(one.count for one in self.collections if one.kind == kind)
 
 
-class CollectorReport(Report, frozen=True, kw_only=True):
-    """`gc PID` of a JVM. `share`: of the time since its start that went into collections, 0 to 1."""
+class JvmWatched(Struct, frozen=True):
+    """A JVM watched for `seconds`: its counters at first and at last, and (seconds since its start, bytes) that collections of the whole heap left.
 
-    generations: tuple[Generation, ...]
-    collections: tuple[Collections, ...]
-    collector: Collector
-    share: float
-
-
-class CollectorWatchReport(CollectorReport, frozen=True, kw_only=True):
-    """`gc PID --watch`. `share` is that of the time watched, `span_s`; `samples` a reading each interval; `floor_points`: (seconds since
-    the start of the JVM, bytes that a full collection left in the old generation). `ended`: the process has ended meanwhile.
+    `log`: the path of its own log, where it writes one that can be read: then `points` are of all its life, else of the window.
     """
 
-    samples: tuple[Collector, ...]
-    floor_points: tuple[tuple[float, float], ...]
-    span_s: float
-    ended: bool
-    verdict: str = ""
+    seconds: float
+    first: Collector
+    last: Collector
+    points: tuple[tuple[float, float], ...]
+    points_of: str = "full collections"
+    log: str = ""
+    humongous: int = 0
+    """Collections that an allocation of half a region or more has caused, by the log, or by the counters of the window."""
+
+    @property
+    def share(self) -> float:
+        span = self.last.at_s - self.first.at_s
+        return (self.last.time_s - self.first.time_s) / span if span > 0 else 0.0

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from pellucid.model.collector import JvmWatched
 from pellucid.model.file import FileGroup
 from pellucid.model.gap import Gap
 from pellucid.model.holder import Suspect, TypeGrowth
@@ -112,4 +113,5 @@ class OverTime(Struct, frozen=True):
     descriptors: Descriptors | None = None
     time: HotTime | None = None
     memory: MemoryGrowth | None = None
+    jvm: JvmWatched | None = None
     gaps: tuple[Gap, ...] = ()

@@ -15,6 +15,10 @@ def read(path: str) -> Log:
     return _read(path)
 
 
+def left_by_whole_collections(log: Log) -> tuple[tuple[tuple[float, float], ...], str]:
+    return log.whole()
+
+
 def of_process(pid: int, options: str) -> str | None:
     """The log that a JVM with these options writes and has open now, as a path that we can read; None where it has none."""
     found = _OPTION.search(options)

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from pellucid.kernel import procfs
 from pellucid.model import Gap, Process
-from pellucid.model.collector import Collector, CollectorReport, CollectorWatchReport
+from pellucid.model.collector import Collector
+from pellucid.model.collector_report import CollectorReport, CollectorWatchReport
 from pellucid.model.errors import LookError, NoSuchProcess
 from pellucid.runtimes.jvm.collector import collector, text
 from pellucid.runtimes.jvm.heap_info import with_heap_info

@@ -20,7 +20,7 @@ from pellucid.kernel import procfs
 from pellucid.model import Gap, Process, Task
 from pellucid.model.errors import LookError, NotPermitted
 from pellucid.model.over_time import OverTime
-from pellucid.observe import watched_calls, watched_files, watched_memory, watched_time
+from pellucid.observe import watched_calls, watched_files, watched_jvm, watched_memory, watched_time
 from pellucid.observe.window import Seen, Window
 
 _ASLEEP_S = 10.0
@@ -43,6 +43,7 @@ LOOKS = (
     LongerLook("descriptors", "whether descriptors become more", watched_files.watch),
     LongerLook("time", "where its threads spend their time", watched_time.watch),
     LongerLook("memory", "whether memory grows, and what of it", watched_memory.watch),
+    LongerLook("jvm", "the collections of a JVM", watched_jvm.watch),
 )
 
 

@@ -14,6 +14,10 @@ from pellucid.diagnose.rules.gil import waits_for_the_gil
 from pellucid.diagnose.rules.gil_starvation import starves_for_the_gil
 from pellucid.diagnose.rules.hot_loop import runs_in_a_hot_loop
 from pellucid.diagnose.rules.idle import is_idle
+from pellucid.diagnose.rules.jvm_gc_share import collections_take_its_time
+from pellucid.diagnose.rules.jvm_humongous import allocates_humongous_objects
+from pellucid.diagnose.rules.jvm_metaspace import metaspace_grows
+from pellucid.diagnose.rules.jvm_old_generation import old_generation_fills
 from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
 from pellucid.diagnose.rules.lock import waits_for_a_lock
 from pellucid.diagnose.rules.lock_convoy import threads_queue_for_a_lock
@@ -74,5 +78,9 @@ ALL: tuple[Rule, ...] = (
     holds_a_deleted_file,
     memory_grows,
     is_swapped_out,
+    old_generation_fills,
+    collections_take_its_time,
+    metaspace_grows,
+    allocates_humongous_objects,
     is_idle,
 )

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from pellucid.diagnose import words
 from pellucid.diagnose.floor import floor
 from pellucid.diagnose.sizes import size
-from pellucid.model.collector import Collector, CollectorReport, CollectorWatchReport, Generation
+from pellucid.model.collector import Collector, Generation
+from pellucid.model.collector_report import CollectorReport, CollectorWatchReport
 from pellucid.present.cli import plain, screen
 
 _WIDTH = 24

@@ -42,6 +42,7 @@ _OLD_REGIONS = re.compile(r"^Old regions: (\d+)->(\d+)")
 _REGION = re.compile(rf"Heap Region Size: {_SIZE}")
 _USING = re.compile(r"\bUsing (?:The )?(G1|Serial|Parallel|Concurrent Mark Sweep|Z|Shenandoah|Epsilon)\b")
 _COLLECTORS = {"Z": "ZGC", "Concurrent Mark Sweep": "CMS"}
+_ENOUGH = 4
 OBSERVERS = ("Heap Inspection Initiated GC", "Heap Dump Initiated GC")
 _TROUBLES = (
     ("Allocation Stall (", "allocation stall: a thread waited for memory"),
@@ -78,6 +79,24 @@ class Log(Struct, frozen=True):
     lines: int
     first_s: float | None
     last_s: float | None
+
+    def whole(self) -> tuple[tuple[tuple[float, float], ...], str]:
+        """((seconds, bytes) that collections of the whole heap left, which these are): full ones, or where there are few mixed ones and cycles."""
+        full = self._left("full")
+        if len(full) >= _ENOUGH:
+            return full, "full collections"
+        cycles = self._left("cycle", "mixed")
+        if len(cycles) > len(full):
+            mixed = any(event.kind == "mixed" for event in self.events)
+            return cycles, "mixed collections" if mixed else "concurrent cycles"
+        return full, "full collections"
+
+    def _left(self, *kinds: str) -> tuple[tuple[float, float], ...]:
+        return tuple(
+            (event.at_s if event.at_s is not None else float(number), float(event.after))
+            for number, event in enumerate(self.events)
+            if event.kind in kinds and event.after is not None and not event.observer
+        )
 
 
 def read(path: str) -> Log:
