@@ -42,8 +42,8 @@ FORMS = {
     "isolated": ["-I", f"{PROGRAM}/__main__.py"],
     "code": ["-c", f"import runpy; runpy.run_path('{PROGRAM}/__main__.py', run_name='__main__')", "y"],
 }
-CASES = [("3.11", form) for form in FORMS] + [("3.15", form) for form in FORMS if form != "options"]
-CASES += [(version, "script") for version in ("3.8", "3.12", "3.13", "3.14")] + [("3.8", "folder"), ("3.8", "module")]
+CASES = [("3.11", form) for form in FORMS] + [("3.15", form) for form in ("script", "module", "isolated")]
+CASES += [(version, "script") for version in ("3.8", "3.12", "3.13", "3.14")] + [("3.8", "folder")]
 
 
 @pytest.mark.parametrize(("version", "form"), CASES)

@@ -136,7 +136,7 @@ class Calls:
     """cProfile, or profiling.tracing as 3.15 calls it: each thread has a tracer of its own.
 
     Up to 3.11 a tracer sees the thread that enabled it. From 3.12 on it sees all threads and takes their calls for those of one
-    (bpo-103533 moved it to sys.monitoring): when a second thread starts, events go through a function that tells threads apart, which costs
+    (gh-103533 moved it to sys.monitoring): when a second thread starts, events go through a function that tells threads apart, which costs
     more; what each costs is measured.
     """
 
@@ -232,30 +232,39 @@ def _starting(calls: Calls) -> Any:
 
 
 def _dispatched(of_thread: Callable[[], Any]) -> None:
-    """Let the callbacks of the tracer go to the one that `of_thread` gives."""
+    """Let the callbacks of the tracer go to those of the one that `of_thread` gives, which is asked once a thread."""
     monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
+    ident = threading.get_ident
 
-    def passed_on(method: str) -> Callable[..., None]:
-        def callback(*arguments: Any) -> None:
-            getattr(of_thread(), method)(*arguments)
+    def passed_on(method: str, count: int) -> Callable[..., None]:
+        """As many arguments as the event has, spelled out: this runs at each event of the program."""
+        known: dict[int, Any] = {}
 
-        return callback
+        def first(thread: int) -> Any:
+            known[thread] = getattr(of_thread(), method)
+            return known[thread]
 
-    for event in (
-        "PY_START",
-        "PY_RESUME",
-        "PY_THROW",
-        "PY_RETURN",
-        "PY_YIELD",
-        "PY_UNWIND",
-        "CALL",
-        "C_RETURN",
-        "C_RAISE",
+        def two(code: Any, offset: Any) -> None:
+            (known.get(ident()) or first(ident()))(code, offset)
+
+        def three(code: Any, offset: Any, value: Any) -> None:
+            (known.get(ident()) or first(ident()))(code, offset, value)
+
+        def four(code: Any, offset: Any, called: Any, argument: Any) -> None:
+            (known.get(ident()) or first(ident()))(code, offset, called, argument)
+
+        return (two, three, four)[count - 2]
+
+    for count, events in (
+        (2, ("PY_START", "PY_RESUME")),
+        (3, ("PY_THROW", "PY_RETURN", "PY_YIELD", "PY_UNWIND")),
+        (4, ("CALL", "C_RETURN", "C_RAISE")),
     ):
-        number = getattr(monitoring.events, event)
-        method = monitoring.register_callback(monitoring.PROFILER_ID, number, None)
-        if method is not None:  # an event that the tracer asks for
-            monitoring.register_callback(monitoring.PROFILER_ID, number, passed_on(method.__name__))
+        for event in events:
+            number = getattr(monitoring.events, event)
+            method = monitoring.register_callback(monitoring.PROFILER_ID, number, None)
+            if method is not None:  # an event that the tracer asks for
+                monitoring.register_callback(monitoring.PROFILER_ID, number, passed_on(method.__name__, count))
 
 
 def _label(code: Any) -> tuple[str, int, str]:
