@@ -99,7 +99,8 @@ def look(
         clock.lap("roots")
         told("looking for who holds most")
         floor = max(int(SHARE * int(dump.sizes.sum())), _LEAST)
-        suspects = tuple(suspect(dump, pile) for pile in piles(dump, dump.sizes, floor)[:MOST])
+        held_by_one = [pile for pile in piles(dump, dump.sizes, floor) if pile.container >= 0]
+        suspects = tuple(suspect(dump, pile) for pile in held_by_one[:MOST])
         clock.lap("dominators")
         notes = (*_notes(counted, dump, paths), *_outside(counted, dump, held))
         clock.lap("notes")

@@ -264,17 +264,20 @@ def _common(one: Indices, other: Indices, tree: Indices, depths: Indices) -> Ind
 def _rounds(graph: References, tree: Indices, depths: Indices, root: int) -> tuple[Indices, Indices] | None:
     """From any tree of ways to that of the dominators: as long as a holder of v lies outside of the tree below v's parent, v is moved
     up to the nearest common ancestor of the two. None after MAX_ROUNDS.
+
+    Only an edge between objects that hang below a moved one can have become such a case.
     """
     holders, held = graph.sources(), graph.targets
     several = graph.in_degrees() > 1
     live = several[held] & (depths[holders] >= 0) & (held != root) & (holders != held)
     holders, held = holders[live], held[live]
+    active = np.arange(len(held))
     for _ in range(MAX_ROUNDS):
         moved_to = np.full(len(tree), -1, np.int32)
-        best = np.iinfo(np.int32).max
-        highest = np.full(len(tree), best, np.int32)
-        for part in range(0, len(holders), _AT_ONCE):
-            here, there = holders[part : part + _AT_ONCE], held[part : part + _AT_ONCE]
+        highest = np.full(len(tree), np.iinfo(np.int32).max, np.int32)
+        for part in range(0, len(active), _AT_ONCE):
+            edges = active[part : part + _AT_ONCE]
+            here, there = holders[edges], held[edges]
             under = tree[there]
             common = _common(here, under, tree, depths)
             up = depths[common] < depths[under]
@@ -289,22 +292,27 @@ def _rounds(graph: References, tree: Indices, depths: Indices, root: int) -> tup
             return tree, depths
         tree = tree.copy()
         tree[moved] = moved_to[moved]
-        depths = _depths(tree, root)
+        depths, below = _settled(tree, root, moved)
+        active = np.flatnonzero(below[holders] | below[held])
     return None
 
 
-def _depths(tree: Indices, root: int) -> Indices:
-    """The depth of each object in a tree of parents; -1 outside."""
-    reached = np.flatnonzero((tree >= 0) & (np.arange(len(tree)) != root)).astype(np.int32)
-    below = References.of(len(tree), tree[reached], reached)
-    depths = np.full(len(tree), -1, np.int32)
+def _settled(tree: Indices, root: int, moved: NDArray[np.intp]) -> tuple[Indices, NDArray[np.bool_]]:
+    """(the depth of each object in a tree of parents, -1 outside; which of them hang below one of `moved`, or are one): by doubling."""
+    depths = np.where(tree >= 0, np.int32(1), np.int32(-1))
     depths[root] = 0
-    front, level = below.of_object(root), 0
-    while len(front):
-        level += 1
-        depths[front] = level
-        front = below.from_all(front)[1]
-    return depths
+    below = np.zeros(len(tree), bool)
+    below[moved] = True
+    above = np.where(tree >= 0, tree, np.int32(root))
+    above[root] = root
+    live = np.flatnonzero((tree >= 0) & (above != root)).astype(np.int32)
+    while len(live):
+        over = above[live]
+        depths[live] += depths[over]
+        below[live] |= below[over]
+        above[live] = above[over]
+        live = live[above[live] != root]
+    return depths, below
 
 
 def _semi_nca(graph: References, root: int) -> tuple[Indices, Indices]:
