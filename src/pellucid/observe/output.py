@@ -62,9 +62,17 @@ class Tracer(Protocol):
 
 
 def output(
-    pid: int, sink: Sink, *, children: bool = True, seconds: float | None = None, backend: str = "bpf"
+    pid: int,
+    sink: Sink,
+    *,
+    children: bool = True,
+    seconds: float | None = None,
+    backend: str = "bpf",
+    drained: Callable[[], None] = lambda: None,
 ) -> OutputReport:
     """Give everything that is written to `sink`, until the process ends, `seconds` are over, or Ctrl-C.
+
+    What comes at once is given in a row, and then `drained` is called, 50 times a second: the moment to write it down.
 
     NoSuchProcess; NotPermitted where the kernel lets us load no BPF program or take over no descriptor; UsageError for a process
     without stdout and stderr. Only what was written after the call counts.
@@ -75,7 +83,7 @@ def output(
         said = "it has neither stdout nor stderr open"
         raise UsageError(tried=f"copy the output of pid {pid}", said=said, remedy=f"pellucid files {pid}")
     tracer = _bpf(pid) if backend == "bpf" else _ptrace(pid)
-    with closing(tracer), _Capture(pid, tracer, sink, links) as capture:
+    with closing(tracer), _Capture(pid, tracer, sink, drained, links) as capture:
         began = time.monotonic()
         tracer.follow(pid)
         if backend == "ptrace" and children:
@@ -196,10 +204,13 @@ def _follow_family(pid: int, tracer: "Tracer") -> None:
 class _Capture:
     """From the ring to the sink."""
 
-    def __init__(self, pid: int, tracer: "Tracer", sink: Sink, links: dict[int, str]) -> None:
+    def __init__(
+        self, pid: int, tracer: "Tracer", sink: Sink, drained: Callable[[], None], links: dict[int, str]
+    ) -> None:
         self.pid = pid
         self.tracer = tracer
         self.sink = sink
+        self.drained = drained
         self.gaps: list[Gap] = []
         self.bytes: dict[int, int] = {}
         self._links = links
@@ -237,9 +248,11 @@ class _Capture:
             return "interrupted"
 
     def drain(self) -> None:
+        sink, count = self.sink, self.bytes
         for written in self.tracer.records():
-            self.bytes[written.stream] = self.bytes.get(written.stream, 0) + len(written.content)
-            self.sink(written)
+            count[written.stream] = count.get(written.stream, 0) + len(written.content)
+            sink(written)
+        self.drained()
 
     def _look_again(self) -> None:
         """A shell's `echo x > file` changes its stdout for a moment; what is the same at two checks is there to stay."""

@@ -74,8 +74,7 @@ def command(
     if out is not None:
         with _opened(out, force=force) as file:
             writer = _Writer(file, timestamps=timestamps, inert=False)
-            report = output(pid, writer.take, children=children, seconds=seconds, backend=backend)
-            writer.end()
+            report = _copied(pid, writer, children=children, seconds=seconds, backend=backend)
         if as_json:
             options.emit(report)
     elif as_json:
@@ -84,11 +83,18 @@ def command(
         options.emit(report)
     else:
         writer = _Writer(sys.stdout.buffer, timestamps=timestamps, inert=sys.stdout.isatty() and not raw)
-        report = output(pid, writer.take, children=children, seconds=seconds, backend=backend)
-        writer.end()
+        report = _copied(pid, writer, children=children, seconds=seconds, backend=backend)
     _told(report)
     if report.ended == "interrupted" and seconds is not None:
         raise KeyboardInterrupt
+
+
+def _copied(pid: int, writer: "_Writer", *, children: bool, seconds: float | None, backend: str) -> OutputReport:
+    from pellucid.observe.output import output
+
+    report = output(pid, writer.take, children=children, seconds=seconds, backend=backend, drained=writer.flush)
+    writer.end()
+    return report
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -120,11 +126,12 @@ class _Writer:
         self.timestamps = timestamps
         self.inert = inert
         self._lines: dict[tuple[int, int], tuple[int, bytes]] = {}
+        self._waiting: list[bytes] = []
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
 
     def take(self, written: Written) -> None:
         if not self.timestamps:
-            self._write(written.content)
+            self._waiting.append(written.content)
             return
         key = (written.pid, written.stream)
         since, begun = self._lines.pop(key, (written.time_ns, b""))
@@ -140,13 +147,19 @@ class _Writer:
         for key, (since, rest) in self._lines.items():
             self._stamped(key, since, rest)
         self._lines.clear()
+        self.flush()
 
     def _stamped(self, key: tuple[int, int], at_ns: int, line: bytes) -> None:
         at = (at_ns + self._epoch_ns) / 1e9
         clock = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
-        self._write(f"{clock} {key[0]} {_STREAMS[key[1]]}: ".encode() + line + b"\n")
+        self._waiting.append(f"{clock} {key[0]} {_STREAMS[key[1]]}: ".encode() + line + b"\n")
 
-    def _write(self, content: bytes) -> None:
+    def flush(self) -> None:
+        """Write down what has come since the last time, at once: a call for each line would take as long as the copying."""
+        if not self._waiting:
+            return
+        content = b"".join(self._waiting)
+        self._waiting.clear()
         if self.inert:
             lines = content.decode("utf-8", "replace").split("\n")
             content = "\n".join("\t".join(map(screen.printable, line.split("\t"))) for line in lines).encode()
