@@ -131,3 +131,15 @@ def test_the_longer_looks_are_imported_only_where_they_are_made(target):
         for name in seen
         if name.startswith(("pellucid.observe.watching", "pellucid.observe.syscalls", "pellucid.kernel.bpf"))
     }
+
+
+def test_a_program_that_profiles_itself_gets_no_more_than_it_asked_for():
+    def imported(code):
+        line = [sys.executable, "-X", "importtime", "-c", code]
+        told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stderr
+        return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+
+    assert ours(imported("import pellucid")) == {"pellucid"}
+    seen = imported("import pellucid; pellucid.Profiler")
+    assert rooms(seen) == {"inside", "model"}
+    assert not seen & (UNNEEDED - {"ast", "inspect", "tokenize"} | HEAVY)

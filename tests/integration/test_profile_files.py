@@ -67,3 +67,12 @@ def test_a_file_that_is_no_profile_is_an_error_in_three_lines(tmp_path):
     ended = profile("show", tmp_path / "foreign.pellucid")
     assert ended.returncode == 2
     assert [line.split(":")[0].strip() for line in ended.stderr.splitlines()] == ["pellucid", "why", "try"]
+
+
+@pytest.mark.parametrize("how", [("-d", 1.5), ("--trace",)])
+def test_a_secret_on_the_command_line_is_in_no_file(how):
+    code = "import time\nend = time.time() + 0.5\nwhile time.time() < end: sum(range(100))"
+    ended = profile(*how, "-F", "json", "--", sys.executable, "-c", code, "--password", "hunter2")
+    assert ended.returncode == 0, ended.stderr
+    assert "***" in ended.stdout
+    assert "hunter2" not in ended.stdout

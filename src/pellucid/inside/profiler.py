@@ -4,7 +4,6 @@
 """
 
 import functools
-import inspect
 import os
 import resource
 import threading
@@ -136,6 +135,8 @@ class Profiler:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Record while `function` runs; calls from within it, and others at the same time, are one recording."""
+        import inspect
+
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise UsageError(
                 tried=f"record calls of {function.__qualname__}",

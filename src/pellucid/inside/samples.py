@@ -11,6 +11,7 @@ import time
 from types import CodeType, FrameType
 
 from pellucid.inside import tasks
+from pellucid.model import redact
 from pellucid.model.gap import Gap
 from pellucid.model.profile import NO_STACK, Mode, Profile, Run, State, Taking
 from pellucid.model.recorder import Recorder
@@ -233,4 +234,4 @@ def _clock_by_ident(ident: int) -> int | None:
 
 
 def _command() -> str:
-    return " ".join(getattr(sys, "orig_argv", sys.argv))
+    return " ".join(redact.command(getattr(sys, "orig_argv", sys.argv)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from pellucid.kernel import procfs
-from pellucid.model import Gap
+from pellucid.model import Gap, redact
 from pellucid.model.errors import NotUnderstood
 from pellucid.model.profile import Profile
 from pellucid.observe.sampler import Asked, Progress, Stopped, sample
@@ -27,7 +27,11 @@ def sample_command(
     with Launched(command, stdout, "profile") as child:
         seen = procfs.process(child.pid)
         process = replace(
-            seen, name=child.program.rpartition("/")[2][:15], command=command, exe=child.program, threads=1
+            seen,
+            name=child.program.rpartition("/")[2][:15],
+            command=redact.command(command),
+            exe=child.program,
+            threads=1,
         )
         since: list[float] = []
 

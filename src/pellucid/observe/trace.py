@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from pellucid.model import redact
 from pellucid.model.errors import UsageError
 from pellucid.model.profile import Profile
 from pellucid.observe import traced_calls, traced_lines
@@ -32,7 +33,7 @@ def trace_calls(
     began_at = time.time()
     content, status, pid = _run(python, "calls", (), "", stopped, seconds, stdout)
     told = _decoded(content, traced_calls.ToldCalls, words, status)
-    return traced_calls.profile_of(told, " ".join(words), began_at, pid), status
+    return traced_calls.profile_of(told, " ".join(redact.command(words)), began_at, pid), status
 
 
 def trace_lines(
@@ -59,7 +60,7 @@ def trace_lines(
             if near
             else "--lines FUNCTION, --lines CLASS.METHOD or --lines MODULE:FUNCTION",
         )
-    return traced_lines.profile_of(told, " ".join(words), began_at, pid), status
+    return traced_lines.profile_of(told, " ".join(redact.command(words)), began_at, pid), status
 
 
 def _run(
