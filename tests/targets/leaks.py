@@ -139,14 +139,14 @@ async def tasks():
 
 def warm_up():
     """Builds its tables in the first second, and then only works with them."""
-    if len(REQUESTS) < 40 * OBJECTS:
+    if len(REQUESTS) < 20 * OBJECTS:
         global_dict()
     else:
         for key in list(itertools.islice(REQUESTS, OBJECTS)):
             REQUESTS[key] = Session(0)
 
 
-@functools.lru_cache(maxsize=40 * OBJECTS)
+@functools.lru_cache(maxsize=20 * OBJECTS)
 def recent(number):
     return Session(number)
 

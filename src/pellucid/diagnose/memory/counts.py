@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import certainty, evidence, grows, speed
+from pellucid.diagnose.memory.growth import LEAST_COUNT, certainty, evidence, grows, speed
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding
 from pellucid.model.memory import MemorySeen
 
-_LEAST = 8
 _WORDS = {
     "descriptors": ("descriptor leak", "open descriptors", "ulimit -n"),
     "threads": ("thread leak", "threads", "the pids limit of its cgroup and ulimit -u"),
@@ -17,10 +16,10 @@ _WORDS = {
 
 def leaks_descriptors_threads_or_mappings(seen: MemorySeen) -> Iterator[Finding]:
     pid = seen.process.pid
-    threads = grows(seen.trend("threads"), _LEAST)
+    threads = grows(seen.trend("threads"), LEAST_COUNT)
     for name, (category, words, limit) in _WORDS.items():
         line = seen.trend(name)
-        if line is None or not grows(line, _LEAST):
+        if line is None or not grows(line, LEAST_COUNT):
             continue
         if name == "mappings" and (threads or grows(seen.trend("private")) or seen.last is None):
             continue  # a stack has two mappings, and a heap that grows has more and more

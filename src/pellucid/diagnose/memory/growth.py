@@ -9,6 +9,8 @@ from pellucid.model.memory import MemorySample, MemorySeen, Trend
 
 LEAST_BYTES = 1 << 20
 LEAST_SHARE = 0.005
+LEAST_COUNT = 8
+"""Descriptors, threads or mappings."""
 LONG_S = 10.0
 """From so long a look on, growth that goes on is called likely a leak."""
 SHARE = 0.6

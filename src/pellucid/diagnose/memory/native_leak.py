@@ -6,7 +6,7 @@ that one size stands out.
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, share, speed
+from pellucid.diagnose.memory.growth import LEAST_COUNT, SHARE, certainty, evidence, grows, growth, share, speed
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding
 from pellucid.model.memory import MemorySeen, SizeClass, Trend
@@ -18,6 +18,8 @@ def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
     private = seen.trend("private")
     if private is None or not grows(private) or seen.first is None or seen.last is None:
         return
+    if grows(seen.trend("descriptors"), LEAST_COUNT) or grows(seen.trend("threads"), LEAST_COUNT):
+        return  # their buffers and stacks are malloc's: `counts` names the cause
     native, whole = seen.trend("native"), growth(seen, "private")
     elsewhere = seen.last.part("other") - seen.first.part("other")
     in_malloc = native is not None and grows(native) and share(seen, "native") >= SHARE

@@ -74,6 +74,9 @@ def _show(made: MemoryReport, *, evidence: bool) -> None:
         screen.say(_known(made.table, runtime=bool(process.runtime)))
         _table(made.table, made.before)
         screen.say(_beside(made), dim=True)
+        slopes = _slopes(made)
+        if slopes:
+            screen.say(slopes)
     for line in _groups(made.groups):
         screen.say(screen.printable(line))
     for line in _children(made.children):
@@ -121,6 +124,29 @@ def _beside(made: MemoryReport) -> str:
         parts.append(f"{last.mappings} mappings")
     parts.append(f"{len(made.samples)} samples, the table took {1000 * made.table.cost_s:.0f} ms")
     return " · ".join(parts)
+
+
+def _slopes(made: MemoryReport) -> str:
+    """The lines that were fitted, with their errors, after a look that was long enough to have some."""
+    from pellucid.diagnose.memory.growth import speed
+
+    wanted = {
+        "private": "private",
+        "python": "Python objects",
+        "native": "native",
+        "free": "free in the allocators",
+        "files": "mapped files",
+        "shared": "shared",
+        "descriptors": "descriptors",
+        "threads": "threads",
+    }
+    told = [
+        f"{words} {speed(line)}{' (levelled off)' if line.levelled and line.grown >= 1 << 20 else ''}"
+        for name, words in wanted.items()
+        if (line := next((one for one in made.trends if one.name == name), None)) is not None
+        and (name == "private" or abs(line.per_s) > 2 * line.error_per_s > 0)
+    ]
+    return f"slopes: {' · '.join(told)}" if told else ""
 
 
 def _groups(groups: tuple[MemoryGroup, ...]) -> list[str]:
