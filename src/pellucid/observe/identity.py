@@ -28,7 +28,7 @@ def info(pid: int) -> InfoReport:
         identity = _identity(process, look)
     except OSError as error:
         raise procfs.failed(pid, f"read /proc/{pid}", error, "info") from error
-    found = runtime(pid, process.exe)
+    found = with_version(pid, runtime(pid, process.exe))
     if process.exe is None:
         look.link("exe", "executable")
     return InfoReport(
@@ -185,6 +185,18 @@ def runtime(pid: int, exe: str | None) -> str | None:
     return "JVM" if b"/libjvm.so" in maps else None
 
 
+def with_version(pid: int, found: str | None) -> str | None:
+    """`JVM` with the version that it tells in its counters, `JVM 17.0.15`; as it was where they can't be read."""
+    if found != "JVM":
+        return found
+    from pellucid.runtimes.jvm.recognise import recognise  # only where there is one
+
+    try:
+        return f"JVM {recognise(pid, 'info').version}".rstrip()
+    except LookError:
+        return found
+
+
 def info_runtime(pid: int) -> str:
     """The same for `pid`, "" for a program that is none. Raises NoSuchProcess."""
     process = procfs.process(pid)
@@ -227,7 +239,7 @@ def _row(pid: int, hidden: list[tuple[int, OSError]]) -> Listed:
     except OSError as error:
         if not procfs.gone(error):
             hidden.append((pid, error))
-    found = runtime(pid, process.exe)
+    found = with_version(pid, runtime(pid, process.exe))
     return Listed(
         process=procfs.with_runtime(process, found) if found else process,
         state=in_words(process, call, _running(process)),

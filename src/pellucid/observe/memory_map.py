@@ -278,6 +278,7 @@ def _table(
         Part("stacks", "stacks of threads", stack_bytes, count=stacks),
         Part("program", "data of the program and its libraries", program),
     ]
+    rows += _java_heap(pid, uses)
     rest = anon - sum(row.resident_bytes for row in rows)
     rows.append(Part("other", "other private mappings", max(0, rest), detail=_others(uses, pools, heap)))
     files = _kib(status, "RssFile")
@@ -303,6 +304,16 @@ def _table(
         allocator=allocator,
         cost_s=cost_s,
     )
+
+
+def _java_heap(pid: int, uses: tuple[smaps.Use, ...]) -> list[Part]:
+    if not any(use.mapping.path.endswith("/libjvm.so") for use in uses):
+        return []
+    from pellucid.observe import memory_jvm  # only where there is a JVM
+
+    collector = memory_jvm.collector_of(pid)
+    found = memory_jvm.heap(uses, collector) if collector is not None else None
+    return [found] if found is not None else []
 
 
 def _kib(status: dict[str, str], name: str) -> int:

@@ -37,7 +37,13 @@ def tree(pattern: str | None) -> TreeReport:
         try:
             process = procfs.process(pid)
             python = runtime(pid, process.exe)
-            if python and python.startswith(("Python", "CPython")) and opened < MAX_OPENED:
+            # A JVM is asked for its threads, which stops them for a moment: only where it was named.
+            opens = (
+                python.startswith(("Python", "CPython")) or (pattern is not None and python == "JVM")
+                if python
+                else False
+            )
+            if opens and opened < MAX_OPENED:
                 opened += 1
                 branches.append(_opened(pid, gaps))
             else:
@@ -74,7 +80,7 @@ def _threads(seen: Seen) -> list[Leaf]:
     return [
         Leaf("thread", seen.name(tid), tid, _does(seen, tid), seen.place(tid), seen.daemon(tid))
         for tid in seen.tasks
-        if tid in seen.stacks or seen.sights is None
+        if tid in seen.stacks or (seen.sights is None and seen.java is None)
     ]
 
 

@@ -10,6 +10,7 @@ from pellucid.present.cli import launch, options, screen
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pellucid.model import Process
     from pellucid.model.profile import Profile
     from pellucid.observe.sampler import Asked, Progress
     from pellucid.present.cli.profile_files import Wanted
@@ -133,8 +134,30 @@ def _attach(pid: int, asked: "Asked") -> "tuple[Profile, bool]":
     from pellucid.present.cli.progress import Line
 
     process = whom(pid)
+    from pellucid.observe import sampler_jvm
+
+    if sampler_jvm.is_jvm(process):
+        return _java(process, asked)
     with launch.interruptions() as stopped, Line() as line:
         profile = sample(process, asked, stopped, lambda now: line.say(_progress(f"pid {pid}", now, asked)))
+        return profile, stopped()
+
+
+def _java(process: "Process", asked: "Asked") -> "tuple[Profile, bool]":
+    """A JVM is asked for its stacks again and again."""
+    from pellucid.observe import sampler_jvm
+    from pellucid.observe.sampler import Progress
+    from pellucid.present.cli.progress import Line
+
+    with launch.interruptions() as stopped, Line() as line:
+
+        def say(elapsed_s: float, taken: int, threads: int) -> None:
+            line.say(_progress(f"pid {process.pid}", Progress(elapsed_s, taken, 0, 1, threads), asked))
+
+        cpu = asked.mode == "cpu"
+        profile = sampler_jvm.sample(
+            process, rate_hz=asked.rate_hz, seconds=asked.seconds, cpu=cpu, stopped=stopped, progress=say
+        )
         return profile, stopped()
 
 
