@@ -138,6 +138,59 @@ def test_what_is_no_snapshot_no_process_and_no_python(tmp_path):
             sleeper.kill()
 
 
+@pytest.mark.parametrize("version", ["3.11", "3.13", "3.15"])
+def test_what_else_fills_a_heap_and_names_that_mean_harm(leaking, version):
+    process = subprocess.Popen(
+        [interpreters.get(version).path, str(TARGETS / "heap_waste.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            shown = run("heap", process.pid)
+        finally:
+            process.kill()
+    told = shown.stdout
+    assert "one bytes has 8.0 MiB" in told
+    assert ": module __main__ → blob (bytes)" in told
+    assert "750 of them are one text of 72 bytes" in told
+    assert "dict objects are empty (of 4" in told
+    assert "mostly Ring) are cycles that wait for the collector" in told
+    assert "3,000 Forgotten of 3,000 in all have more references than the heap has to them" in told
+    assert "1 object lies in gc.garbage (Kept, ...)" in told
+    assert "\x1b" not in told + shown.stderr
+    assert "\u202e" not in told + shown.stderr
+    assert "\\x1b[31mEvil\\u202e" in told
+
+
+def test_who_may_not_read_the_process_is_told_why_and_it_is_not_stopped(leaking):
+    from pellucid.model.errors import NotPermitted
+    from pellucid.observe import heap_look
+    from tests.nobody import as_nobody
+
+    process = leaking()
+
+    def refused():
+        with pytest.raises(NotPermitted):
+            heap_look.look(process.pid, pause=True)
+
+    as_nobody(refused)
+    assert state(process.pid) != "T"
+
+
+def test_with_too_little_memory_for_a_copy_the_types_are_counted_in_pieces(leaking):
+    process = leaking()
+    told = run("heap", process.pid, "--limit", "6", "--json")
+    assert told.returncode == 0
+    document = json.loads(told.stdout)
+    assert next(row["count"] for row in document["types"] if row["type"] == "Session") == 4000
+    assert document["suspects"] == []
+    assert any("counted in pieces" in gap["why"] for gap in document["gaps"])
+    assert run("heap", process.pid, "--limit", "6", "--save", "/nonexistent/file").returncode == 6
+
+
 def test_a_process_that_was_stopped_before_stays_so(leaking):
     process = leaking()
     process.send_signal(signal.SIGSTOP)

@@ -246,7 +246,8 @@ def noted(note: Note, census: Census) -> str:
         case "unreachable":
             return f"{note.count:,} objects ({size(note.bytes)}, mostly {note.type}) are cycles that wait for the collector: pellucid gc tells how often it runs"
         case "uncollectable":
-            return f"{note.count:,} objects lie in gc.garbage ({note.type}, ...): the collector could not free them"
+            lie = "1 object lies" if note.count == 1 else f"{note.count:,} objects lie"
+            return f"{lie} in gc.garbage ({note.type}, ...): what the collector could not free, or was told to keep"
         case "outside":
             return (
                 f"{note.count:,} {note.type} {note.detail} have more references than the heap has to them ({size(note.bytes)}): an extension "

@@ -2,10 +2,11 @@
 
 MemAvailable of /proc/meminfo (proc_meminfo(5)) is what can be had without swapping. A control group may allow less: memory.max and
 memory.current of version 2, memory.limit_in_bytes and memory.usage_in_bytes of version 1, in each group from ours upwards
-(Documentation/admin-guide/cgroup-v2.rst). The page cache of a group counts as used, though the kernel gives it back: it is added.
+(Documentation/admin-guide/cgroup-v2.rst), and RLIMIT_AS (getrlimit(2)) may allow us fewer addresses. The page cache of a group counts as used, though the kernel gives it back: it is added.
 """
 
 import os
+import resource
 from collections.abc import Iterator
 
 from pellucid.kernel.procfs import read_file
@@ -16,7 +17,7 @@ _MAX_GROUPS = 64
 
 
 def available(root: str = "/sys/fs/cgroup") -> int:
-    """Bytes; the least of the machine's and of each group's. Raises OSError where /proc/meminfo can't be read."""
+    """Bytes; the least of the machine's, of each group's, and of our own addresses. Raises OSError where /proc/meminfo can't be read."""
     least = _machine()
     for folder, (most, used, cache) in _groups(root):
         try:
@@ -27,6 +28,10 @@ def available(root: str = "/sys/fs/cgroup") -> int:
             least = min(least, int(limit) - int(read_file(f"{folder}/{used}")) + given_back)
         except (OSError, ValueError):
             continue  # the root group has no such files; one that is not mounted here can't be asked
+    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if addresses != resource.RLIM_INFINITY:
+        pages = int(read_file("/proc/self/statm").split()[0])
+        least = min(least, addresses - pages * resource.getpagesize())
     return max(least, 0)
 
 

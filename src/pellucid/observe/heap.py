@@ -53,7 +53,16 @@ def census(pid: int, *, pause: bool = False, limit: int = LIMIT, command: str = 
 def attached(pid: int, command: str) -> cpython.CPython:
     """The CPython of the process; a refusal names `command` in its remedy."""
     Memory.open(pid, command).close()
-    return cpython.attach(pid)
+    try:
+        return cpython.attach(pid)
+    except NotUnderstood as error:
+        raise NotUnderstood(
+            pid,
+            tried=f"find the Python objects of pid {pid}",
+            said=error.said,
+            remedy=f"pellucid memory {pid}  (where its bytes are, whatever it runs)",
+            found=error.found,
+        ) from error
 
 
 def counted(python: cpython.CPython, *, pause: bool, limit: int, command: str) -> "Heap":

@@ -113,13 +113,11 @@ def _empty(heap: Heap) -> list[Waste]:
 
 
 def _unreachable(heap: Heap, idom: Indices) -> list[Waste]:
-    """Objects of the collector that nothing reaches: cycles that it has not freed yet."""
-    lost = (idom < 0) & heap.types.has(GC)[heap.index] & (counts(heap) < IMMORTAL)
-    numbers = np.flatnonzero(lost)
-    if not len(numbers):
+    """What nothing reaches: cycles that the collector has not freed yet, with all that hangs on them."""
+    lost = (idom < 0) & (counts(heap) < IMMORTAL)
+    cyclic = np.flatnonzero(lost & heap.types.has(GC)[heap.index])
+    if not len(cyclic):
         return []
-    kinds = np.bincount(heap.index[numbers], weights=heap.sizes[numbers], minlength=len(heap.types))
-    worst = int(np.argmax(kinds))
-    return [
-        Waste("unreachable", heap.types.names[worst], len(numbers), int(heap.sizes[numbers].sum()), int(numbers[0]))
-    ]
+    kinds = np.bincount(heap.index[cyclic], minlength=len(heap.types))
+    worst = heap.types.names[int(np.argmax(kinds))]
+    return [Waste("unreachable", worst, int(np.count_nonzero(lost)), int(heap.sizes[lost].sum()), int(cyclic[0]))]
