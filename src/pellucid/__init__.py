@@ -4,13 +4,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pellucid.inside.profiler import Profiler
+    from pellucid.present.cli.profile_text import text
     from pellucid.saving import load, save
 
-__all__ = ["Profiler", "__version__", "load", "save"]
+__all__ = ["Profiler", "__version__", "load", "save", "text"]
 
 __version__ = "0.1.0"
 
-_FROM = {"Profiler": "pellucid.inside.profiler", "load": "pellucid.saving", "save": "pellucid.saving"}
+_FROM = {
+    "Profiler": "pellucid.inside.profiler",
+    "load": "pellucid.saving",
+    "save": "pellucid.saving",
+    "text": "pellucid.present.cli.profile_text",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -124,6 +124,7 @@ def test_a_profile_is_saved_in_any_format_and_read_again(tmp_path):
     for name in ("a.html", "a.pellucid", "a.collapsed"):
         profiler.save(name)
     assert pellucid.load("a.pellucid") == profiler.profile
+    profiler.print()
     for act in (lambda: profiler.save("a.html"), lambda: profiler.save("a.docx"), lambda: profiler.save("none/a.html"),
                 lambda: pellucid.load("a.html"), lambda: pellucid.load("none"), lambda: profiler.save("/dev/full", force=False)):
         try:
@@ -137,7 +138,10 @@ def test_a_profile_is_saved_in_any_format_and_read_again(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, umask=0o027
     )
     assert ended.stderr == ""
-    assert ended.stdout.splitlines()[:5] == [
+    shown, _, said = ended.stdout.partition("it is there already")
+    assert "samples: " in shown
+    assert "<module> (<string>:" in shown
+    assert ["it is there already", *said.splitlines()[1:5]] == [
         "it is there already",
         "its suffix names no format",
         "ENOENT, No such file or directory",

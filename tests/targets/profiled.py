@@ -57,7 +57,7 @@ def split(clock, interval):
     taking = profile.taking
     return {
         "own": {name: spent / whole for name, spent in times.items()},
-        "seen": shares(profile, lambda _: True),
+        "seen": shares(profile, lambda run: run.stack >= 0),  # what it could not see, it says
         "weight_s": sum(run.weight_ns for track in profile.tracks for run in track.runs) / 1e9,
         "whole_s": whole,
         "duration_s": profile.duration_ns / 1e9,

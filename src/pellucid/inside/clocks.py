@@ -145,6 +145,7 @@ class ThreadClock:
         self.cpu_s = 0.0
 
     def start(self) -> None:
+        _guard()
         self._thread.start()
 
     def stop(self) -> str:
@@ -221,6 +222,7 @@ def _forked() -> None:
     for clock in list(_running):
         clock.forked()
     _running.clear()
+    own_threads.clear()  # threads stay with the parent, and one of the child may get the ident of one of them
 
 
 def _before_exec(event: str, _arguments: tuple[Any, ...]) -> None:

@@ -127,6 +127,12 @@ class Profiler:
 
         pellucid.save(self.profile, path, force=force)
 
+    def print(self) -> None:
+        """The hottest functions and the hottest path on standard output, as `pellucid profile` prints them."""
+        import pellucid
+
+        print(pellucid.text(self.profile))
+
     def __enter__(self) -> Self:
         return self.start()
 

@@ -21,6 +21,15 @@ class Line(Struct, frozen=True):
     dim: bool = False
 
 
+def text(profile: Profile) -> str:
+    """The whole screen as one text, of a trace too."""
+    if profile.trace is not None:
+        from pellucid.present.cli import trace_text
+
+        return "\n".join(line.text for line in trace_text.lines(profile, profile.trace))
+    return "\n".join(line.text for line in lines(profile))
+
+
 def lines(profile: Profile) -> Iterator[Line]:
     """The whole screen."""
     yield Line(screen.printable(_head(profile)), bold=True)
