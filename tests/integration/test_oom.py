@@ -1,12 +1,9 @@
 """A real process that the kernel ends for its memory: by its pid, by its cgroup, by the log; and one that a limit of its own ends."""
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -14,37 +11,15 @@ from pellucid.diagnose.oom import explain
 from pellucid.kernel.killlog import kernel_log
 from pellucid.model.errors import NoSuchProcess, UsageError
 from pellucid.observe import oom
+from tests import limits
 
 GROW = "print('ready', flush=True)\nheld = []\nwhile True: held.append(bytearray(b'x' * (1 << 20)))"
 
 
 @pytest.fixture
 def limited():
-    """A memory cgroup with a limit of 64 MiB: its folder."""
-    for parent, file in (
-        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
-        (Path("/sys/fs/cgroup"), "memory.max"),
-    ):
-        if not (parent / "cgroup.procs").exists():
-            continue
-        folder = parent / f"pellucid-oom-{os.getpid()}"
-        try:
-            folder.mkdir()
-            (folder / file).write_text(str(64 << 20))
-            if (folder / "memory.swap.max").exists():
-                (folder / "memory.swap.max").write_text("0")
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            pytest.skip(f"no memory cgroup can be made here: {error}")
+    with limits.limited("pellucid-oom", 64 << 20) as folder:
         yield folder
-        for _ in range(100):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-                break
-            time.sleep(0.05)
-        return
-    pytest.skip("there is no cgroup with a memory controller on this machine")
 
 
 def killed(folder):

@@ -1,6 +1,5 @@
 """Without privileges, without the right to look, and under a memory limit: it serves, and says what it could not see."""
 
-import contextlib
 import os
 import shlex
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pellucid
-from tests import serving
+from tests import limits, serving
 from tests.serving import Asking, row
 
 NOBODY = 65534
@@ -114,30 +113,8 @@ def test_as_nobody_it_serves_and_explains_its_own_workers(nobodys_home):
 
 @pytest.fixture
 def limited():
-    """A memory cgroup with a limit: (its folder, the file to move a process into it)."""
-    name = f"pellucid-test-{os.getpid()}"
-    for parent, file, value in (
-        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", 700 << 20),
-        (Path("/sys/fs/cgroup"), "memory.max", 700 << 20),
-    ):
-        if not (parent / "cgroup.procs").exists():
-            continue
-        folder = parent / name
-        try:
-            folder.mkdir()
-            (folder / file).write_text(str(value))
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            pytest.skip(f"no memory cgroup can be made here: {error}")
+    with limits.limited("pellucid-test", 700 << 20) as folder:
         yield folder
-        for _ in range(100):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-                break
-            time.sleep(0.05)
-        return
-    pytest.skip("there is no cgroup with a memory controller on this machine")
 
 
 @ROOT
