@@ -2,48 +2,31 @@
 
 import resource
 
-import pytest
-
 from pellucid.kernel import free_memory
+from pellucid.model.memory import MemoryGroup
 
 
-@pytest.fixture
-def group(tmp_path, monkeypatch):
-    """A control group of version 2 with a limit, as `root` of the hierarchy and its only child."""
-
-    def make(**files):
-        folder = tmp_path / "service"
-        folder.mkdir()
-        for name, text in files.items():
-            (folder / name.replace("_", ".", 1)).write_text(text)
-        read = free_memory.read_file
-        monkeypatch.setattr(
-            free_memory,
-            "read_file",
-            lambda path, *rest: b"0::/service\n" if path == "/proc/self/cgroup" else read(path, *rest),
-        )
-        return str(tmp_path)
-
-    return make
+def within(monkeypatch, **group):
+    one = MemoryGroup(path="/service", folder="/sys/fs/cgroup/service", version=2, **group)
+    monkeypatch.setattr(free_memory, "memory_groups", lambda _: (one,))
+    return free_memory.available()
 
 
-def test_a_group_that_allows_less_than_the_machine_has(group):
-    root = group(memory_max="1000000\n", memory_current="400000\n", memory_stat="anon 1\nfile 100000\n")
-    assert free_memory.available(root) == 700_000
+def test_a_group_that_allows_less_than_the_machine_has(monkeypatch):
+    assert within(monkeypatch, limit_bytes=1_000_000, current_bytes=400_000, file_bytes=100_000) == 700_000
 
 
-def test_a_group_without_a_limit_or_without_files_allows_what_the_machine_has(group):
-    root = group(memory_max="max\n", memory_current="400000\n", memory_stat="file 0\n")
-    assert free_memory.available(root) > 1 << 20
+def test_a_group_without_a_limit_or_without_files_allows_what_the_machine_has(monkeypatch):
+    assert within(monkeypatch, current_bytes=400_000) > 1 << 20
 
 
-def test_a_group_that_is_over_its_limit_leaves_nothing(group):
-    assert free_memory.available(group(memory_max="1000\n", memory_current="5000\n", memory_stat="file 0\n")) == 0
+def test_a_group_that_is_over_its_limit_leaves_nothing(monkeypatch):
+    assert within(monkeypatch, limit_bytes=1000, current_bytes=5000) == 0
 
 
 def test_our_own_limit_of_addresses_counts(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1 << 62, 1 << 62))
-    free = free_memory.available("/nonexistent")
+    free = free_memory.available()
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1, 1))
     assert free > 0
-    assert free_memory.available("/nonexistent") == 0
+    assert free_memory.available() == 0
