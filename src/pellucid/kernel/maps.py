@@ -6,6 +6,8 @@ from msgspec import Struct
 
 MAX_BYTES = 1 << 26  # a process with more than some 600,000 mappings: vm.max_map_count is 65,530 unless raised
 
+_ANONYMOUS = " 00:00 0 "  # no device, no inode
+
 
 class Mapping(Struct, frozen=True):
     """Addresses `start` to `end` (exclusive). `permissions` as in `r-xp`; `device` is major:minor in decimal.
@@ -27,8 +29,11 @@ class Mapping(Struct, frozen=True):
         return self.inode != 0
 
 
-def read(pid: int, command: str = "why") -> tuple[Mapping, ...]:
-    """All mappings, lowest address first. Raises NoSuchProcess or NotPermitted."""
+def read(pid: int, command: str = "why", *, files: bool = False) -> tuple[Mapping, ...]:
+    """All mappings, lowest address first; `files`: those of a file, without the stacks of a thousand threads.
+
+    Raises NoSuchProcess or NotPermitted.
+    """
     try:
         text = _whole(f"/proc/{pid}/maps")
     except OSError as error:
@@ -36,7 +41,8 @@ def read(pid: int, command: str = "why") -> tuple[Mapping, ...]:
 
         raise refused(pid, f"read the mappings of pid {pid} (/proc/{pid}/maps)", error, command) from error
     devices: dict[str, str] = {}
-    return tuple([mapping(line, devices) for line in text.split("\n") if line])
+    lines = text.split("\n")
+    return tuple([mapping(line, devices) for line in lines if line and not (files and _ANONYMOUS in line)])
 
 
 def mapped(pid: int, ending: str) -> bool:

@@ -18,7 +18,7 @@ _LEVELS = {0xA: "a", 0xB: "b", 0xC: "rc"}
 
 def attach(pid: int) -> CPython:
     """The CPython in process `pid`. Raises NotUnderstood, and NoSuchProcess or NotPermitted where it can't be looked at."""
-    mappings = maps.read(pid, "stacks")
+    mappings = maps.read(pid, "stacks", files=True)
     memory = Memory.open(pid, "stacks")
     try:
         return _attach(memory, mappings)

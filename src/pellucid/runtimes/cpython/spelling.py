@@ -25,6 +25,7 @@ class Spelling:
         self._values = values
         self._opener = opener
         self._modules: dict[int, dict[int, str]] = {}
+        self._globals: dict[int, dict[int, str]] = {}
 
     def of(self, thing: int, frames: Sequence[Slots], main: int = 0) -> str | None:
         """The name of the object at `thing` in `frames`, innermost first; None where the code has none that was found.
@@ -49,12 +50,14 @@ class Spelling:
 
     def _also(self, name: str, thing: int, near: Sequence[Slots]) -> str:
         """A parameter may be called alike for several objects: `first (books, global of bank.py)`."""
-        found = next((told for frame in near if (told := self._global(thing, frame))), None)
-        plain = (found or "").partition(" (")[0]
-        if not found or plain == name:
-            return name
-        where = found.partition(" (global of ")[2].removesuffix(")")
-        return f"{name} ({plain}, global of {where})" if where else f"{name} ({plain})"
+        for frame in near:
+            try:
+                found = self._names_in(self._opener.globals(frame)).get(thing)
+            except Unreadable:
+                continue
+            if found is not None:
+                return name if found == name else f"{name} ({found}, global of {frame.file.rpartition('/')[2]})"
+        return name
 
     def _local(self, thing: int, frame: Slots) -> str | None:
         return next(
@@ -157,17 +160,25 @@ class Spelling:
             known = self._modules[space] = self._index(space, file)
         return known
 
+    def _names_in(self, space: int) -> dict[int, str]:
+        """Value to its first name, of the globals of a module."""
+        known = self._globals.get(space)
+        if known is None:
+            known = self._globals[space] = {}
+            values = self._values
+            try:
+                for key, value in list(values.items(space))[:MAX_GLOBALS]:
+                    known.setdefault(value, values.text(key, 64))
+            except Unreadable:
+                return known
+        return known
+
     def _index(self, space: int, file: str) -> dict[int, str]:
         """All that a module's globals lead to: by name first, then in one step."""
         values = self._values
-        found: dict[int, str] = {}
-        try:
-            named = [(values.text(key, 64), value) for key, value in values.items(space)][:MAX_GLOBALS]
-        except Unreadable:
-            return found
-        for name, value in named:
-            found.setdefault(value, f"{name} (global of {file})")
-        for name, value in named:
+        names = self._names_in(space)
+        found = {value: f"{name} (global of {file})" for value, name in names.items()}
+        for value, name in names.items():
             if values.name_of_kind(value) not in {"module", "function", "str", "int", "type"}:
                 for target, spelt in self._parts(name, value):
                     found.setdefault(target, spelt)
