@@ -15,6 +15,7 @@ from pellucid.model.errors import NotPermitted
 from pellucid.model.hot import hottest
 from pellucid.observe.sampler import Asked, sample
 from tests import interpreters
+from tests.integration.test_moving_stacks import impossible
 from tests.nobody import as_nobody
 
 each_python = pytest.mark.parametrize("python", interpreters.each())
@@ -69,6 +70,22 @@ def test_shares_are_those_that_the_target_measures(python, target):
         ours, theirs = found[name] / whole, seconds / sum(spent.values())
         assert abs(ours - theirs) < 0.03, (python.version, mode, name, ours, theirs, profile.taking)
     assert "CPython 3." + str(python.minor) in profile.tracks[0].runtime
+
+
+@each_python
+def test_a_thousand_samples_a_second_have_no_impossible_stack(python, target):
+    """At most 0.1 % at 1 kHz, with 14 frames that stay or with a recursion of 300 that begins anew each time."""
+    process, _ = target(python, "ladder.py", "300" if python.minor % 2 else "14")
+    profile = profiled(process.pid, rate_hz=1000, seconds=1.5)
+    consistent(profile)
+    wrong = whole = 0
+    for track in profile.tracks:
+        for run in track.runs:
+            if not run.moving:
+                whole += run.samples
+                wrong += run.samples * bool(impossible(profile.frames_of(run.stack)))
+    assert whole > 100
+    assert wrong <= whole // 1000, (wrong, whole)
 
 
 def test_the_screen_and_the_files(target, tmp_path):

@@ -1,8 +1,16 @@
 """A stack that never holds still: twelve levels of calls that take well under a microsecond, below fourteen that stay.
 
 Each line that calls names its callee and nothing else, so that a torn stack shows as a caller whose line calls someone else.
-Prints "ready", then runs until it is killed.
+Prints "ready", then runs until it is killed. Arguments, all optional: how many frames stay, threads that wait beside it, and a file of 8
+bytes into which it writes how often it got to the bottom.
 """
+import mmap
+import struct
+import sys
+import threading
+
+STAY, WAITING, COUNTER = [*sys.argv[1:], *["14", "0", ""][len(sys.argv) - 1 :]]
+sys.setrecursionlimit(100_000)
 cnt = 0
 
 
@@ -130,10 +138,29 @@ def bottom():
     a0()
 
 
+def wait():
+    EVER.wait()
+
+
 def main():
     while True:
-        deep(14)
+        deep(int(STAY))
+        note()
 
 
+def note():
+    if TOLD is not None:
+        TOLD[:8] = struct.pack("q", cnt)
+
+
+def shared(path):
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), 8)
+
+
+EVER = threading.Event()
+TOLD = shared(COUNTER) if COUNTER else None
+for _ in range(int(WAITING)):
+    threading.Thread(target=wait, daemon=True).start()
 print("ready", flush=True)
 main()

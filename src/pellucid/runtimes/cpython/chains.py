@@ -4,7 +4,12 @@ A frame that has called another lies still until that returns, with all of its l
 and with a frame's header, are those of the last walk, that frame and all its callers are what they were, and one comparison of
 memory proves it (the double copy, `frames`, still has to agree on them). Only frames above are walked. What lies outside of the
 top chunk (generators, coroutines, entry frames on the C stack, older chunks) is copied each time, and compared as a whole.
+
+Where a deep recursion begins anew between two ticks, its locals differ and its frames do not: there all headers are taken out of the copy
+by one unpack (`Shape`), and compared as two tuples.
 """
+
+from struct import Struct as Bytes
 
 from pellucid.kernel.memory import Memory
 from pellucid.runtimes.cpython.copies import Copies, Plan
@@ -14,6 +19,33 @@ from pellucid.runtimes.cpython.trie import EMPTY, Trie
 
 MAX_CHAIN = 1 << 15
 """Frames of one stack that are walked; the outer ones of a deeper stack are left out."""
+LONG = 16
+"""So many frames are taken together sooner than walked one by one."""
+
+
+class Shape:
+    """Where the headers of `addresses`, outermost first, lie in a side of the copy that begins with the outer pieces.
+
+    `numbers`: which frame each header of `unpack` is of.
+    """
+
+    __slots__ = ("addresses", "numbers", "unpack")
+
+    def __init__(self, addresses: list[int], places: list[int], span: int) -> None:
+        self.addresses = addresses
+        ordered = sorted(zip(places, range(len(places)), strict=True))
+        pattern, end = "<", 0
+        for place, _ in ordered:
+            pattern += f"{place - end}x{span}s"
+            end = place + span
+        self.unpack = Bytes(pattern).unpack_from
+        self.numbers = [number for _, number in ordered]
+
+    def same(self, one: tuple[bytes, ...], other: tuple[bytes, ...]) -> int:
+        """How many of the outermost frames have the same header in both."""
+        if one == other:
+            return len(self.numbers)
+        return min(number for number, ours, theirs in zip(self.numbers, one, other, strict=True) if ours != theirs)
 
 
 class Chain:
@@ -51,6 +83,7 @@ class Chains(Frames):
     def __init__(self, memory: Memory, layout: Layout, trie: Trie) -> None:
         super().__init__(memory, layout)
         self._trie = trie
+        self._span = layout["interpreter_frame.instr_ptr"] + 8 - self._frame.start
 
     def walk(self, plan: Plan, copies: Copies) -> Walked | None:
         """As of `Frames`."""
@@ -62,6 +95,8 @@ class Chains(Frames):
         kept = 0
         if chain is not None and chain.epoch == self._trie.epoch:
             kept = _still_there(chain, plan, copies)
+            if kept + LONG < len(chain.nodes):
+                kept = max(kept, _by_shape(chain, plan, copies))
         if chain is None or not kept:
             chain = plan.chain = Chain(self._trie.epoch)
         before, after = copies.before, copies.after
@@ -95,6 +130,8 @@ class Chains(Frames):
             base = -1
         if found or base != len(chain.nodes) - 1:
             self._extend(chain, base + 1, found, plan)
+        if len(found) > LONG:
+            self._learn(chain, plan)
         chain.last = after
         if plan.outer_size:
             chain.outer = after[plan.chunk_size :]
@@ -118,11 +155,41 @@ class Chains(Frames):
         if node != chain.walked.node:
             chain.walked = Walked((), node=node)
 
+    def _learn(self, chain: Chain, plan: Plan) -> None:
+        """Many frames were walked: where that is the second time that they lie so, their shape is kept for the next time."""
+        addresses = chain.addresses[: len(chain.addresses) // LONG * LONG]
+        if plan.shape is not None and plan.shape.addresses == addresses:
+            return
+        if plan.seen != addresses:
+            plan.seen = addresses
+            return
+        places = [place for address in addresses if (place := self._place(plan, address)) is not None]
+        if len(places) == len(addresses):
+            plan.shape = Shape(addresses, places, self._span)
+
+    def _place(self, plan: Plan, frame: int) -> int | None:
+        """Where a header lies in a side of the copy that begins with the outer pieces."""
+        place = frame - plan.chunk
+        if 0 <= place <= plan.chunk_size - self._frame.start - self._frame.size:
+            return plan.outer_size + place + self._frame.start
+        return self._outside(plan, frame)
+
     def _walked(self, found: list[Header], *, moving: bool = False, cut: bool = False) -> Walked:
         node = EMPTY
         for _, code, _, instruction, owner in reversed(found):
             node = self._trie.child(node, code, instruction, owner)
         return Walked((), moving, cut, node)
+
+
+def _by_shape(chain: Chain, plan: Plan, copies: Copies) -> int:
+    """As `_still_there`, by the headers alone."""
+    shape = plan.shape
+    if shape is None or chain.addresses[: len(shape.addresses)] != shape.addresses:
+        return 0
+    size = plan.chunk_size
+    after = shape.unpack(copies.after[size:] + copies.after[:size])
+    kept = shape.same(after, shape.unpack(chain.last[size:] + chain.last[:size]))
+    return min(kept, shape.same(after, shape.unpack(copies.before))) if kept else 0
 
 
 def _still_there(chain: Chain, plan: Plan, copies: Copies) -> int:

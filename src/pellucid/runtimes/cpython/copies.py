@@ -8,7 +8,7 @@ from msgspec import Struct
 from pellucid.kernel.memory import TOP, Vector
 
 if TYPE_CHECKING:
-    from pellucid.runtimes.cpython.chains import Chain
+    from pellucid.runtimes.cpython.chains import Chain, Shape
 
 
 class Copies(Struct, frozen=True, gc=False):
@@ -51,6 +51,8 @@ class Plan:
         "older",
         "outer",
         "outer_size",
+        "seen",
+        "shape",
         "stale",
         "state",
         "state_size",
@@ -73,6 +75,9 @@ class Plan:
         self.stale = False
         self.chain: Chain | None = None
         """The last walk by this plan, where walks are continued."""
+        self.shape: Shape | None = None
+        self.seen: list[int] = []
+        """The addresses of the frames of the last long walk."""
         self._between: Vector | None = None
         self._last: Vector | None = None
 

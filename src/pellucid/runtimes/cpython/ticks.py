@@ -18,8 +18,8 @@ from pellucid.runtimes.cpython.threads import MAX_BATCHED, MAX_CENSUS, RESTING_A
 
 MOST_AWAKE = 8
 """Threads that are copied one by one: with more, all are laid out again."""
-LAID_FOR = 64
-"""Ticks after which they are laid out again, where anything would then be cheaper."""
+LAID_FOR = (4, 16, 64)
+"""Ticks after which they are laid out again, where anything would then be cheaper; then each time after the last."""
 
 _I32 = Bytes("<i")
 
@@ -176,7 +176,7 @@ class Ticks(Threads):
 
     def _settled(self, ended: int) -> None:
         """After the tick: which threads rest again, and whether to lay out anew."""
-        self._age += 1
+        self._age = self._age % LAID_FOR[-1] + 1
         for thread in [each for each in self._alone if each.quiet >= RESTING_AFTER]:
             plan = thread.plan
             if plan is not None and plan is thread.laid and not plan.stale and thread.start < self._singles_end:
@@ -185,7 +185,7 @@ class Ticks(Threads):
                 del self._alone[thread]
         if ended:
             self._list_again()
-        elif len(self._alone) > MOST_AWAKE or (self._age >= LAID_FOR and self._could_be_cheaper()):
+        elif len(self._alone) > MOST_AWAKE or (self._age in LAID_FOR and self._could_be_cheaper()):
             self._laid = None
 
     def _could_be_cheaper(self) -> bool:

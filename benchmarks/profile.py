@@ -1,0 +1,426 @@
+"""Sampling from outside: `pellucid profile` beside py-spy, austin and CPython 3.15's own profiling.sampling.
+
+The target never holds still (tests/targets/ladder.py): each of its lines that calls names its callee, so that a stack that was read torn is
+seen, and it counts how often it got to the bottom, so that what a sampler costs it is seen. CPU of a sampler is that of its process less
+what it takes to start. The bias of taking copies again is measured against stacks that were read while the process was stopped.
+"""
+
+import contextlib
+import itertools
+import mmap
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from benchmarks import harness, machine
+from pellucid.kernel import procfs
+from pellucid.model.hot import hottest
+from pellucid.observe.sampler import Asked, sample
+from pellucid.runtimes import cpython
+from tests.interpreters import Interpreter, find
+
+ROUNDS = 2
+SECONDS = 2  # the peers take whole seconds
+RATES = (100, 1000, 10_000)
+REFERENCE = 1500
+TIMEOUT_S = 10.0  # for SECONDS of sampling: what takes longer can't keep up
+TARGET = harness.here() / "tests" / "targets" / "ladder.py"
+SOURCE = TARGET.read_text(encoding="utf-8").splitlines()
+_FRAME = re.compile(r"^(?:(?P<name>[^;]+) \([^()]*:(?P<line>\d+)\)|[^;]*?:(?P<name2>[^:;]+):(?P<line2>\d+))$")
+
+Stack = tuple[tuple[str, int], ...]
+"""Outermost first: (function, line)."""
+
+
+class Taken(Struct, frozen=True):
+    """One run: CPU and wall of the sampler; what it says it took; the stacks of the busy thread that it wrote, with how often."""
+
+    cpu_s: float
+    samples: int
+    dropped: str
+    stacks: tuple[tuple[Stack, int], ...]
+    speed: float
+    error: str = ""
+
+
+class Sampler(Struct, frozen=True):
+    """`line(pid, rate, out)`: the command; `told(printed)`: (samples, what it dropped); `lines`: how its output becomes collapsed stacks."""
+
+    name: str
+    line: Callable[[int, int, str], list[str]]
+    told: Callable[[str], tuple[int, str]]
+    lines: Callable[[str], str]
+    unit: Callable[[int], float] = lambda _rate: 1.0
+    """What one sample counts in its output, at a rate."""
+    per_thread: bool = False
+    """It counts the stacks of all threads as samples."""
+    status: str = ""
+    """How it ends when all is well, where that is not 0."""
+
+
+class Target(Struct, frozen=True):
+    pid: int
+    counter: mmap.mmap
+    threads: int
+
+    def count(self) -> int:
+        found: int = struct.unpack("q", self.counter[:8])[0]
+        return found
+
+
+def report() -> str:
+    pythons = {python.version: python for python in find()}
+    if "3.13" not in pythons:
+        raise harness.Failed("there is no CPython 3.13 to sample")
+    goals = (
+        "Goals at 1 kHz: CPU ≤ 0.25 × py-spy, ≤ 0.5 × profiling.sampling, ≤ 2 × austin with fewer impossible stacks; "
+        "the target at ≥ 0.98 of its speed."
+    )
+    parts = [
+        machine.described(["pellucid", "py-spy", "austin-dist"]),
+        f"{SECONDS} s a run, {ROUNDS} rounds, every sampler in turn beside the target without one. A sample is one look at all threads.",
+        goals + "\n",
+    ]
+    parts.append(_rates(pythons["3.13"], [PELLUCID, PY_SPY, PY_SPY_FREE, *_austin(pythons)]))
+    if "3.15" in pythons:
+        own = _profiling(pythons["3.15"])
+        parts.append(_rates(pythons["3.15"], [PELLUCID, PY_SPY, own]))
+        parts.append(_shapes(pythons["3.15"], [PELLUCID, PY_SPY, own]))
+    parts.append(_shapes(pythons["3.13"], [PELLUCID, PY_SPY, *_austin(pythons)]))
+    parts.append(_bias(pythons["3.13"]))
+    return "\n".join(parts)
+
+
+def _rates(python: Interpreter, samplers: list[Sampler]) -> str:
+    rows, verdicts = [], []
+    with target(python, 14, 0) as at:
+        start = {each.name: min(_run(each, at, 1, 1).cpu_s for _ in range(2)) for each in samplers}
+        for rate in RATES:
+            alone: Callable[[], Taken] = lambda: _alone(at)  # noqa: E731
+            contenders = {each.name: (lambda each=each, rate=rate: _run(each, at, rate, SECONDS)) for each in samplers}
+            runs = harness.interleave({"no sampler": alone, **contenders}, ROUNDS, warm_up=0)
+            rows += [_row(each.name, rate, runs[each.name], runs["no sampler"], start[each.name]) for each in samplers]
+            if rate == 1000:
+                verdicts = _verdicts(runs, start, samplers)
+    head = [
+        "30 frames, 1 thread",
+        "Hz",
+        "µs CPU a sample",
+        "started, s CPU",
+        "samples a second",
+        "dropped, as told",
+        "impossible stacks",
+        "target's speed",
+        "failed",
+    ]
+    return (
+        f"### A target on CPython {python.version}\n\n" + harness.table(head, rows) + "\n" + "\n".join(verdicts) + "\n"
+    )
+
+
+def _shapes(python: Interpreter, samplers: list[Sampler]) -> str:
+    rows = []
+    for title, stay, waiting, rate in (
+        ("50 threads", 14, 49, 1000),
+        ("500 threads", 14, 499, 100),
+        ("500 frames", 484, 0, 1000),
+    ):
+        with target(python, stay, waiting) as at:
+            runs = {each.name: [_run(each, at, rate, SECONDS)] for each in samplers}
+            alone = [_alone(at)]
+            start = {each.name: _run(each, at, 1, 1).cpu_s for each in samplers}
+            rows += [[title, *_row(each.name, rate, runs[each.name], alone, start[each.name])] for each in samplers]
+    head = [
+        "",
+        f"CPython {python.version}",
+        "Hz",
+        "µs CPU a sample",
+        "started, s CPU",
+        "samples a second",
+        "dropped, as told",
+        "impossible stacks",
+        "target's speed",
+        "failed",
+    ]
+    return harness.table(head, rows)
+
+
+def _row(name: str, rate: int, runs: list[Taken], alone: list[Taken], start_s: float) -> list[str]:
+    good = [run for run in runs if not run.error]
+    bad, whole = _impossible(good)
+    return [
+        name,
+        str(rate),
+        harness.spread(_each(run, start_s) for run in good).text(1e6, 0),
+        f"{start_s:.2f}",
+        harness.spread(run.samples / SECONDS for run in good).text(1, 0),
+        "; ".join(dict.fromkeys(run.dropped for run in good)) or "–",
+        f"{100 * bad / whole:.2f} % ({bad} of {whole})" if whole else "–",
+        harness.ratios([run.speed for run in runs], [run.speed for run in alone]).text(digits=2),
+        next((run.error for run in runs if run.error), "0"),
+    ]
+
+
+def _each(run: Taken, start_s: float) -> float | None:
+    """CPU seconds of one sample, without the start."""
+    return max(0.0, run.cpu_s - start_s) / run.samples if run.samples else None
+
+
+def _verdicts(runs: dict[str, list[Taken]], start: dict[str, float], samplers: list[Sampler]) -> list[str]:
+    ours = [_each(run, start["pellucid"]) for run in runs["pellucid"]]
+    told = []
+    for each in samplers[1:]:
+        theirs = [_each(run, start[each.name]) for run in runs[each.name]]
+        told.append(f"{harness.ratios(ours, theirs).text(digits=2)} × {each.name}")
+    return ["CPU of a sample of pellucid at 1 kHz: " + ", ".join(told) + ".\n"]
+
+
+def _impossible(runs: list[Taken]) -> tuple[int, int]:
+    """(impossible stacks, stacks) of the busy thread."""
+    bad = whole = 0
+    for run in runs:
+        for stack, count in run.stacks:
+            if any(name == "main" for name, _ in stack) or not any(name == "wait" for name, _ in stack):
+                whole += count
+                bad += count * (not possible(stack))
+    return bad, whole
+
+
+def possible(stack: Stack) -> bool:
+    """Whether every line calls the function that was found called by it, from the root."""
+    if not stack or stack[0][0] != "<module>":
+        return False
+    for (caller, line), (callee, _) in itertools.pairwise(stack):
+        text = SOURCE[line - 1] if 0 < line <= len(SOURCE) else ""
+        if f"{callee}(" not in text.removeprefix(f"def {caller}(): "):
+            return False
+    return True
+
+
+def _alone(at: Target) -> Taken:
+    before, began = at.count(), time.perf_counter()
+    time.sleep(1)
+    return Taken(0.0, 0, "", (), (at.count() - before) / (time.perf_counter() - began))
+
+
+def _run(sampler: Sampler, at: Target, rate: int, seconds: int) -> Taken:
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "out")
+        before, began = at.count(), time.perf_counter()
+        line = [word.replace("SECONDS", str(seconds)) for word in sampler.line(at.pid, rate, out)]
+        ended = harness.command(line, timeout_s=TIMEOUT_S)
+        speed = (at.count() - before) / (time.perf_counter() - began)
+        if ended.run.error and not (sampler.status and ended.run.error.startswith(sampler.status)):
+            return Taken(0.0, 0, "", (), speed, ended.run.error)
+        samples, dropped = sampler.told(ended.output + ended.progress)
+        try:
+            stacks = _stacks(sampler.lines(out), sampler.unit(rate))
+        except OSError as error:
+            return Taken(0.0, 0, "", (), speed, f"wrote nothing: {error}")
+    if sampler.per_thread:
+        samples //= at.threads
+    return Taken(ended.run.cpu_s, samples or sum(count for _, count in stacks), dropped, stacks, speed)
+
+
+def _stacks(text: str, unit: float) -> tuple[tuple[Stack, int], ...]:
+    """Collapsed stacks; what is no frame (a process, a thread, a mark) is left out, and stacks that are marked as moving."""
+    found = []
+    for row in text.splitlines():
+        path, _, count = row.rpartition(" ")
+        if not path or row.startswith("#") or "(moving)" in path:
+            continue
+        frames = []
+        for word in path.split(";"):
+            match = _FRAME.match(word)
+            if match and not word.startswith(("tid:", "T0:", "P")):
+                frames.append((match["name"] or match["name2"], int(match["line"] or match["line2"])))
+        if frames:
+            found.append((tuple(frames), round(float(count) / unit)))
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def target(python: Interpreter, stay: int, waiting: int) -> Iterator[Target]:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(8))
+        file.flush()
+        line = [python.path, str(TARGET), str(stay), str(waiting), file.name]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, env=harness.clean_environment()) as process:
+            try:
+                if process.stdout is None or process.stdout.readline() != b"ready\n":
+                    raise harness.Failed(f"the target did not start under {python.path}")
+                time.sleep(0.3)
+                yield Target(process.pid, mmap.mmap(file.fileno(), 8), waiting + 1)
+            finally:
+                process.kill()
+
+
+def _bias(python: Interpreter) -> str:
+    """Innermost functions as the sampler sees them, and as they are when the process is stopped at random moments."""
+    with target(python, 14, 0) as at:
+        stopped = _stopped(at.pid)
+        asked = Asked(rate_hz=1000, seconds=4)
+        profile = sample(procfs.process(at.pid), asked)
+    ours = Counter({hot.qualname: hot.self_samples for hot in hottest(profile, most=1 << 20)})
+    whole, reference = sum(ours.values()), sum(stopped.values())
+    differences = {name: 100 * (ours[name] / whole - stopped[name] / reference) for name in {*ours, *stopped}}
+    worst = max(differences, key=lambda name: abs(differences[name]))
+    apart = sum(map(abs, differences.values())) / 2
+    # What two samples of this size differ by where both are right: half of the expected sum of deviations.
+    chance = (
+        sum(
+            100
+            * (2 / 3.1416) ** 0.5
+            * (stopped[name] / reference * (1 - stopped[name] / reference) * (1 / whole + 1 / reference)) ** 0.5
+            for name in stopped
+        )
+        / 2
+    )
+    leaf = "sum_of_ten"
+    return (
+        "### Does taking a copy again push samples to quiet moments?\n\n"
+        f"{whole} samples of pellucid at 1 kHz beside {reference} stacks read while the process was stopped (SIGSTOP at random moments), CPython {python.version}. "
+        f"Shares of innermost functions are {apart:.1f} points apart in all (chance alone: {chance:.1f}); the most for one function {differences[worst]:+.1f} points ({worst}); "
+        f"`{leaf}`, the longest of the short calls: {100 * ours[leaf] / whole:.1f} % beside {100 * stopped[leaf] / reference:.1f} %. "
+        f"{profile.taking.unstable} of {whole} stacks never held still, and are told as such.\n"
+    )
+
+
+def _stopped(pid: int) -> Counter[str]:
+    found = Counter[str]()
+    with cpython.attach(pid) as runtime:
+        for _ in range(REFERENCE):
+            time.sleep(0.001)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                while procfs.stat(pid).letter != "T":
+                    time.sleep(0.0001)
+                for stack in runtime.read().stacks:
+                    if stack.frames:
+                        found[stack.frames[0].qualname] += 1
+            finally:
+                os.kill(pid, signal.SIGCONT)
+    return found
+
+
+def _near(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def _pellucid_told(printed: str) -> tuple[int, str]:
+    match = re.search(r"(\d+) asked, (\d+) taken, (\d+) missed, (\d+) failed; of \d+ stacks (\d+) never", printed)
+    if match is None:
+        return 0, "?"
+    missed, failed, moving = match[3], match[4], match[5]
+    return int(match[2]), f"{missed} missed, {failed} failed, {moving} moving"
+
+
+def _py_spy_told(printed: str) -> tuple[int, str]:
+    match = re.search(r"Samples: (\d+) Errors: (\d+)", printed)
+    behind = " (behind)" if "behind in sampling" in printed else ""
+    return (int(match[1]), f"{match[2]} errors{behind}") if match else (0, "?")
+
+
+def _austin_told(printed: str) -> tuple[int, str]:
+    match = re.search(r"(\d+)/(\d+)", re.sub(r"\x1b\[[0-9;]*m", "", printed).partition("Error rate")[2])
+    return (0, f"{match[1]} errors") if match else (0, "?")
+
+
+def _profiling_told(printed: str) -> tuple[int, str]:
+    match = re.search(r"Captured ([\d,]+) samples", printed)
+    errors = re.search(r"Error rate: ([\d.]+)", printed)
+    missed = re.search(r"missed (\d+) samples", printed)
+    told = f"error rate {errors[1]} %" if errors else "?"
+    return int(match[1].replace(",", "")) if match else 0, told + (f", {missed[1]} missed" if missed else "")
+
+
+PELLUCID = Sampler(
+    "pellucid",
+    lambda pid, rate, out: [
+        _near("pellucid"),
+        "profile",
+        str(pid),
+        "-d",
+        "SECONDS",
+        "-r",
+        str(rate),
+        "-o",
+        out,
+        "-F",
+        "collapsed",
+    ],
+    _pellucid_told,
+    _text,
+    unit=lambda rate: 1e6 / rate,  # microseconds
+)
+_SPY = ["record", "-d", "SECONDS", "-f", "raw", "--idle"]
+PY_SPY = Sampler(
+    "py-spy",
+    lambda pid, rate, out: [_near("py-spy"), *_SPY, "-r", str(rate), "-o", out, "--pid", str(pid)],
+    _py_spy_told,
+    _text,
+    per_thread=True,
+)
+PY_SPY_FREE = Sampler(
+    "py-spy --nonblocking",
+    lambda pid, rate, out: [*PY_SPY.line(pid, rate, out), "--nonblocking"],
+    _py_spy_told,
+    _text,
+    per_thread=True,
+)
+
+
+def _austin(pythons: dict[str, Interpreter]) -> list[Sampler]:
+    """Austin 4 needs glibc 2.38: where this machine's is older, it runs by the loader and libraries of a fetched CPython."""
+    binary = _near("austin")
+    line = [binary]
+    if harness.command([binary, "--version"]).run.error:
+        folders = [
+            Path(each.path).parents[1] / "lib" for each in pythons.values() if "pellucid/interpreters" in each.path
+        ]
+        loaders = [found for folder in folders for found in folder.glob("*/ld-linux-*.so.*")]
+        if not loaders:
+            return []
+        line = [str(loaders[-1]), "--library-path", str(loaders[-1].parent), binary]
+
+    def converted(out: str) -> str:
+        ended = harness.command([_near("mojo2austin"), out, out + ".txt"])
+        if ended.run.error:
+            raise OSError(ended.run.error)
+        return re.sub(
+            r" \d+$", " 1", _text(out + ".txt"), flags=re.MULTILINE
+        )  # a line is a sample, its number the time
+
+    return [
+        Sampler(
+            "austin",
+            lambda pid, rate, out: [*line, "-i", f"{1_000_000 // rate}us", "-x", "SECONDS", "-o", out, "-p", str(pid)],
+            _austin_told,
+            converted,
+            status="ended with 254",
+        )
+    ]
+
+
+def _profiling(python: Interpreter) -> Sampler:
+    words = ["-m", "profiling.sampling", "attach", "-a", "-d", "SECONDS", "--collapsed"]
+    return Sampler(
+        "profiling.sampling",
+        lambda pid, rate, out: [python.path, *words, "-r", str(rate), "-o", out, str(pid)],
+        _profiling_told,
+        _text,
+    )
