@@ -17,6 +17,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 _READ = 512  # exec_start stands in the third line of sched
 _TRIES = 3
+_SET_TIMERSLACK = 29  # include/uapi/linux/prctl.h
 
 
 class Sched(Struct, frozen=True):
@@ -94,3 +95,10 @@ def _compared(own: int) -> float | None:
         if seen is not None:
             differences.append(now - seen.exec_start_s)
     return min(differences, default=None)
+
+
+def exact_sleep() -> None:
+    """From now on this thread's sleeps end within a microsecond of what was asked (PR_SET_TIMERSLACK, prctl(2)), and not within 50."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_SET_TIMERSLACK, 1000, 0, 0, 0)

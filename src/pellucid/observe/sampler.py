@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.kernel import procfs
-from pellucid.kernel.clock import TICKS_PER_SECOND
+from pellucid.kernel.clock import TICKS_PER_SECOND, exact_sleep
 from pellucid.kernel.procfs import read_small
 from pellucid.model import Process
 from pellucid.model.errors import NoSuchProcess
@@ -34,6 +34,8 @@ QUIET_S = 0.2
 _PROGRESS_S = 0.25
 _LONGEST_SLEEP_S = 0.1
 _NICE = -10
+_EXACT_HZ = 500
+"""Above it, sleeping 50 µs longer than asked, as the kernel may, is much of an interval."""
 _MOST_THREADS = 64
 _ENOUGH_NS = 10_000_000
 """CPU time below which waiting for CPUs is no measure."""
@@ -116,6 +118,8 @@ class _Sampling:
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # a tick that waits for a CPU is one that is missed
         if release is None:
             self._leave_alone()
+        if self.asked.rate_hz > _EXACT_HZ:
+            exact_sleep()
         cpu_s = time.process_time()
         family = Family(
             self.process.pid,

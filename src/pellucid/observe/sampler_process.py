@@ -67,6 +67,7 @@ class Watched:
         self._states: States | None = None
         self._by_state: dict[ThreadState, Timeline] = {}
         self._by_tid: dict[int, Timeline] = {}
+        self._by_address: dict[int, ThreadState] = {}
         self._threads: tuple[ThreadState, ...] = ()
         self._holders: frozenset[int] = frozenset()
         self._new = False
@@ -155,12 +156,13 @@ class Watched:
         if program is None or states is None:
             return
         self.asked += 1
+        number = self.ticks
         cpu_s = states.process_cpu_s()
-        if (
-            cpu_s == self._cpu_seen and self._unread < _MOST_UNREAD
-        ):  # nobody has run since the last tick: all is as it was
-            self._unread += 1
-            self.ticks += 1
+        if cpu_s == self._cpu_seen and self._unread < _MOST_UNREAD:
+            self._unread += 1  # nobody has run since the last tick: all stacks are as they were
+            if states.awake:
+                self._look_at_states(states, cpu_s, number, now_ns)
+            self.ticks = number + 1
             return
         self._cpu_seen, self._unread = cpu_s, 0
         try:
@@ -169,12 +171,11 @@ class Watched:
             self._unreadable(gone)
             return
         self._failing = 0
-        number = self.ticks
         if tick.threads is not self._threads:
             self._census(tick.threads, number, now_ns)
         for thread in tick.moved:
             timeline = self._by_state.get(thread)
-            if timeline is None or timeline.tid != thread.tid:
+            if timeline is None or timeline.inner_tid != thread.tid:
                 timeline = self._begin(thread, number, now_ns)
                 if timeline is None:
                     continue
@@ -188,16 +189,19 @@ class Watched:
                 timeline.node, timeline.moving = node, moving
         if tick.holders != self._holders:
             self._hold(tick.holders, number, now_ns)
-        for doing in states.tick(cpu_s):
-            timeline = self._by_tid.get(doing.tid)
-            if timeline is not None:
-                timeline.close(number, now_ns)
-                timeline.state, timeline.asleep = doing.state, doing.instruction
+        self._look_at_states(states, cpu_s, number, now_ns)
         self.ticks = number + 1
         self.retries += tick.retries
         self.unstable += tick.unstable
         self.lost_threads += tick.ended
         self.unlisted += tick.unlisted
+
+    def _look_at_states(self, states: States, cpu_s: float, number: int, now_ns: int) -> None:
+        for doing in states.tick(cpu_s):
+            timeline = self._by_tid.get(doing.tid)
+            if timeline is not None:
+                timeline.close(number, now_ns)
+                timeline.state, timeline.asleep = doing.state, doing.instruction
 
     def _unreadable(self, gone: Unreadable) -> None:
         """It ended, or runs another program; or it could not be read this once."""
@@ -205,12 +209,13 @@ class Watched:
         if gone.errno != ESRCH and self._failing < _MOST_FAILED:
             self.failed += 1
             return
+        seen: procfs.Stat | None
         try:
             seen = procfs.stat(self.pid)
         except NoSuchProcess:
-            self.end()
-            return
-        if seen.start_ticks != self.start_ticks or (seen.letter in "ZX" and seen.threads <= 1):
+            seen = None
+        if seen is None or seen.start_ticks != self.start_ticks or (seen.letter in "ZX" and seen.threads <= 1):
+            self.asked -= 1  # there was nobody to ask
             self.end()
             return
         self.failed += 1
@@ -222,6 +227,7 @@ class Watched:
         for thread in [thread for thread in self._by_state if thread not in there]:
             self._finish(thread, number, now_ns)
         self._threads = threads
+        self._by_address = {thread.state: thread for thread in threads}
         self._new = True
 
     def _begin(self, thread: ThreadState, number: int, now_ns: int) -> Timeline | None:
@@ -232,11 +238,13 @@ class Watched:
         if tid is None or program is None or states is None:
             return None
         timeline = Timeline(tid, self.mode, self.interval_ns, number, now_ns)
-        timeline.name = program.sampled.name(thread, tid)
+        timeline.name, timeline.inner_tid = program.sampled.name(thread, tid), thread.tid
         program.timelines.append(timeline)
         self._by_state[thread] = timeline
         self._by_tid[tid] = timeline
         doing = states.watch(tid) if tid not in states.threads else states.threads[tid]
+        doing.holds = thread.state in self._holders
+        timeline.holding = doing.holds and self.mode == "gil"
         if self.mode == "cpu":
             states.used_ns(doing)
         self._new = True
@@ -256,12 +264,17 @@ class Watched:
 
     def _hold(self, holders: frozenset[int], number: int, now_ns: int) -> None:
         """The GIL has passed on."""
-        if self.mode == "gil":
-            changed = holders ^ self._holders
-            for thread, timeline in self._by_state.items():
-                if thread.state in changed:
-                    timeline.close(number, now_ns)
-                    timeline.holding = thread.state in holders
+        for address in holders ^ self._holders:
+            thread = self._by_address.get(address)
+            timeline = self._by_state.get(thread) if thread is not None else None
+            if timeline is None:
+                continue
+            if self.mode == "gil":
+                timeline.close(number, now_ns)
+                timeline.holding = address in holders
+            doing = self._states.threads.get(timeline.tid) if self._states is not None else None
+            if doing is not None:
+                doing.holds = address in holders
         self._holders = holders
 
     def refresh(self, now_ns: int) -> None:

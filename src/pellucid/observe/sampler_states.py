@@ -26,7 +26,7 @@ _FUTEX = str(syscalls.number("futex")).encode()
 class Doing:
     """One thread. `dirty`: it moved since its state was read."""
 
-    __slots__ = ("cpu_ns", "dirty", "fd", "futex", "instruction", "state", "tid")
+    __slots__ = ("cpu_ns", "dirty", "fd", "futex", "holds", "instruction", "state", "tid")
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
@@ -34,6 +34,8 @@ class Doing:
         self.dirty = True
         self.futex = 0
         """The address that it sleeps on in futex(2), as who waits for a lock does; 0 for none."""
+        self.holds = False
+        """It has the GIL."""
         self.instruction = 0
         """Where it sleeps: the address of the instruction after its system call."""
         self.fd = -1
@@ -53,6 +55,8 @@ class States:
         self._open = 0
         self._turn: list[Doing] = []
         self.threads: dict[int, Doing] = {}
+        self.awake = True
+        """At the last look some thread did not sleep."""
         self.refused = False
         """The kernel does not let us see system calls."""
 
@@ -77,7 +81,15 @@ class States:
         now = time.monotonic()
         ran, span = cpu_s - self._cpu_s, now - self._at
         self._cpu_s, self._at = cpu_s, now
+        changed = self._changed(ran, span)
+        if changed or ran:
+            self.awake = any(each.state != "waiting" for each in self.threads.values())
+        return changed
+
+    def _changed(self, ran: float, span: float) -> list[Doing]:
         threads = self.threads
+        if self.refused:
+            return []
         if len(threads) == 1:
             (only,) = threads.values()
             if ran > _BUSY * span:
@@ -86,11 +98,7 @@ class States:
                     return []
                 only.state = "running"
                 return [only]
-            if not ran and not only.dirty and only.state == "waiting":
-                return []
             return self._read((only,))
-        if self.refused:
-            return []
         due = [each for each in threads.values() if each.dirty or each.state != "waiting"]
         if len(due) > MOST_READ:
             due = [each for each in due if each.state == "unknown"] or self._some(due, MOST_READ)
@@ -116,8 +124,10 @@ class States:
     def _read(self, due: Iterable[Doing]) -> list[Doing]:
         changed: list[Doing] = []
         for each in due:
-            each.dirty = False
+            moved, each.dirty = each.dirty, False
             state = self._state(each)
+            if state == "running" and each.state == "gil" and not (moved or each.holds):
+                continue  # it is ready to take the GIL, and has not had it since it was seen to want it
             if state != each.state:
                 each.state = state
                 changed.append(each)

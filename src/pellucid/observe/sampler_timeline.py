@@ -17,6 +17,7 @@ class Timeline:
         "at_ns",
         "flags",
         "holding",
+        "inner_tid",
         "interval_ns",
         "mode",
         "moving",
@@ -34,7 +35,8 @@ class Timeline:
     )
 
     def __init__(self, tid: int, mode: Mode, interval_ns: int, tick: int, now_ns: int) -> None:
-        self.tid = tid
+        self.tid = self.inner_tid = tid
+        """Here, and as the thread itself calls it: another number in a container."""
         self.name = ""
         self.mode = mode
         self.interval_ns = interval_ns

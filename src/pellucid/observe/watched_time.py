@@ -70,8 +70,10 @@ class _Where(Struct, frozen=True):
 class _Thread:
     """What is counted of one thread."""
 
-    def __init__(self, tid: int, doing: Doing) -> None:
+    def __init__(self, tid: int, inner_tid: int, doing: Doing) -> None:
         self.tid = tid
+        self.inner_tid = inner_tid
+        """As the thread itself calls it: another number in a container."""
         self.doing = doing
         self.name = ""
         self.samples = self.running = self.waiting = self.wants_gil = self.holds_gil = self.collecting = self.turns = 0
@@ -126,14 +128,17 @@ class _Look:
         tick = self.sampled.tick()
         self.samples += 1
         for thread in tick.threads[:MOST_THREADS]:
-            if thread not in self.threads or self.threads[thread].tid != thread.tid:
+            if thread not in self.threads or self.threads[thread].inner_tid != thread.tid:
                 tid = self.sampled.tid(thread)
                 if tid is not None:
                     known = self.states.threads.get(tid) or self.states.watch(tid)
-                    self.threads[thread] = _Thread(tid, known)
+                    self.threads[thread] = _Thread(tid, thread.tid, known)
         for thread in tick.moved:
             if thread in self.threads:
                 self.threads[thread].doing.dirty = True
+        for thread in tick.threads[:MOST_THREADS]:
+            if thread in self.threads:
+                self.threads[thread].doing.holds = thread.state in tick.holders
         self.states.tick(self.states.process_cpu_s())
         collecting = self._collecting()
         wanted = False

@@ -12,6 +12,8 @@ from pellucid.present.cli import screen
 
 _TOP, _WAITING, _PATH = 15, 5, 12
 _CHANGED = 20
+_THREADS = 6
+_DID = {"running": "ran", "gil": "wanted the GIL", "waiting": "slept", "unknown": "unknown"}
 _UNITS = {"wall": "thread time", "cpu": "CPU time", "gil": "time with the GIL", "calls": "time in calls"}
 
 
@@ -35,6 +37,8 @@ def lines(profile: Profile) -> Iterator[Line]:
     yield Line(screen.printable(_head(profile)), bold=True)
     for text in _taken(profile):
         yield Line(text, dim=True)
+    if profile.mode == "wall":
+        yield from _threads(profile)
     yield Line("")
     running = hottest(profile, most=_TOP)
     whole = _whole(profile, ran)
@@ -110,6 +114,25 @@ def _who(profile: Profile) -> str:
     )
     more = f", {len(busy) - 4} more" if len(busy) > 4 else ""
     return screen.printable(f" in {len(busy)} thread{'' if len(busy) == 1 else 's'}: {told}{more}")
+
+
+def _threads(profile: Profile) -> Iterator[Line]:
+    """What each thread did, the busiest first: `MainThread: ran 62 %, slept 38 %`."""
+    did: dict[tuple[int, int, str], Counter[str]] = {}
+    for track in profile.tracks:
+        states = did.setdefault((track.pid, track.tid, track.name), Counter())
+        for run in track.runs:
+            states[run.state] += run.samples
+    several = len({pid for pid, _, _ in did}) > 1
+    ordered = sorted(did.items(), key=lambda item: (-item[1]["running"], -item[1]["gil"], item[0]))
+    for (pid, _, name), states in ordered[:_THREADS]:
+        whole = sum(states.values())
+        told = [f"{word} {100 * states[state] / whole:.0f} %" for state, word in _DID.items() if states[state]]
+        yield Line(screen.printable(f"  {name}{f' of pid {pid}' if several else ''}: {', '.join(told)}"), dim=True)
+    if len(ordered) > _THREADS:
+        rest = [states for _, states in ordered[_THREADS:]]
+        slept = sum(set(states) == {"waiting"} for states in rest)
+        yield Line(f"  and {len(rest)} more threads, {slept} of which slept all the time", dim=True)
 
 
 def _table(rows: tuple[Hot, ...], whole: int) -> Iterator[Line]:
