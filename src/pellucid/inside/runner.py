@@ -313,9 +313,9 @@ def _calls_nothing(rounds: Any) -> None:
 
 
 def _calibrated(dispatch: Any) -> dict[str, list[float]]:
-    """What the tracer adds to a call, in seconds of CPU: [to the callee's own time, to its caller's], for functions in Python and in C.
+    """What a call costs, in seconds of CPU: [what the tracer adds to the callee's own time, to its caller's, what the call takes by itself].
 
-    Measured here and now, on calls of functions that do nothing; the median of some repetitions.
+    For functions in Python and in C. Measured here and now, on calls of functions that do nothing; the median of some repetitions.
     """
     numbers = range(_ROUNDS)
     loop = _median([_cpu(_calls_nothing, numbers) for _ in range(_REPEATS)])
@@ -339,7 +339,8 @@ def _calibrated(dispatch: Any) -> dict[str, list[float]]:
         whole, inside = _median(traced), _median(shares) * _median(traced)
         # An empty function takes a third of its call, more or less; the other two make the frame, which is the caller's time.
         inside = max(inside - (plain - loop) / 3, 0.0)
-        costs[kind] = [inside / _ROUNDS, max(whole - plain - inside, 0.0) / _ROUNDS]
+        outside = max(whole - plain - inside, 0.0)
+        costs[kind] = [inside / _ROUNDS, outside / _ROUNDS, max(plain - loop, 0.0) / _ROUNDS]
     return costs
 
 
@@ -468,22 +469,30 @@ class Lines:
             ],
         }
 
-    def _calibrated(self) -> float:
-        """What a line takes more under the tracer, in seconds of CPU: the median of some repetitions."""
+    def _calibrated(self) -> list[float]:
+        """What a line costs, in seconds: [more under the tracer as that tells it, more of CPU, what it takes by itself].
+
+        The first two differ: the tracer's clock stands still for most of what the tracer itself does. The first is the least of some repetitions,
+        since the tracer tells time by the clock; the second the median.
+        """
         source = "def lines(rounds):\n    for _ in rounds:\n        a = 1\n        b = 2\n        a = b\n"
         names: dict[str, Any] = {}
         exec(compile(source, "<calibration>", "exec"), names)
         numbers, function = range(_ROUNDS), names["lines"]
-        plain = _median([_cpu(function, numbers) for _ in range(_REPEATS)])
-        traced, hits = [], 1
+        plain = [_cpu(function, numbers) for _ in range(_REPEATS)]
+        traced, told, hits = [], [], 1
         for _ in range(_REPEATS):
             profile = self._make()
             profile.add_function(function)
             profile.enable()
             traced.append(_cpu(function, numbers))
             profile.disable()
-            hits = sum(row[1] for rows in profile.get_stats().timings.values() for row in rows)
-        return max((_median(traced) - plain) / hits, 0.0)
+            stats = profile.get_stats()
+            rows = [row for timings in stats.timings.values() for row in timings]
+            hits = sum(row[1] for row in rows)
+            told.append(sum(row[2] for row in rows) * stats.unit)
+        in_told, in_all = min(told) - min(plain), _median(traced) - _median(plain)
+        return [max(in_told / hits, 0.0), max(in_all / hits, 0.0), min(plain) / hits]
 
 
 if __name__ == "__main__":

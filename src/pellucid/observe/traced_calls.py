@@ -27,8 +27,8 @@ _MOST_STACKS = 50_000
 
 Entry = tuple[str, int, str, int, float, float, list[tuple[int, int, float]]]
 """(file, line, name, calls, seconds of its own, seconds in all, its callees: (number, calls, seconds in all))."""
-Costs = dict[str, tuple[float, float]]
-"""Seconds that a call takes more: "python", "builtin" → (in the callee's own time, in its caller's)."""
+Costs = dict[str, tuple[float, float, float]]
+"""Seconds of a call: "python", "builtin" → (more in the callee's own time, more in its caller's, what it takes untraced)."""
 
 
 class ThreadCalls(Struct, frozen=True):
@@ -74,8 +74,8 @@ def profile_of(told: ToldCalls, command: str, began_at: float, pid: int) -> Prof
         engine=f"{told.engine} of CPython {told.version}",
         inflation=inflation,
         calls=count,
-        call_ns=round(sum(cost["python"]) * 1e9),
-        builtin_ns=round(sum(cost["builtin"]) * 1e9),
+        call_ns=round(sum(cost["python"][:2]) * 1e9),
+        builtin_ns=round(sum(cost["builtin"][:2]) * 1e9),
         line_ns=0,
         busy=told.stretch,
         functions=functions,
@@ -103,7 +103,7 @@ def _without_tracing(told: ToldCalls, thread: ThreadCalls) -> _Calls:
 
     def cost(number: int, calls: int, part: int) -> float:
         entry = thread.entries[number]
-        kind = "python" if entry[0] else "builtin"
+        kind = _kind(entry)
         early = min(before.get(entry[:3], 0), entry[3]) / entry[3] if entry[3] else 0.0
         share = early if told.dispatched and thread.main else 1.0
         return calls * (share * first[kind][part] + (1 - share) * later[kind][part])
@@ -111,8 +111,15 @@ def _without_tracing(told: ToldCalls, thread: ThreadCalls) -> _Calls:
     true = []
     for number, entry in enumerate(thread.entries):
         added = cost(number, entry[3], 0) + sum(cost(callee, calls, 1) for callee, calls, _ in entry[6])
-        true.append(max(entry[4] - added, 0.0))
+        # No call takes less than one of a function that does nothing: a third of it is the callee's time, the rest its caller's.
+        least = entry[3] * first[_kind(entry)][2] / 3
+        least += sum(calls * first[_kind(thread.entries[callee])][2] * 2 / 3 for callee, calls, _ in entry[6])
+        true.append(min(max(entry[4] - added, least), entry[4]))
     return _Calls(thread.entries, true)
+
+
+def _kind(entry: Entry) -> str:
+    return "python" if entry[0] else "builtin"
 
 
 def _functions(threads: list[_Calls], traced: float, true: float) -> tuple[TracedFunction, ...]:

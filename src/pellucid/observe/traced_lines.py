@@ -9,14 +9,20 @@ from pellucid.model.thread import Frame
 from pellucid.model.trace import Trace, TracedFunction, TracedLine
 from pellucid.observe.traced_calls import BUSY, misleads
 
+_WORTH_NS = 100_000
+"""A function of less is not worth a warning about its lines."""
+
 
 class ToldLines(Struct, frozen=True):
-    """As inside/runner.py writes it. `matched` and `seen`: functions that were asked for, and all of the program's own."""
+    """As inside/runner.py writes it. `matched` and `seen`: functions that were asked for, and all of the program's own.
+
+    `cost` of a line: seconds more as the tracer tells its time, seconds of CPU more in all, and what the simplest one takes untraced.
+    """
 
     version: str
     engine: str
     duration: float
-    cost: float
+    cost: tuple[float, float, float]
     stretch: float
     matched: list[str]
     seen: list[str]
@@ -58,7 +64,15 @@ def profile_of(told: ToldLines, command: str, began_at: float, pid: int) -> Prof
             share, true_share = spent / own if own else 0.0, kept / real if real else 0.0
             lines.append(
                 TracedLine(
-                    name, file, number, hits, _ns(spent), _ns(kept), share, true_share, misleads(share, true_share)
+                    name,
+                    file,
+                    number,
+                    hits,
+                    _ns(spent),
+                    _ns(kept),
+                    share,
+                    true_share,
+                    _ns(real) >= _WORTH_NS and misleads(share, true_share),
                 )
             )
             if kept > 0:
@@ -66,14 +80,14 @@ def profile_of(told: ToldLines, command: str, began_at: float, pid: int) -> Prof
                 runs.append(Run(at_ns, stack, max(hits, 1), _ns(kept), "running"))
                 at_ns += _ns(kept)
     count = sum(line.hits for line in lines)
-    inflation = traced / true if true else 1.0
+    inflation = 1 + count * told.cost[1] / true if true else 1.0
     trace = Trace(
         engine=f"{told.engine} of CPython {told.version}",
         inflation=inflation,
         calls=count,
         call_ns=0,
         builtin_ns=0,
-        line_ns=round(told.cost * 1e9),
+        line_ns=round(told.cost[1] * 1e9),
         busy=told.stretch,
         functions=tuple(sorted(functions, key=lambda one: -one.true_ns)),
         lines=tuple(lines),
@@ -87,7 +101,7 @@ def profile_of(told: ToldLines, command: str, began_at: float, pid: int) -> Prof
 
 
 def _true(told: ToldLines, hits: int, spent: float) -> float:
-    return max(spent - hits * told.cost, 0.0)
+    return min(max(spent - hits * told.cost[0], hits * told.cost[2]), spent)
 
 
 def _ns(seconds: float) -> int:
