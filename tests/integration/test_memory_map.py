@@ -1,6 +1,8 @@
 """Where the bytes are, beside what CPython and malloc say of themselves inside of the process."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -93,12 +95,29 @@ def test_arrays_of_numpy(allocating):
 
 
 def test_without_pools(allocating):
-    import os
-
     process, _ = allocating(OURS, "records", env={**os.environ, "PYTHONMALLOC": "malloc"})
     seen = watch(process.pid, 0.3)
     assert any("PYTHONMALLOC=malloc" in gap.why for gap in seen.gaps)
     assert seen.last.part("python-large") > 0.5 * seen.last.rss_anon_bytes, "they are found in malloc's chunks"
+
+
+def test_a_forked_child_whose_heap_grew_since():
+    """The kernel keeps what was mapped before the fork and since in mappings of their own, side by side."""
+    program = (
+        "import ctypes, os, time\nlibc = ctypes.CDLL(None)\nlibc.malloc.restype = ctypes.c_void_p\n"
+        "def grow():\n    for _ in range(20000): ctypes.memset(libc.malloc(400), 1, 400)\n"
+        "grow()\nif not os.fork():\n    grow()\n    print(os.getpid(), flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        child = int(process.stdout.readline())
+        assert sum(one.path == "[heap]" for one in maps.read(child)) > 1
+        seen = watch(child, 0.2)
+        assert seen.last.walked == 1
+        assert seen.last.sizes[0].count == pytest.approx(40_000, rel=0.01)
+        assert seen.last.part("other") < 1 << 20
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_heap_that_was_overwritten_is_told_as_far_as_it_can_be_walked(allocating):

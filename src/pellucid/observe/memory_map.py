@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from pellucid.kernel import pages as page_maps
@@ -55,10 +56,10 @@ class Where:
         began = time.perf_counter()
         uses = smaps.read(self.pid)
         mappings = tuple(use.mapping for use in uses)
-        private = tuple(mapping for mapping in mappings if _may_be_anonymous(mapping))
+        private = _joined(tuple(mapping for mapping in mappings if _may_be_anonymous(mapping)))
         try:
             pages = page_maps.pages(self.pid, private)
-            pools = pool_headers.read(self.pid, mappings, pages) if self._python is not None else _no_pools()
+            pools = pool_headers.read(self.pid, private, pages) if self._python is not None else _no_pools()
             heap = _Malloc(self._memory, private, pages, pools, _arenas(pools), self._large(pools, mappings))
         except OSError as error:
             tried = f"read the memory of pid {self.pid} (pagemap, process_vm_readv)"
@@ -219,6 +220,23 @@ def _may_be_anonymous(mapping: Mapping) -> bool:
     if "p" not in mapping.permissions or mapping.path.startswith("[v"):
         return False
     return "w" in mapping.permissions or mapping.end - mapping.start <= MAX_READ_ONLY
+
+
+def _joined(mappings: tuple[Mapping, ...]) -> tuple[Mapping, ...]:
+    """Neighbours of one kind as one: after a fork the kernel keeps apart what was mapped before and since (mm/vma.c, is_mergeable_anon_vma)."""
+    found: list[Mapping] = []
+    for mapping in mappings:
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and last.end == mapping.start
+            and not (last.inode or mapping.inode)
+            and (last.permissions, last.path) == (mapping.permissions, mapping.path)
+        ):
+            found[-1] = replace(last, end=mapping.end)
+        else:
+            found.append(mapping)
+    return tuple(found)
 
 
 def _no_pools() -> Pools:

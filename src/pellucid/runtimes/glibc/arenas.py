@@ -62,23 +62,22 @@ def heaps(memory: Memory, mappings: tuple[Mapping, ...]) -> tuple[Heap, ...]:
     """The main heap and those of the thread arenas."""
     found = [Heap(mapping.start, mapping.end, 0, main=True) for mapping in mappings if mapping.path == "[heap]"][:1]
     for mapping in mappings:
-        if len(found) >= MAX_HEAPS:
-            break
-        if mapping.start % HEAP_MAX or mapping.inode or not mapping.permissions.startswith("rw-p"):
+        if mapping.inode or mapping.path or not mapping.permissions.startswith("rw-p"):
             continue
-        heap = _thread_heap(memory, mapping)
-        if heap is not None:
-            found.append(heap)
+        for start in range(mapping.start + -mapping.start % HEAP_MAX, mapping.end, HEAP_MAX):
+            heap = _thread_heap(memory, start, mapping.end)
+            if heap is not None and len(found) < MAX_HEAPS:
+                found.append(heap)
     return tuple(found)
 
 
-def _thread_heap(memory: Memory, mapping: Mapping) -> Heap | None:
-    start = mapping.start
+def _thread_heap(memory: Memory, start: int, end: int) -> Heap | None:
+    """The heap of a thread arena that begins at `start`, whose mapping ends at `end`."""
     try:
         arena, previous, size, writable = _HEAP_INFO.unpack(memory.read(start, _HEAP_INFO.size))
     except Unreadable:
         return None
-    if not 0 < size <= writable <= HEAP_MAX or start + size > mapping.end or previous % HEAP_MAX:
+    if not 0 < size <= writable <= HEAP_MAX or start + size > end or previous % HEAP_MAX:
         return None
     if start < arena < start + 128:  # struct heap_info is 32 or 48 bytes
         for top, length in _SHAPES:
