@@ -11,9 +11,7 @@ import os
 from collections.abc import Callable
 from errno import EFAULT, ESRCH
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from pellucid.kernel.memory import MAX_RANGES
 from pellucid.model.errors import NoSuchProcess
@@ -113,27 +111,3 @@ def _readv() -> Callable[..., int]:
     pointer, count = ctypes.c_void_p, ctypes.c_ulong
     function.argtypes = (ctypes.c_int, pointer, count, pointer, count, count)
     return function
-
-
-def gather(pid: int, addresses: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The word at each address, 0 where it can't be read: some 0.2 µs each, for what lies scattered over memory that is not copied.
-
-    Raises NoSuchProcess when the process has ended.
-    """
-    found = np.zeros(len(addresses), np.uint64)
-    ranges = np.empty((len(addresses), 2), np.uint64)
-    ranges[:, 0], ranges[:, 1] = addresses, 8
-    readv = _readv()
-    start = misses = 0
-    while start < len(addresses) and misses < _MAX_LOST:
-        count = min(MAX_RANGES, len(addresses) - start)
-        local = (ctypes.c_uint64 * 2)(found.ctypes.data + 8 * start, 8 * count)
-        came = readv(pid, ctypes.byref(local), 1, ranges.ctypes.data + 16 * start, count, 0)
-        if came < 0 and ctypes.get_errno() == ESRCH:
-            raise NoSuchProcess.ended(pid, f"copy the memory of pid {pid}")
-        start += max(came, 0) // 8
-        if came < 8 * count:
-            found[start : start + 1] = 0
-            start += 1  # the one that can't be read
-            misses += 1
-    return found

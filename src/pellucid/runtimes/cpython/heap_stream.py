@@ -12,6 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from pellucid.kernel import bulk
+from pellucid.kernel.gather import gather
 from pellucid.kernel.memory import Memory
 from pellucid.runtimes.cpython import heap_types, obmalloc
 from pellucid.runtimes.cpython.census import Heap, count, rows_of
@@ -61,7 +62,7 @@ def stream(live: Memory, layout: Layout, metaclass: int, room: int, command: str
     for piece in _pieces(pid, runs, room):
         pools = obmalloc.pools(piece, layout)
         heap = Heap(piece, live, layout, types, pools)
-        heap.measure = Sizes(piece, live, layout, types, lambda where: bulk.gather(pid, where))
+        heap.measure = Sizes(piece, live, layout, types, lambda where: gather(pid, where, 1)[0][:, 0])
         count(heap)
         counts += np.bincount(heap.index, minlength=len(types))
         sizes += np.bincount(heap.index, weights=heap.sizes, minlength=len(types)).astype(np.int64)
