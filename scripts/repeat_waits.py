@@ -20,7 +20,7 @@ ORDER = ("possible", "likely", "certain")
 TASKS = {
     "abba": ("deadlock", "certain"),
     "blocked": ("event-loop-blocked", "certain"),
-    "threadsafe": ("event-loop-blocked", "likely"),
+    "threadsafe": ("event-loop-blocked", "certain"),
 }
 TASKS |= dict.fromkeys(("timed", "kinds", "healthy"), None)
 LESSONS = [

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from pellucid.model.finding import Confidence
 from pellucid.model.graph import Mode, Waker
 
 
@@ -12,6 +13,8 @@ class Need(Struct, frozen=True):
     wakers: tuple[Waker, ...] = ()
     fate: str = ""
     rule: str = ""
+    confidence: Confidence = "certain"
+    """Of the fate."""
 
 
 LIVE = Need("live")
@@ -28,6 +31,6 @@ def any_of(*wakers: Waker) -> Need:
     return Need("or", wakers)
 
 
-def nothing(fate: str, rule: str) -> Need:
+def nothing(fate: str, rule: str, confidence: Confidence = "certain") -> Need:
     """What would end it no longer exists."""
-    return Need("dead", (), fate, rule)
+    return Need("dead", (), fate, rule, confidence)

@@ -224,6 +224,7 @@ def _thread(each: Seen, tid: int, needs: Needs, rows: Rows) -> Node:
         waiting=rows.of(each, tid, wait, need.wakers, steady=steady) if wait else None,
         parks=parks,
         fate=need.fate,
+        confidence=need.confidence,
         fate_rule=need.rule,
     )
 

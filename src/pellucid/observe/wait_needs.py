@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pellucid.kernel import polling, procfs
 from pellucid.model import Wait, Watched
 from pellucid.model.errors import LookError
+from pellucid.model.finding import Confidence
 from pellucid.model.graph import Waker
 from pellucid.model.sync import Blocked
 from pellucid.observe.blocked import Seen
@@ -99,20 +100,27 @@ class Needs:
         if certain:
             return all_of(*(Waker(f"{each.pid}/{held.tid}", "certain", held.because) for held in certain))
         likely = _likely(each, tid, blocked)
-        if not likely and len(each.tasks) == 1 and self._copied(each, blocked):
+        copied = self._copied(each, blocked) if not likely and len(each.tasks) == 1 else None
+        if copied is not None:
             fate = f"it was copied locked by fork(2): the thread that held it is in the parent, pid {each.process.ppid}"
-            return nothing(fate, "lock-copied-by-fork")
+            return nothing(fate, "lock-copied-by-fork", copied)
         return any_of(*likely, anybody)
 
-    def _copied(self, each: Seen, blocked: Blocked) -> bool:
-        """The parent has a lock of the same kind at the very address: this one is a copy that fork made."""
+    def _copied(self, each: Seen, blocked: Blocked) -> Confidence | None:
+        """The parent has a lock of the same kind at the very address: this one is a copy that fork made; None where not.
+
+        Certainly it was locked then where a thread of the parent is inside of it yet. Else the child itself may have taken it since.
+        """
         parent = self._seen.get(each.process.ppid)
         address = blocked.sync.address if blocked.sync else None
         if parent is None or parent.sights is None or each.sights is None or not address:
-            return False
+            return None
         mine = each.sights.values.name_of_kind(address)
         same = parent.sights.python.runtime == each.sights.python.runtime
-        return same and bool(mine) and parent.sights.values.name_of_kind(address) == mine
+        if not same or not mine or parent.sights.values.name_of_kind(address) != mine:
+            return None
+        held = parent.sights.holders.of(address)
+        return "certain" if any(one.confidence == "certain" for one in held) else "likely"
 
     def _for_proxy(self, wait: Wait) -> Need | None:
         """A call through a proxy ends once the thread of the manager that serves its connection has answered."""
