@@ -4,7 +4,8 @@ PYTHON OPTIONS runner.py RESULT TRACER FUNCTIONS BORROWED FORM NAME ARGUMENTS...
 
 RESULT: the file that gets what was measured, as JSON, when the program has ended. TRACER: "calls" or "lines"; FUNCTIONS: those whose lines are timed,
 one a line of this text. BORROWED: a folder to import line_profiler from where this interpreter has none, or "". FORM and NAME: "script PATH",
-"module NAME" or "code TEXT". A file of its own, which needs the standard library of CPython 3.8 or newer and imports nothing of pellucid.
+"module NAME" or "code TEXT". It needs the standard library of CPython 3.8 or newer and imports nothing of pellucid, which may not be there: that is
+why all of it is in one file.
 
 sys.path, sys.argv, __main__, tracebacks, exit status and the way that Ctrl-C ends it are those of the program alone (Modules/main.c, 3.13).
 """
