@@ -71,6 +71,7 @@ def test_children_are_told_with_their_share():
     assert len(children) == 3
     assert all(child["pss_bytes"] < child["rss_bytes"] for child in children), "their pages are shared"
     assert "3 descendants: " in text
+    assert "which share it since a fork" in text
 
 
 def test_what_is_not_there(leaking):

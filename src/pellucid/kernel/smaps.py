@@ -64,11 +64,11 @@ def _use(head: str, numbers: dict[str, int], devices: dict[str, str]) -> Use:
     )
 
 
-def proportional(pid: int) -> int | None:
-    """The Pss of the whole process; None where it may not be read, or it ended."""
+def proportional(pid: int, name: str = "Pss") -> int | None:
+    """The Pss of the whole process, or its Pss_Anon (Linux 5.5); None where it may not be read, or it ended."""
     try:
         text = procfs.read_file(f"/proc/{pid}/smaps_rollup", 1 << 16)
     except OSError:
         return None
     told = procfs.parse_status(text.partition(b"\n")[2])
-    return int(told["Pss"].split()[0]) << 10 if "Pss" in told else None
+    return int(told[name].split()[0]) << 10 if name in told else None

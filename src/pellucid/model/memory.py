@@ -102,6 +102,8 @@ class MemoryMap(Struct, frozen=True):
     """0 to 1: how much of malloc's heaps could be walked."""
     sizes: tuple[SizeClass, ...] = ()
     largest: LargeBlock | None = None
+    pss_anon_bytes: int | None = None
+    """Its part of its own anonymous pages, those shared since a fork counted by halves, thirds, ... (Pss_Anon of smaps_rollup)."""
     allocator: str = ""
     """`glibc`, or the name of another library that replaces malloc, which can't be walked."""
     cost_s: float = 0.0

@@ -319,6 +319,7 @@ def _table(
         walked=min(1.0, heap.walked_bytes / heap.heap_bytes) if heap.heap_bytes else 1.0,
         sizes=heap.native_sizes(),
         largest=heap.largest,
+        pss_anon_bytes=smaps.proportional(pid, "Pss_Anon"),
         allocator=allocator,
         cost_s=cost_s,
     )

@@ -117,6 +117,11 @@ def _beside(made: MemoryReport) -> str:
     last = made.samples[-1]
     assert made.table is not None
     parts = [f"in swap {size(last.swap_bytes)}"] if last.swap_bytes else []
+    own = made.table.pss_anon_bytes
+    if own is not None and made.table.rss_anon_bytes - own > max(1 << 20, made.table.rss_anon_bytes // 10):
+        parts.append(
+            f"of the private memory {size(made.table.rss_anon_bytes - own)} are charged to others, which share it since a fork"
+        )
     parts.append(f"{last.threads} thread{'' if last.threads == 1 else 's'}")
     if last.descriptors is not None:
         parts.append(f"{last.descriptors} descriptors")
