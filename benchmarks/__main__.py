@@ -8,7 +8,20 @@ import sys
 
 from benchmarks import harness
 
-QUESTIONS = ("startup", "dump", "waits", "files", "sockets", "syscalls", "profile", "memory", "heap", "inside", "serve")
+QUESTIONS = (
+    "startup",
+    "dump",
+    "waits",
+    "files",
+    "sockets",
+    "syscalls",
+    "output",
+    "profile",
+    "memory",
+    "heap",
+    "inside",
+    "serve",
+)
 RESULTS = harness.here() / "benchmarks" / "RESULTS.md"
 HEAD = """# Results
 
