@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from benchmarks import harness, machine
 
-ROUNDS = 9
+ROUNDS = 7
 STORM = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=50000"]
 _IMPORT = "w, c = perf_counter(), process_time(); import pandas; print(perf_counter() - w, process_time() - c)"
 IMPORT = [sys.executable, "-c", f"from time import *; {_IMPORT}"]

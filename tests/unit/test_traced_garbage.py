@@ -189,3 +189,10 @@ format:
 
 def test_frames_have_the_form_that_the_programs_give_them():
     assert (FRAME.size, STACK_HEAD.size % 8, CODE_HEAD.size % 8) == (PACKED_FRAME.size, 0, 0)
+
+
+def test_no_record_wakes_the_reader():
+    """wakeup_events is compared as a signed int by the kernel: what is negative there is reached by every record."""
+    for described in (perf.attributes(perf.TRACEPOINT, 1), perf.clock_attributes(1_000_000)):
+        (wakeup_events,) = struct.unpack_from("<i", described, 48)
+        assert wakeup_events > 1_000_000

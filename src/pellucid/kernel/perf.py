@@ -36,7 +36,8 @@ _HEAD, _TAIL = 1024, 1032  # struct perf_event_mmap_page.data_head, data_tail
 _POSITION = Packing("<Q")
 _PAGE = mmap.PAGESIZE
 _LEAST_PAGES = 8
-_NEVER = 1 << 31
+_NEVER = (1 << 31) - 1
+"""wakeup_events: the kernel compares it as a signed int (kernel/events/core.c, perf_output_sample); one more, and each record would wake us."""
 
 
 def attributes(kind: int, config: int, *, tasks: bool = False) -> bytes:
