@@ -1,13 +1,16 @@
-"""Requests a second of `pellucid serve` against Flask under gunicorn, both with two workers and the same fitted pipeline.
+"""Requests a second of `pellucid serve` against other ways to serve the same fitted pipeline, each with two workers.
 
-Before anything is timed, every server has to answer 367 applications exactly as the pipeline itself does. Any answer that is
-not 2xx, and any broken connection, fails the benchmark. Client and servers share the machine's cores.
+Before anything is timed, every server has to answer 367 applications exactly as the pipeline itself does, alone and in company. Any answer
+that is not 2xx, and any broken connection, fails the benchmark. Client and servers share the machine's cores. Ours is measured twice:
+as it serves by default (the sum of the trees, which was proved equal to the bit), and with the pipeline untouched.
+
+`BENCH_PEERS=all` measures FastAPI, LitServe, MLServer, BentoML and MLflow too, each in an environment of its own that is made once (some
+minutes and 2 GB); `BENCH_PEERS=fastapi,litserve` some of them. One that can't be installed or started is told, and left out.
 """
 
 import contextlib
 import functools
 import http.client
-import json
 import os
 import signal
 import socket
@@ -22,10 +25,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from benchmarks import harness, load, machine
+from benchmarks import harness, load, machine, peers
 
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 2.0
+"""With the baseline alone: 4 contenders in 3 shapes and a warm-up round, a minute and a half."""
 WORKERS = 2
 STARTS_WITHIN_S = 60.0
 
@@ -42,21 +46,21 @@ SHAPES = (Shape("1 row, 8 conn.", 1, 8), Shape("1 row, 64 conn.", 1, 64), Shape(
 
 
 class Server(Struct, frozen=True):
-    """A running server: its first process, where it predicts, and whether it takes a JSON string that holds JSON."""
+    """A running server: its first process, where it predicts, and the shape of its requests and answers."""
 
     name: str
     pid: int
     url: str
-    text: bool = False
+    shape: peers.Body = "records"
 
     def body(self, records: Sequence[dict[str, Any]]) -> bytes:
-        encoded = json.dumps(records)
-        return json.dumps(encoded).encode() if self.text else encoded.encode()
+        return peers.body(self.shape, records)
 
 
 OURS = "pellucid serve"
+UNTOUCHED = "pellucid serve --engine pipeline"
 PLAIN = "Flask + gunicorn"
-TEXT = "Flask + gunicorn, JSON in a JSON string"
+TEXT = "Flask + gunicorn, JSON in a JSON string (the baseline)"
 
 
 def report() -> str:
@@ -64,7 +68,7 @@ def report() -> str:
         environment = harness.clean_environment(XDG_DATA_HOME=folder, BASELINE_MODEL="loan")
         _train(environment)
         records, expected = _applications(folder)
-        servers = _servers(running, environment, folder)
+        servers = [*_servers(running, environment, folder), *_peers(running, environment, folder)]
         for server in servers:
             _check(server, records, expected)
         measured = {shape: _measure(servers, shape, records) for shape in SHAPES}
@@ -77,13 +81,14 @@ def report() -> str:
         f"same cores. {len(records)} of {len(records)} answers of every server equal the pipeline's; no request failed.\n"
     )
     tables = [_table(shape, measured[shape]) for shape in SHAPES]
-    rows = [[name, f"{size / 1e6:.0f}", f"{size / memory[PLAIN]:.2f}"] for name, size in memory.items() if name != TEXT]
+    rows = [[name, f"{size / 1e6:.0f}", f"{size / memory[TEXT]:.2f}"] for name, size in memory.items() if name != PLAIN]
     tables.append(harness.table(["after the load", "PSS MB, all processes", "× baseline"], rows))
     return "\n".join([versions, head, *tables])
 
 
 def _table(shape: Shape, loads: dict[str, list[load.Load]]) -> str:
-    base = [one.rate for one in loads[PLAIN]]
+    base = [one.rate for one in loads[TEXT]]
+    slow = [one.p99_ms for one in loads[TEXT]]
     rows = [
         [
             name,
@@ -91,10 +96,11 @@ def _table(shape: Shape, loads: dict[str, list[load.Load]]) -> str:
             harness.ratios([one.rate for one in seen], base).text(digits=2),
             harness.spread(one.p50_ms for one in seen).text(),
             harness.spread(one.p99_ms for one in seen).text(),
+            harness.ratios([one.p99_ms for one in seen], slow).text(digits=2),
         ]
         for name, seen in loads.items()
     ]
-    return harness.table([shape.name, "requests/s", "× baseline", "p50 ms", "p99 ms"], rows)
+    return harness.table([shape.name, "requests/s", "× baseline", "p50 ms", "p99 ms", "p99 × baseline"], rows)
 
 
 def _measure(servers: Sequence[Server], shape: Shape, records: Sequence[dict[str, Any]]) -> dict[str, list[load.Load]]:
@@ -102,6 +108,8 @@ def _measure(servers: Sequence[Server], shape: Shape, records: Sequence[dict[str
 
     def one(server: Server) -> load.Load:
         seen = load.apply(server.url, bodies[server.name], shape.connections, SECONDS)
+        if not seen.requests and not seen.broken:  # slower than the round is long
+            seen = load.apply(server.url, bodies[server.name], shape.connections, SECONDS * 5)
         if seen.refused or seen.broken or not seen.requests:
             raise harness.Failed(
                 f"{server.name}, {shape.name}: {seen.requests} answers, {seen.refused} refused, {seen.broken} broken"
@@ -146,7 +154,7 @@ def _ask(server: Server, records: Sequence[dict[str, Any]]) -> list[tuple[str, s
     status, body = _http("POST", server.url, server.body(records))
     if status != 200:
         raise harness.Failed(f"{server.name} answered {status}: {body[:300]!r}")
-    return [(answer["Loan_ID"], str(answer["prediction"])) for answer in json.loads(body)["predictions"]]
+    return peers.answers(server.shape, body, [record["Loan_ID"] for record in records])
 
 
 def _http(method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
@@ -159,22 +167,45 @@ def _http(method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]
 
 
 def _servers(running: contextlib.ExitStack, environment: dict[str, str], folder: str) -> list[Server]:
-    ours, theirs = _free_port(), _free_port()
+    ours, untouched, theirs = _free_port(), _free_port(), _free_port()
     workers = str(WORKERS)
+    serve = [_program("pellucid"), "serve", "loan", "--workers", workers]
     lines = {
-        OURS: [_program("pellucid"), "serve", "loan", "--port", str(ours), "--workers", workers],
+        OURS: [*serve, "--port", str(ours)],
+        UNTOUCHED: [*serve, "--port", str(untouched), "--engine", "pipeline"],
         PLAIN: [_program("gunicorn"), "--workers", workers, "--bind", f"127.0.0.1:{theirs}",
                 "--chdir", str(harness.here() / "benchmarks" / "baseline"), "app:app"],
     }  # fmt: skip
     pids = {
         name: running.enter_context(_running(name, line, environment, Path(folder, f"{port}.log"), port))
-        for (name, line), port in zip(lines.items(), (ours, theirs), strict=True)
+        for (name, line), port in zip(lines.items(), (ours, untouched, theirs), strict=True)
     }
     return [
         Server(OURS, pids[OURS], f"http://127.0.0.1:{ours}/predict"),
+        Server(UNTOUCHED, pids[UNTOUCHED], f"http://127.0.0.1:{untouched}/predict"),
         Server(PLAIN, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict"),
-        Server(TEXT, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict-text", text=True),
+        Server(TEXT, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict-text", "text"),
     ]
+
+
+def _peers(running: contextlib.ExitStack, environment: dict[str, str], folder: str) -> list[Server]:
+    """Those that were asked for and can be had."""
+    asked = os.environ.get("BENCH_PEERS", "")
+    names = list(peers.PEERS) if asked == "all" else [name for name in asked.split(",") if name]
+    servers = []
+    for name in names:
+        if name not in peers.PEERS:
+            raise harness.Failed(f"there is no peer {name!r}, only {', '.join(peers.PEERS)}")
+        peer, port = peers.PEERS[name], _free_port()
+        try:
+            line = peer.prepare(Path(folder, name), port, WORKERS)
+            more = {**environment, "PATH": f"{Path(line[0]).parent}:{environment.get('PATH', '')}", **peer.environment}
+            pid = running.enter_context(_running(name, line, more, Path(folder, f"{port}.log"), port))
+        except harness.Failed as failure:
+            print(f"*** {name} is left out: {failure}", file=sys.stderr)
+            continue
+        servers.append(Server(peer.name, pid, f"http://127.0.0.1:{port}{peer.path}", peer.shape))
+    return servers
 
 
 @contextlib.contextmanager
@@ -202,7 +233,7 @@ def _await(name: str, process: "subprocess.Popen[bytes]", log: Path, port: int) 
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError, http.client.HTTPException):
             status, _ = _http("GET", f"http://127.0.0.1:{port}/readyz")
-            if status in {200, 404}:  # the baseline has no such page
+            if status in {200, 307, 400, 404, 405}:  # not every server has such a page
                 return
         time.sleep(0.1)
     raise harness.Failed(f"{name} did not start: {log.read_text(errors='replace')[-2000:]}")

@@ -147,7 +147,10 @@ def _revived(found: Found) -> Any:
             import skops.io
 
             strangers = skops.io.get_untrusted_types(data=found.content)
-            pipeline = skops.io.loads(found.content, trusted=[one for one in strangers if one in package.OWN])
+            pipeline = skops.io.loads(
+                found.content,
+                trusted=[one for one in strangers if one in package.OWN or one.startswith(package.OWN_PACKAGE)],
+            )
     except Exception as error:
         raise UsageError(
             tried=f"load {found.origin}",

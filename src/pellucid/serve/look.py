@@ -11,12 +11,15 @@ import traceback
 import msgspec
 
 from pellucid.model import Finding, Snapshot, Thread
-from pellucid.model.errors import PellucidError
+from pellucid.model.errors import NotUnderstood, PellucidError
 from pellucid.model.incident import LookAt, Moment
 
 _IDLE = "idle"
 GROW_S = 2.0
 """Between the two counts of a worker's objects."""
+QUICK_S = 1.5
+PAUSES = (False, False, True)
+"""A busy worker's memory may change too much while it is copied. It is about to be replaced, so that it may stand still for a moment in the end."""
 
 
 def look(pid: int, tid: int, moment: Moment) -> LookAt:
@@ -47,13 +50,26 @@ def look(pid: int, tid: int, moment: Moment) -> LookAt:
 
 def _grown(pid: int) -> LookAt:
     """Which objects become more in the worker, and who holds them."""
-    from pellucid.observe.growing import what_grows
+    from pellucid.observe.growing import Second, what_grows
+
+    def _second(took_s: float) -> Second:
+        """A busy machine, or a large heap: then the types are told without those who hold them."""
+        time.sleep(max(0.0, GROW_S - took_s))
+        return Second(follow=took_s < QUICK_S)
 
     began, at = time.perf_counter(), time.time()
-    try:
-        found = what_grows(pid, GROW_S)
-    except PellucidError as error:
-        return unseen("grown", time.perf_counter() - began, f"{error.said}; {error.remedy}")
+    found, why_not = None, ""
+    for pause in PAUSES:
+        try:
+            found = what_grows(pid, pause=pause, plan=_second)
+            break
+        except NotUnderstood as error:  # it ran on while its memory was copied, and no two pieces of the copy fit
+            why_not = f"{error.said}; {error.remedy}"
+        except PellucidError as error:
+            why_not = f"{error.said}; {error.remedy}"
+            break
+    if found is None:
+        return unseen("grown", time.perf_counter() - began, why_not)
     types = [f"{one.grown_count} {one.type} ({one.grown_bytes / 1024:.0f} KiB)" for one in found.types[:3]]
     told = (
         f"in {found.seconds:.1f} s it got {', '.join(types)} more"
@@ -62,6 +78,8 @@ def _grown(pid: int) -> LookAt:
     )
     if found.suspects:
         told += f"; {found.suspects[0].sentence.rstrip('.')}"
+    if found.paused_s:
+        told += f" (for that it stood still for {found.paused_s * 1000:.0f} ms)"
     why_not = "; ".join(f"{gap.what}: {gap.why}" for gap in found.gaps)
     return LookAt("grown", at, time.perf_counter() - began, told, why_not=why_not)
 

@@ -27,8 +27,9 @@ from pellucid.serve.store import LATEST, Store
 if TYPE_CHECKING:
     from pellucid.serve.engines.choice import Wanted
 
-OWN = frozenset({"sklearn.tree._tree.Tree", "sklearn.tree._classes.DecisionTreeClassifier"})
-"""Types of scikit-learn that skops does not count as safe and that trees and forests are made of."""
+OWN = frozenset({"numpy.dtype"})
+OWN_PACKAGE = "sklearn."
+"""scikit-learn's own types, which skops does not all count as safe: its classes hold numbers and run no code of a file."""
 
 STORED_AS: dict[str, str] = {"skops": MODEL, "pickle": PICKLE, "onnx": GRAPH}
 """The member that holds the model, by its format."""
@@ -91,6 +92,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     content: bytes = b""
     origin: str = ""
     git: str = ""
+    extras: Mapping[str, bytes] = {}
+    """Further members, by path."""
 
 
 def save(store: Store, name: str, pipeline: Any, *, alias: str = LATEST, onnx: bool = False, **parts: Any) -> Manifest:
@@ -146,6 +149,7 @@ def pack(name: str, pipeline: Any, parts: Parts, *, onnx: bool = False) -> tuple
             remedy="give its transformers no state outside of their attributes",
         )
     members = {f"{CODE}{file}": text.encode() for file, text in parts.sources.items()} | {
+        **parts.extras,
         STORED_AS[parts.format]: content,
         SAMPLE: msgspec.json.encode(records),
         EXPECTED: msgspec.json.encode(expected),
@@ -268,7 +272,7 @@ def drift(manifest: Manifest) -> str:
 
 
 def _refuse_strangers(name: str, types: Sequence[str], package: str) -> None:
-    strangers = [kind for kind in types if kind not in OWN and not kind.startswith(f"{package}.")]
+    strangers = [kind for kind in types if kind not in OWN and not kind.startswith((OWN_PACKAGE, f"{package}."))]
     if strangers:
         raise UsageError(
             tried=f"read the model {name!r}",

@@ -21,6 +21,7 @@ class Recipe(NamedTuple):
     pipeline: Callable[[str], Any]
     grid: Mapping[str, list[Any]]
     folds: int = 3
+    regression: bool = False
 
 
 def named(name: str) -> Recipe:

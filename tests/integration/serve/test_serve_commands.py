@@ -10,10 +10,10 @@ import pytest
 from tests.serving import PELLUCID
 
 
-def run(home, *arguments):
+def run(home, *arguments, **options):
     environment = {**os.environ, "XDG_DATA_HOME": str(home)}
     return subprocess.run(
-        [*PELLUCID, *arguments], env=environment, capture_output=True, text=True, timeout=110, check=False
+        [*PELLUCID, *arguments], env=environment, capture_output=True, text=True, timeout=110, check=False, **options
     )
 
 
@@ -22,14 +22,15 @@ def test_training_the_loan_model(tmp_path):
     ended = run(tmp_path, "train", "loan", "--json")
     took = time.monotonic() - began
     assert ended.returncode == 0, ended.stderr
-    assert "loan: candidate 0 of 36, 0 %" in ended.stderr
-    assert "loan: candidate 36 of 36, 100 %, 0 s left" in ended.stderr
+    assert "loan: fit 0 of 108, 0 %" in ended.stderr
+    assert "loan: fit 108 of 108, 100 %, 0 s left" in ended.stderr
     model = json.loads(ended.stdout)["model"]
     assert (model["name"], model["version"]) == ("loan", 1)
     assert model["metrics"]["accuracy"] > 0.8
     assert model["metrics"]["held_out_rows"] == 154
     assert len(model["signature"]["columns"]) == 11
     assert model["trusted"][1] == "sklearn.tree._tree.Tree"
+    assert not list((tmp_path / "pellucid" / "training").iterdir()), "the journal of a search that is done"
     assert took < 60, "about 10 s on two free cores"
 
     listed = json.loads(run(tmp_path, "models", "--json").stdout)
@@ -39,6 +40,92 @@ def test_training_the_loan_model(tmp_path):
     told = run(tmp_path, "models", "show", "loan").stdout
     assert 'column      Property_Area: "Rural", "Semiurban" or "Urban"' in told
     assert "model.skops" in told
+
+
+HOUSES = "id,size,rooms,town,garden,price,note\n" + "".join(
+    f"h{n},{'' if n % 17 == 3 else 60 + n % 71},{1 + n % 5},{('north', 'south', 'east')[n % 3]},{('yes', 'no', '')[n % 3 - 1]},"
+    f"{(60 + n % 71) * 3 + 20 * (n % 5) + n % 7}.5,note {n}\n"
+    for n in range(150)
+)
+MINE = """
+from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
+from .steps import Fill
+GRID = {"decisiontreeclassifier__max_depth": [2, 3]}
+def pipeline():
+    return make_pipeline(Fill(), DecisionTreeClassifier(random_state=0))
+"""
+STEPS = """
+from sklearn.base import BaseEstimator, TransformerMixin
+class Fill(TransformerMixin, BaseEstimator):
+    def fit(self, rows, labels=None):
+        self.mean_ = float(rows["size"].mean())
+        return self
+    def transform(self, rows):
+        return rows[["size", "rooms"]].fillna(self.mean_).to_numpy(dtype=float)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, text in (("houses.csv", HOUSES), ("mine.py", MINE), ("steps.py", STEPS)):
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_training_on_a_table_of_one_s_own(folder):
+    ended = run(
+        folder, "train", "houses.csv", "--target", "price", "--id", "id", "--plot", "p.svg", "--jobs", "1", cwd=folder
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "r2 0." in ended.stdout
+    assert "not used, since nearly every row has another text: note" in ended.stdout
+    assert "█" in ended.stdout
+    assert (folder / "p.svg").read_text().startswith("<svg")
+    rows = [{"id": "a", "size": 100, "rooms": 3, "town": "south", "garden": None}]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    found = json.loads(run(folder, "predict", "houses", "rows.json", "--json", cwd=folder).stdout)
+    assert 200 < found["predictions"][0]["prediction"] < 500
+
+
+def test_training_with_a_pipeline_of_one_s_own_is_kept_by_value(folder):
+    command = [
+        "train",
+        "houses.csv",
+        "--target",
+        "town",
+        "--id",
+        "id",
+        "--name",
+        "towns",
+        "--pipeline",
+        "mine:pipeline",
+        "--jobs",
+        "1",
+    ]
+    ended = run(folder, *command, "--json", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    model = json.loads(ended.stdout)["model"]
+    assert {"code/mine.py", "code/steps.py", "plot.svg"} <= {member["path"] for member in model["members"]}
+    (folder / "steps.py").write_text("raise SystemExit('the changed file is of no interest')")
+    assert run(folder, "predict", "towns", "--example", cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["houses.csv"], "which column is to be predicted"),
+        (["houses.csv", "--target", "prize"], "it has no column 'prize'"),
+        (["nowhere.csv", "--target", "x"], "No such file"),
+        (["houses.csv", "--target", "town", "--pipeline", "nothing:here"], "there is no nothing.py here"),
+        (["houses.csv", "--target", "town", "--pipeline", "mine"], "it is not MODULE:OBJECT"),
+        (["houses.csv", "--target", "town", "--pipeline", "mine:GRID"], "it is a dict, which can't be fitted"),
+    ],
+)
+def test_what_can_not_be_trained(folder, arguments, said):
+    ended = run(folder, "train", *arguments, cwd=folder)
+    assert ended.returncode == 2
+    assert said in ended.stderr
 
 
 def test_the_data_is_the_same_on_every_machine():

@@ -110,11 +110,11 @@ def test_a_version_that_can_not_be_served_leaves_the_old_one_in_place(own_home):
 
 
 def test_a_worker_that_grows_is_named_by_what_grows_and_replaced_in_time(own_home):
-    with serving.serving(own_home, "faulty", "--workers", "1", "--max-growth", "40") as server:
+    with serving.serving(own_home, "faulty", "--workers", "1", "--max-growth", "40", "--timeout", "60") as server:
         first = server.workers()[0]["pid"]
         time.sleep(5.5)  # until what it has is its measure
         with Clients(server, 1, [row("leak 1500")]) as clients:
-            grew = server.wait_log("grew", 60)
+            grew = server.wait_log("grew", 90)
             left = server.wait_log("worker_left", 60, pid=first)
         assert grew["pid"] == left["pid"] == first
         assert "has grown by" in grew["sentence"]
