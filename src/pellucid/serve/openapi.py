@@ -101,12 +101,14 @@ def _schemas(manifest: Manifest, *, unseen: bool) -> dict[str, Any]:
         identity = {"type": ["string", "integer", "null"], "description": "comes back with the prediction"}
         properties[signature.id_column] = answer[signature.id_column] = identity
     properties[signature.target] = {"description": "is ignored"}
-    record = {
+    record: dict[str, Any] = {
         "type": "object",
         "properties": properties,
         "required": [column.name for column in signature.columns if not column.nullable],
         "additionalProperties": False,
     }
+    if not signature.columns:  # a function takes any JSON value
+        record = {}
     tensor = {
         "type": "object",
         "properties": {

@@ -13,6 +13,9 @@ class Options(Struct, frozen=True, kw_only=True):
     model: str
     """`loan:3`: always with its version, so that a training in between changes nothing."""
     store: str
+    function: str = ""
+    """`module:function` instead of a stored model, imported from `folder`."""
+    folder: str = ""
     incidents: str
     host: str
     port: int

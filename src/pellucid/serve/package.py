@@ -20,7 +20,7 @@ from pellucid.model.errors import UsageError
 from pellucid.serve import stored_code
 from pellucid.serve.engines.pipeline import Engine, Name, Pipeline
 from pellucid.serve.manifest import CODE, EXPECTED, GRAPH, MODEL, ONNX, PICKLE, SAMPLE, Format, Manifest, Training
-from pellucid.serve.records import Reader
+from pellucid.serve.records import Reader, Unseen
 from pellucid.serve.signature import Signature
 from pellucid.serve.store import LATEST, Store
 
@@ -57,6 +57,10 @@ class Model:
         """Several requests may be predicted together."""
         self.labels = labels
         """The answers to the stored sample: of this type are all others."""
+
+    def use_reader(self, unseen: Unseen | None) -> None:
+        """Tell categories that the training data had not to `unseen`, instead of refusing them."""
+        self.reader = Reader(self.manifest.signature, self.reader.max_rows, unseen)
 
     def predict(self, records: list[Struct]) -> list[Any]:
         """One label a record, in order, as plain Python values."""
@@ -233,7 +237,9 @@ def how(model: Model) -> str:
     """By which engine it predicts, and whether several requests are predicted together, each with its proof."""
     manifest = model.manifest
     proof = next((proof for proof in manifest.proofs if proof.engine == model.engine.name), None)
-    told = f"by the engine {model.engine.name}" + (f", proved equal on {proof.rows} rows" if proof else "")
+    told = f"it predicts its sample as at its training, by the engine {model.engine.name}" + (
+        f", proved equal on {proof.rows} rows" if proof else ""
+    )
     rows = manifest.rows_proof
     if rows is None:
         return f"{told}; each request is predicted alone, since it was stored without a proof that its rows are independent"

@@ -379,7 +379,7 @@ class Supervision:
             self._template = event.pid
         self._template_failures = 0
         self._ever_ready = True
-        said = f"the model {self.limits.model} version {self.limits.version} is loaded and predicts its sample as at its training"
+        said = f"the model {self.limits.model} version {self.limits.version} is loaded"
         said += f"; {event.how}" if event.how else ""
         self._out.append(Say("info", "template_ready", said, pid=event.pid))
 

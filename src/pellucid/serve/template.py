@@ -16,12 +16,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pellucid.model.errors import PellucidError, UsageError, os_words
 from pellucid.serve import control, processes
 from pellucid.serve.events import Fork, Trouble
 from pellucid.serve.options import Options
+
+if TYPE_CHECKING:
+    from pellucid.serve.package import Model
 
 ORPHANED_S = 2.0
 """At the most until the kernel has given a worker to the supervisor."""
@@ -66,14 +69,27 @@ class _Become(NamedTuple):
 
 def _prepare(options: Options) -> _Become:
     """Import all that a worker needs, load the model, predict its sample."""
-    from pellucid.serve import package, worker
-    from pellucid.serve.slots import Board
+    from pellucid.serve import callables, package
     from pellucid.serve.store import Store
 
     _check_tls(options)
+    if options.function:
+        function = callables.load(options.function, options.folder, options.max_rows)
+        return _ready(options, function, [], [], [], "", callables.how(function))
     store = Store(options.store)
     model = package.load(store, store.resolve(options.model), options.max_rows, options.engine)
     records, expected = package.sample(store, model)
+    drift = package.drift(model.manifest)
+    note = f"{drift}; its stored sample is predicted as at its training" if drift else ""
+    return _ready(options, model, records, expected, package.example(store, model.manifest), note, package.how(model))
+
+
+def _ready(
+    options: Options, model: "Model", records: list[Any], expected: list[Any], example: list[Any], note: str, how: str
+) -> _Become:
+    from pellucid.serve import worker
+    from pellucid.serve.slots import Board
+
     listener = socket.socket(fileno=options.listener)
     for fd in (options.listener, options.slots, options.log):
         os.set_inheritable(fd, False)
@@ -82,13 +98,11 @@ def _prepare(options: Options) -> _Become:
         model=model,
         sample=records,
         expected=expected,
-        example=package.example(store, model.manifest),
+        example=example,
         board=Board(options.slots),
         listener=listener,
     )
-    drift = package.drift(model.manifest)
-    note = f"{drift}; its stored sample is predicted as at its training" if drift else ""
-    return _Become(lambda slot, generation: worker.run(stock, slot, generation), note, package.how(model))
+    return _Become(lambda slot, generation: worker.run(stock, slot, generation), note, how)
 
 
 def _check_tls(options: Options) -> None:

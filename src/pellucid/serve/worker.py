@@ -24,7 +24,6 @@ from pellucid.serve.log import Pipe, Record
 from pellucid.serve.options import Options
 from pellucid.serve.pages import Pages
 from pellucid.serve.predictor import Limits, Predictor, Work
-from pellucid.serve.records import Reader
 from pellucid.serve.slots import Slot
 
 SWITCH_S = 0.0005
@@ -125,7 +124,7 @@ async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
     predictor = Predictor(model, slot, log, Limits(queue=options.max_queue, batch=options.max_batch))
     predictor.start()
     if options.unseen == "count":
-        model.reader = Reader(model.manifest.signature, options.max_rows, slot.unseen)
+        model.use_reader(slot.unseen)
     service = Service(options, model, stock.board, slot, predictor)
     service.pages = Pages(service, stock.board, stock.example).application()
     config = uvicorn.Config(

@@ -94,11 +94,12 @@ def command(
     allow_pickle: bool,
     as_json: bool,
 ) -> None:
-    """Serve the model NAME (also NAME:VERSION, NAME@ALIAS, a file, or MLflow's models:/NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
+    """Serve the model NAME (also NAME:VERSION, NAME@ALIAS, a file, MODULE:FUNCTION, or MLflow's models:/NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
     import os
     import sys
 
     from pellucid.model.errors import UsageError
+    from pellucid.serve import callable_names as callables
     from pellucid.serve import extras, home, keys
     from pellucid.serve.cli.importing import is_place
     from pellucid.serve.listener import listen
@@ -121,27 +122,34 @@ def command(
     store = Store()
     if is_place(name):
         name = _imported(name, allow_pickle=allow_pickle)
-    manifest = store.resolve(name)
-    store.verify(manifest)
+    function = name if callables.is_callable(name) else ""
+    if function:
+        model, version = callables.plain(name.partition(":")[2]), 1
+    else:
+        manifest = store.resolve(name)
+        store.verify(manifest)
+        model, version = manifest.name, manifest.version
     listener = listen(host, port)
     bound = listener.getsockname()[1]
     address = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
     screen = Screen(as_json=as_json or not sys.stderr.isatty())
 
     def announce(pids: tuple[int, ...]) -> None:
-        named = f"{manifest.name} version {manifest.version}"
+        named = f"{model} version {version}"
         told = f"{named} answers on {address} with {len(pids)} workers ({', '.join(f'pid {pid}' for pid in pids)})"
         screen.tell(Record(level="info", event="ready", sentence=told))
-        screen.plain(_hints(manifest.name, address, pids[0], timeout))
+        screen.plain(_hints(model, address, pids[0], timeout))
 
     def follow(anew: bool) -> int | None:
         """What `production`, or the alias that was named, points at now; by a signal, what the name means now."""
-        if ":" in name or (not anew and "@" not in name and store.default_alias(manifest.name) == LATEST):
-            return manifest.version if anew else None
+        if ":" in name or (not anew and "@" not in name and store.default_alias(model) == LATEST):
+            return version if anew else None
         return store.resolve(name).version
 
     options = Options(
-        model=f"{manifest.name}:{manifest.version}",
+        model=f"{model}:{version}",
+        function=function,
+        folder=os.getcwd() if function else "",
         store=store.root,
         incidents=home.incidents(),
         host=host,
@@ -160,10 +168,8 @@ def command(
         tls_cert=os.path.abspath(tls_cert) if tls_cert else "",
         tls_key=os.path.abspath(tls_key) if tls_key else "",
     )
-    screen.tell(
-        Record(level="info", event="start", sentence=f"{manifest.name} version {manifest.version} is being loaded")
-    )
-    sys.exit(Supervisor(options, manifest.version, listener, screen, announce, follow).run())
+    screen.tell(Record(level="info", event="start", sentence=f"{model} version {version} is being loaded"))
+    sys.exit(Supervisor(options, version, listener, screen, announce, follow).run())
 
 
 def _imported(place: str, *, allow_pickle: bool) -> str:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from pellucid.serve.forms.form import Asked, encode, not_json, sentence
 from pellucid.serve.package import Model
 from pellucid.serve.records import BadInput, Problem
-from pellucid.serve.signature import Column
+from pellucid.serve.signature import Column, Kind
 
 DATATYPES = {"number": "FP64", "whole": "INT64", "boolean": "BOOL", "text": "BYTES"}
 INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
@@ -24,6 +24,9 @@ TAKEN = {
     "boolean": frozenset({"BOOL"}),
     "text": frozenset({"BYTES"}),
 }
+
+
+_KINDS: dict[str, Kind] = {"BYTES": "text", "BOOL": "boolean"}
 
 
 class Tensor(Struct):
@@ -90,6 +93,8 @@ class V2:
     def _values(self, number: int, tensor: Tensor) -> list[Any]:
         where = ("body", "inputs", number)
         column = self._columns.get(tensor.name)
+        if column is None and not self._columns:  # a function takes what comes
+            column = Column(tensor.name, _KINDS.get(tensor.datatype, "number"), nullable=True)
         if column is None:
             raise BadInput(
                 400, Problem(where, f"{tensor.name!r} is no input of this model, only {', '.join(self._columns)}")
