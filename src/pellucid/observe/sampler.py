@@ -192,7 +192,7 @@ class _Sampling:
             for each in family.alive:
                 each.tick(now - began_ns)
             number += 1
-            if now - looked > LOOK_S * 1e9 / 2 or any(each.next_attach <= now / 1e9 for each in family.alive):
+            if now - looked > (LOOK_S * 5e8 if family.settled else 0):
                 looked = now
                 for each in family.alive:
                     each.refresh(now - began_ns)

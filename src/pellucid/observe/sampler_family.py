@@ -31,6 +31,8 @@ class Family:
         self._youngest = b""
         self._looked_at = 0.0
         self.missed = 0
+        self.settled = False
+        """Nobody waits to be attached."""
         self.all: list[Watched] = []
         self.alive: list[Watched] = []
         self._add(root, None, not_yet)
@@ -63,6 +65,7 @@ class Family:
         due = [each for each in self.alive if each.next_attach <= now]
         for each in due[:ATTACH_AT_ONCE]:
             each.attach()
+        self.settled = all(each.next_attach == float("inf") for each in self.alive)
 
     def _find(self) -> None:
         youngest = procfs.read_small("/proc/loadavg", 128).rsplit(None, 1)[-1]

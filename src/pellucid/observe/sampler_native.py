@@ -33,7 +33,8 @@ class NativeSampler:
         self._addresses: dict[tuple[int, int], array[int]] = {}
         self._new: dict[int, set[int]] = {}
         self._places: dict[int, Places] = {}
-        self._refused = ""
+        self._refused: tuple[str, str] | None = None
+        """Why the kernel said no, and what to do."""
         self._lost = self._unfitting = self._more = 0
         self.stripped: set[str] = set()
 
@@ -51,7 +52,7 @@ class NativeSampler:
                 except ProcessLookupError:
                     break
                 except OSError as error:
-                    self._refused = self._refused or why_not(error)
+                    self._refused = self._refused or (why_not(error), f"sudo pellucid profile {pid} --native")
                     return
                 self._open.callback(os.close, fd)
                 ring = self._rings.get(cpu)
@@ -142,9 +143,7 @@ class NativeSampler:
             Gap("the callers of native functions in machine code", "to unwind them would need to stop the process")
         ]
         if self._refused:
-            found.append(
-                Gap("native functions of threads that run", self._refused, "sudo pellucid profile PID --native")
-            )
+            found.append(Gap("native functions of threads that run", *self._refused))
         if self._more:
             found.append(Gap(f"native functions of {self._more} threads", f"at most {MOST_THREADS} are followed"))
         if self._lost:

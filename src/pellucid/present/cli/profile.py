@@ -211,7 +211,7 @@ def _progress(who: str, now: "Progress", asked: "Asked") -> str:
     processes = f"{now.processes} processes, " if now.processes != 1 else ""
     missed = f", {now.missed} missed" if now.missed else ""
     return screen.printable(
-        f"profiling {who}: {processes}{now.threads} threads, {now.taken} samples{missed}, {now.elapsed_s:.0f}{until}"
+        f"profiling {who}: {processes}{now.threads} thread{'' if now.threads == 1 else 's'}, {now.taken} samples{missed}, {now.elapsed_s:.0f}{until}"
     )
 
 

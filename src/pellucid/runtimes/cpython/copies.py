@@ -53,6 +53,8 @@ class Plan:
         "outer_size",
         "seen",
         "shape",
+        "side",
+        "size",
         "stale",
         "state",
         "state_size",
@@ -64,6 +66,10 @@ class Plan:
         self.cframe = cframe
         self.outer: list[tuple[int, int]] = []
         self.outer_size = 0
+        self.side = chunk_size
+        """The bytes of all frames, copied once."""
+        self.size = 2 * chunk_size
+        """The bytes of a double copy."""
         self.older: list[tuple[int, int, int]] = []
         """(start, end, place among the outer pieces) of each older chunk, lowest address first."""
         self.loose: dict[int, int] = {}
@@ -86,6 +92,8 @@ class Plan:
         place = self.outer_size
         self.outer.append((address, size))
         self.outer_size += size
+        self.side += size
+        self.size += 2 * size
         return place
 
     def add_older(self, chunks: list[tuple[int, int]]) -> None:
@@ -102,11 +110,7 @@ class Plan:
     def add_state(self, address: int, size: int) -> None:
         self.state.append((address, size))
         self.state_size += size
-
-    @property
-    def side(self) -> int:
-        """The bytes of all frames, copied once."""
-        return self.outer_size + self.chunk_size
+        self.size += size
 
     @property
     def once(self) -> list[tuple[int, int]]:
@@ -145,15 +149,12 @@ class Plan:
     def _top(self) -> list[tuple[int, int]]:
         return [(self.chunk, self.chunk_size)] if self.chunk_size else []
 
-    @property
-    def size(self) -> int:
-        """The bytes of a double copy."""
-        return 2 * self.side + self.state_size
-
     def cut(self, whole: bytes, start: int) -> Copies:
         """The double copy of the ranges `twice` that begins at `start` of `whole`."""
-        state, after = start + self.side, start + self.side + self.state_size
-        return Copies(whole[start:state], whole[state:after], whole[after : after + self.side])
+        side = self.side
+        state = start + side
+        after = state + self.state_size
+        return Copies(whole[start:state], whole[state:after], whole[after : after + side])
 
     def copy(self, pid: int) -> Copies | None:
         """A double copy, taken now by a call for this thread alone; None where a part of it could not be read."""
