@@ -89,7 +89,7 @@ def test_a_healthy_server_at_work_has_no_such_errors(target):
     ask = "import sys, time, urllib.request as u\nwhile True: u.urlopen(sys.argv[1]).read(); time.sleep(0.01)"
     with subprocess.Popen([sys.executable, "-c", ask, f"http://127.0.0.1:{port}/"]) as client:
         try:
-            seen = snapshot(server.pid, watch_s=0.5)
+            seen = snapshot(server.pid, watch_s=1.5)
         finally:
             client.kill()
     assert seen.over_time.calls is not None

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from pellucid.diagnose.rules.repeated_errors import fails_again_and_again
 from pellucid.model import Calls, OverTime, RepeatedError
-from tests.unit.rules.build import frame, snapshot, thread
+from tests.unit.rules.build import frame, library, snapshot, thread
 
 
 def failed(error="ENOENT", count=90, path="/srv/a.csv", name="openat", **more):
@@ -45,6 +45,19 @@ def test_most_are_counted_not_told():
     found = judged(*(failed(error) for error in ("EIO", "EACCES", "EPERM", "ENOSPC", "ENOENT")))
     assert [one.severity for one in found] == ["warning"] * 3
     assert "2 more kinds" in found[-1].sentence
+
+
+def test_what_a_library_looks_for_is_its_own_business():
+    searched = library("isdir", "genericpath.py")
+    assert not judged(replace(failed(), line=searched, stack=(searched,)))
+    assert not judged(replace(failed(), line=None, stack=()))
+    (refused,) = judged(replace(failed("EACCES"), line=None, stack=()))
+    assert refused.severity == "warning"
+
+
+def test_two_calls_for_one_file_are_one_finding():
+    (found,) = judged(failed(count=7), failed(name="newfstatat", count=7))
+    assert "7 times" in found.sentence
 
 
 def test_silent_about_single_failures_and_interruptions():

@@ -1,8 +1,9 @@
 """The same system call fails again and again, while the process was watched: an error that may be swallowed (errno(3) has their meanings).
 
 That it fails is a fact; whether the program handles it well can't be seen from outside. A program that waits for a file by asking for
-it is healthy: so a missing file is a notice, and what is hardly ever meant so (no permission, no space, nobody listens) a warning.
-What is known to be harmless is left out before (`observe.syscalls_noise`).
+it is healthy: so a missing file is a notice, and only where a line of the program itself asks; what is hardly ever meant so (no
+permission, no space, nobody listens) is a warning, whoever asks. What is known to be harmless is left out before
+(`observe.syscalls_noise`).
 """
 
 from collections.abc import Iterator
@@ -56,8 +57,8 @@ def fails_again_and_again(seen: Snapshot) -> Iterator[Finding]:
         return
     groups: dict[tuple[object, ...], list[RepeatedError]] = {}
     for one in calls.repeated:
-        if one.error not in _MEANT:
-            groups.setdefault((one.name, one.error, one.line or one.path or one.what), []).append(one)
+        if one.error in _SERIOUS or (one.line is not None and one.line.own and one.error not in _MEANT):
+            groups.setdefault((one.error, one.line or one.path or one.what), []).append(one)
     repeated = [group for group in groups.values() if _count(group) >= _enough(group[0])]
     repeated.sort(key=lambda group: (group[0].error not in _SERIOUS, -_count(group)))
     for group in repeated[:_MOST]:
@@ -65,7 +66,8 @@ def fails_again_and_again(seen: Snapshot) -> Iterator[Finding]:
 
 
 def _count(group: list[RepeatedError]) -> int:
-    return sum(one.count for one in group)
+    """Of its most frequent call: a line that asks for a file by stat and then by open fails twice each time."""
+    return sum(one.count for one in group if one.name == group[0].name)
 
 
 def _enough(one: RepeatedError) -> int:
