@@ -51,7 +51,9 @@ def watch(process: Process, window: Window) -> Seen:
         try:
             found = what_grows(pid, command="why", plan=plan)
             sizes.append((time.monotonic() - began, private(pid)))
-        except (TooMuch, NotUnderstood) as refused:
+        except TooMuch as large:
+            why_not = f"to {large.tried}: {large.said}"
+        except NotUnderstood as refused:
             why_not = refused.said
         except TooSlow as slow:
             why_not = f"one look at it took {slow.seconds:.1f} s of the {window.seconds:.1f} s that it is watched"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from pellucid.diagnose.memory import judge
 from pellucid.diagnose.trends import fit
-from pellucid.model import Limit
+from pellucid.model import Gap, Limit
 from pellucid.model.memory import LargeBlock, MemoryGroup, MemoryMap, MemorySample, MemorySeen, Part, SizeClass
 from tests.unit.rules.build import process
 
@@ -63,7 +63,7 @@ def sample(at, table, **changes):
     return MemorySample(**fields)
 
 
-def seen(of, seconds=30.0, count=16, groups=(), limits=(), name="python", **more):
+def seen(of, seconds=30.0, count=16, groups=(), limits=(), name="python", runtime="CPython 3.13.0", **more):
     """`of(share of the time)` gives the table, or (table, changes of the sample), at each of `count` moments."""
     samples, tables = [], []
     for number in range(count):
@@ -72,7 +72,7 @@ def seen(of, seconds=30.0, count=16, groups=(), limits=(), name="python", **more
         tables.append(one)
         samples.append(sample(seconds * number / (count - 1), one, **changes))
     return MemorySeen(
-        process=process(name=name, runtime="CPython 3.13.0"),
+        process=process(name=name, runtime=runtime),
         samples=tuple(samples),
         first=tables[0],
         last=tables[-1],
@@ -131,9 +131,18 @@ def test_blocks_of_one_size_are_a_native_leak():
 
 
 def test_a_jvm_grows_in_a_mapping_of_its_own():
-    found = rules(lambda at: table(other=40 * at), name="java")
+    found = rules(lambda at: table(other=40 * at), name="java", runtime=None)
     assert set(found) == {"growing"}
     assert found["growing"].next == ("pellucid gc 41 --watch -d 60",)
+
+
+def test_what_another_runtime_keeps_is_not_called_native():
+    found = rules(lambda at: table(other=40 * at), name="node", runtime=None)
+    assert "only that runtime can say" in found["growing"].sentence
+    unread = (Gap("Python's objects", "it runs CPython 3.9"),)
+    found = rules(lambda at: table(native=2 + 40 * at), runtime=None, gaps=unread)
+    assert set(found) == {"growing"}
+    assert "native-leak" in rules(lambda at: table(native=2 + 40 * at), name="nginx", runtime=None)
 
 
 def test_growth_of_both_is_not_given_to_one():

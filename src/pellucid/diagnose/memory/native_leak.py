@@ -26,8 +26,8 @@ def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
     if not in_malloc and elsewhere < SHARE * whole:
         return
     pid = seen.process.pid
-    if seen.process.name == _JVM and not in_malloc:
-        yield _of_a_jvm(seen, private)
+    if not seen.process.runtime and (not in_malloc or _unread(seen)):
+        yield _of_another_heap(seen, private)
         return
     open_end, too_short = certainty(seen)
     python = (
@@ -51,16 +51,26 @@ def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
     )
 
 
-def _of_a_jvm(seen: MemorySeen, private: Trend) -> Finding:
-    """The JVM takes its heap as it needs it, up to -Xmx: only what is left after collections says whether something leaks."""
+def _unread(seen: MemorySeen) -> bool:
+    """A Python is there that can't be read: its objects are among what is not known."""
+    return any(gap.what == "Python's objects" for gap in seen.gaps)
+
+
+def _of_another_heap(seen: MemorySeen, private: Trend) -> Finding:
+    """A runtime takes its heap as it needs it: only what is left after collections says whether something leaks, and that it alone knows."""
     pid = seen.process.pid
+    jvm = seen.process.name == _JVM
+    whose = "the memory of its JVM" if jvm else "its private memory"
     return Finding(
         rule="growing",
         severity="notice",
-        title=f"the memory of its JVM grows by {speed(private)}",
-        sentence="Most of it is in the JVM's own mappings, the heap above all. Whether that leaks, only what full collections leave behind says.",
+        title=f"{whose} grows by {speed(private)}",
+        sentence="Most of it is in the JVM's own mappings, the heap above all. Whether that leaks, only what full collections leave behind says."
+        if jvm
+        else "Most of it is where a runtime that can't be read here may keep its objects (V8, Go, Ruby, another Python): whether that leaks,"
+        " only that runtime can say.",
         evidence=(evidence(private, "RssAnon and VmSwap", pid),),
-        next=(f"pellucid gc {pid} --watch -d 60",),
+        next=(f"pellucid gc {pid} --watch -d 60",) if jvm else (f"pellucid memory {pid} --watch 60",),
         confidence="certain",
     )
 
