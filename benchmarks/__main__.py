@@ -19,6 +19,7 @@ QUESTIONS = (
     "profile",
     "memory",
     "heap",
+    "jvm",
     "inside",
     "serve",
 )

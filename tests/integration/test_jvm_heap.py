@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pellucid.diagnose.heap_jvm import hint, told
@@ -146,13 +147,21 @@ def test_packed_and_cut_and_damaged_dumps(dumped, tmp_path):
     assert of_file(str(packed)).gaps
 
 
-def test_many_segments_are_read_as_few_are(dumped, monkeypatch):
+def test_many_cursors_read_what_one_does(dumped, monkeypatch):
     from pellucid.runtimes.jvm import hprof_records
 
-    few = of_file(str(dumped))
-    monkeypatch.setattr(hprof_records, "LOCK_STEP_FROM", 1)
-    many = of_file(str(dumped))
-    assert many.types == few.types and many.reachable_bytes == few.reachable_bytes
+    with Hprof(str(dumped)) as dump:
+        view = hprof_records.View(dump)
+        begins, _, _ = hprof_records._cursors(dump, view)
+        assert len(begins) > 100
+        many, lost = hprof_records._lock_step(dump, view)
+        one, none = hprof_records._one_by_one(dump, view)
+        assert sorted(many.tolist()) == sorted(one.tolist()) and not lost and not none
+        # A guess that is wrong, in the middle of a record, is found out.
+        monkeypatch.setattr(hprof_records, "_guessed", lambda *_: (begins[50:60] + 3, np.zeros(10, np.int64)))
+        again, lost = hprof_records._lock_step(dump, view)
+        assert sorted(again.tolist()) == sorted(one.tolist()) and not lost
+        del view
 
 
 def test_ids_of_four_bytes(tmp_path):

@@ -155,3 +155,28 @@ def test_the_command_line(knotted):
         check=True,
     )
     assert "waits for monitor java.lang.Object" in ended.stdout and "stood still" in ended.stdout
+
+
+def test_virtual_threads_are_tasks(java):
+    newer = [path for name, path in jvms.others() if int(name.partition(".")[0]) >= 21]
+    if not newer:
+        pytest.skip("*** no JVM of Java 21 or later: scripts/fetch_jvms.py")
+    from pellucid.observe.virtual_threads import tasks
+
+    for path in newer:
+        with java("Virtual", java=path) as one:
+            found = tasks(one.pid).tasks
+            parked = [task for task in found if task.coroutine == "Virtual.park"]
+            assert len(parked) == 10 and {task.state for task in parked} == {"waiting"}
+            assert [task.coroutine for task in found if task.state == "running"] == ["Virtual.lambda$main$0"]
+            assert not [name for name in os.listdir("/tmp") if name.startswith(".pellucid-threads")]
+            ended = subprocess.run(
+                [sys.executable, "-m", "pellucid", "stacks", str(one.pid), "--tasks"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert "and 9 like it (Virtual.park): waits for" in ended.stdout
+    with java("States") as old, pytest.raises(NotUnderstood, match="Java 21"):
+        tasks(old.pid)

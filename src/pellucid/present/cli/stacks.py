@@ -12,7 +12,9 @@ from pellucid.present.cli import options, screen
     "--all", "-a", "every", is_flag=True, help="Also the threads that run no Python, and every frame of the library."
 )
 @click.option(
-    "--tasks", is_flag=True, help="The asyncio tasks instead, each with its chain of awaits and what it waits for."
+    "--tasks",
+    is_flag=True,
+    help="The asyncio tasks instead, each with its chain of awaits and what it waits for; of a JVM its virtual threads.",
 )
 def command(target: str, as_json: bool, every: bool, tasks: bool) -> None:
     """Print the Python stacks of all threads of process PID, innermost call first, equal ones grouped.
@@ -28,7 +30,12 @@ def command(target: str, as_json: bool, every: bool, tasks: bool) -> None:
 
 
 def _tasks(pid: int, *, as_json: bool) -> None:
-    from pellucid.observe.tasks import tasks
+    from pellucid.observe.identity import info_runtime
+
+    if info_runtime(pid) == "JVM":
+        from pellucid.observe.virtual_threads import tasks
+    else:
+        from pellucid.observe.tasks import tasks
 
     report = tasks(pid)
     if as_json:

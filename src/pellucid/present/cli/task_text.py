@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+from pellucid.model import Frame
 from pellucid.model.report import TasksReport
 from pellucid.model.task import AsyncTask
 from pellucid.present.cli import screen
+
+_MANY = 4
+"""So many tasks with equal stacks, of which nobody waits for one, are told together."""
 
 
 def lines(report: TasksReport) -> Iterator[str]:
@@ -15,14 +19,24 @@ def lines(report: TasksReport) -> Iterator[str]:
     yield screen.printable(
         f"pid {process.pid} {process.name} · {process.runtime} · {count} task{'' if count == 1 else 's'}"
     )
+    alike: dict[tuple[str, str, tuple[Frame, ...], str | None], list[AsyncTask]] = {}
     for task in report.tasks:
-        yield ""
-        yield screen.printable(f"{task.name} ({task.coroutine}): {_does(task)}")
-        for frame in task.stack:
-            yield screen.printable(
-                f"    {frame.qualname} ({frame.file}:{frame.line if frame.line is not None else '?'})"
-            )
+        alike.setdefault((task.coroutine, task.state, task.stack, task.awaits), []).append(task)
+    for group in alike.values():
+        task = group[0]
+        if len(group) < _MANY or any(one.awaited_by or one.held_by for one in group):
+            for one in group:
+                yield from _task(one, "")
+        else:
+            yield from _task(task, f" and {len(group) - 1:,} like it")
     yield from screen.gaps(report.gaps)
+
+
+def _task(task: AsyncTask, others: str) -> Iterator[str]:
+    yield ""
+    yield screen.printable(f"{task.name}{others} ({task.coroutine}): {_does(task)}")
+    for frame in task.stack:
+        yield screen.printable(f"    {frame.qualname} ({frame.file}:{frame.line if frame.line is not None else '?'})")
 
 
 def _does(task: AsyncTask) -> str:

@@ -112,14 +112,17 @@ class Heap:
         view = self.view
         self.classes = classes_of(dump, found)
         class_ids = np.array([one.id for one in self.classes.all], np.uint64)
-        ids = view.ids(found.objects + 1)
-        order = np.argsort(ids, kind="stable")
-        self.ids: Ids = ids[order]
-        self.kind = _KIND_OF_TAG[found.tags[order]]
-        self.at: Longs = found.objects[order]
-        del ids, order
+        self.ids: Ids = view.ids(found.objects + 1)
+        self.kind = _KIND_OF_TAG[found.tags]
+        self.at: Longs = found.objects
+        if (self.ids[1:] < self.ids[:-1]).any():
+            order = np.argsort(self.ids, kind="stable")
+            self.ids, self.kind, self.at = self.ids[order], self.kind[order], self.at[order]
+            del order
+        dump.forget_pages()
         self._unite()
         self.type, self.elements = self._types(class_ids)
+        dump.forget_pages()
         self.root_ids = view.ids(found.roots + 1)
         self.root_tags = found.root_tags
         self.layout: Layout = infer(self)
@@ -138,13 +141,13 @@ class Heap:
             )
             self.ids, self.kind, self.at = self.ids[fresh], self.kind[fresh], self.at[fresh]
 
-    def _types(self, class_ids: Ids) -> tuple[Indices, Longs]:
+    def _types(self, class_ids: Ids) -> tuple[Indices, Indices]:
         """(type, number of elements) of each object; the offsets move on to the fields and elements."""
         i, view = self.dump.id_size, self.view
         order = np.argsort(class_ids, kind="stable")
         known = class_ids[order]
         types = np.full(len(self), -1, np.int32)
-        elements = np.zeros(len(self), np.int64)
+        elements = np.zeros(len(self), np.int32)  # no array has 2^31 elements
 
         def classes(ids: Ids) -> Indices:
             if not len(known):

@@ -46,7 +46,8 @@ class Layout(Struct, frozen=True):
         type_ = heap.type if numbers is None else heap.type[numbers]
         elements = heap.elements if numbers is None else heap.elements[numbers]
         found = np.zeros(len(kind), np.int64)
-        found[kind == _OBJECTS] = self.array + self.reference * elements[kind == _OBJECTS]
+        arrays = kind == _OBJECTS
+        found[arrays] = self.array + self.reference * elements[arrays].astype(np.int64)
         primitive = kind == _PRIMITIVES
         found[primitive] = self.array + SIZES[type_[primitive]] * elements[primitive]
         shapes = np.array(

@@ -1,8 +1,8 @@
 """Where each object of a heap dump stands in the file: 0.1 µs an object where the dump has many segments.
 
-Sub-records have no index: each begins where the one before ends. A dump of a large heap has hundreds of segments, and one cursor in each
-goes on at the same time, all of them by one numpy operation (lock-step). With few segments, or one (JDK 5), it is a loop that takes runs
-of instances of one class at a time.
+Sub-records have no index: each begins where the one before ends. So thousands of cursors go on at the same time, all of them by one numpy
+operation (lock-step): one from the begin of each segment, the others from places within, where a chain of records seems to begin. Such a guess
+counts only when the cursor before it comes to stand exactly there; a segment in which one did not is walked record by record.
 
     0x21 instance         id @1, class @5+i, u4 bytes, fields          0x20 class            see `hprof_classes`
     0x22 array of objects id @1, u4 count @5+i, class, elements        0x23 primitive array  id @1, u4 count @5+i, u1 type, elements
@@ -22,8 +22,14 @@ from pellucid.runtimes.jvm.hprof_classes import class_length
 Offsets = NDArray[np.int64]
 
 INSTANCE, OBJECTS, PRIMITIVES, CLASS = 0x21, 0x22, 0x23, 0x20
-LOCK_STEP_FROM = 48
-"""Segments; with fewer the loop is faster."""
+LOCK_STEP_FROM = 1 << 20
+"""Bytes in all segments; with fewer a loop is faster."""
+CURSORS = 1 << 13
+_APART = 1 << 14
+"""Bytes between two cursors, at least."""
+_WINDOW = 768
+"""Bytes in which a guess is looked for; most records are shorter."""
+_CHAIN = 6
 MAX_STEPS = 1 << 26
 _STEPS_AT_ONCE = 4096
 
@@ -71,9 +77,12 @@ def root_lengths(id_size: int) -> NDArray[np.int64]:
     return found
 
 
+_ROOTS = {4: root_lengths(4), 8: root_lengths(8)}
+
+
 def places(dump: Hprof, view: View) -> Places:
     """Finds every sub-record. What does not have the form of one ends its segment; that is a gap."""
-    find = _lock_step if len(dump.segments) >= LOCK_STEP_FROM else _one_by_one
+    find = _lock_step if sum(one.end - one.start for one in dump.segments) >= LOCK_STEP_FROM else _one_by_one
     offsets, lost = find(dump, view)
     offsets.sort()  # what lies together in the file is then read together, and objects come in the order of their addresses
     tags = view.bytes[offsets]
@@ -97,45 +106,27 @@ Lost = list[tuple[int, int]]
 
 
 def _lock_step(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
-    """One cursor in each segment, all of them a record further with each step."""
-    i = dump.id_size
-    at = np.array([one.start for one in dump.segments], np.int64)
-    end = np.array([one.end for one in dump.segments], np.int64)
-    # A record's header has at most 1 + 3 i + 8 bytes: nearer to the end of the file the loop below is more careful.
+    """Many cursors in each segment, all of them a record further with each step."""
+    begins, stops, numbers = _cursors(dump, view)
+    at, end, number = begins, stops, numbers
+    # A record's header has at most 1 + 3 i + 8 bytes: what begins nearer to the end of the file is left to the careful loop.
     safe = view.u8.size - 40
-    roots = root_lengths(i)
     found: list[Offsets] = []
-    kept: list[Offsets] = []
-    lost: Lost = []
-    tail: list[Segment] = []
+    kept: list[Offsets] = [np.zeros(0, np.int64)]
+    bad = np.zeros(len(dump.segments), bool)
     for _ in range(MAX_STEPS):
         if not len(at):
             break
-        if int(at[-1]) > safe or int(at.max()) > safe:
-            near = at > safe
-            tail += (Segment(int(start), int(stop)) for start, stop in zip(at[near], end[near], strict=True))
-            at, end = at[~near], end[~near]
+        near = at > safe
+        if near.any():
+            bad[number[near]] = True
+            at, end, number = at[~near], end[~near], number[~near]
             continue
-        tag = view.bytes[at]
-        length = roots[tag]
-        which = np.flatnonzero(tag == INSTANCE)
-        if len(which):
-            length[which] = 9 + 2 * i + view.u4[at[which] + (5 + 2 * i)].astype(np.int64)
-        which = np.flatnonzero(tag == OBJECTS)
-        if len(which):
-            length[which] = 9 + 2 * i + i * view.u4[at[which] + (5 + i)].astype(np.int64)
-        which = np.flatnonzero(tag == PRIMITIVES)
-        if len(which):
-            here = at[which]
-            width = SIZES[view.bytes[here + (9 + i)]]
-            length[which] = np.where(width > 0, 10 + i + width * view.u4[here + (5 + i)].astype(np.int64), 0)
-        for place in np.flatnonzero(tag == CLASS).tolist():
-            length[place] = class_length(dump, int(at[place]), int(end[place]))
-        after = at + length
-        wrong = (length <= 0) | (after > end)
+        after = at + _lengths(dump, view, at, end)
+        wrong = (after <= at) | (after > end)
         if wrong.any():
-            lost += ((int(start), int(stop)) for start, stop in zip(at[wrong], end[wrong], strict=True))
-            at, end, after = at[~wrong], end[~wrong], after[~wrong]
+            bad[number[wrong]] = True
+            at, end, number, after = at[~wrong], end[~wrong], number[~wrong], after[~wrong]
         found.append(at)
         if len(found) == _STEPS_AT_ONCE:
             kept.append(np.concatenate(found))
@@ -144,12 +135,98 @@ def _lock_step(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
         if live.all():
             at = after
         else:
-            at, end = after[live], end[live]
-    for segment in tail:
-        offsets, more = _walk(dump, view, segment)
-        found.append(offsets)
+            at, end, number = after[live], end[live], number[live]
+    offsets = np.concatenate([*kept, *found])
+    lost: Lost = []
+    if not bad.any():
+        return offsets, lost
+    parts = []
+    for segment in (one for one, is_bad in zip(dump.segments, bad.tolist(), strict=True) if is_bad):
+        offsets = offsets[(offsets < segment.start) | (offsets >= segment.end)]
+        walked, more = _walk(dump, view, segment)
+        parts.append(walked)
         lost += more
-    return np.concatenate([*kept, *found, np.zeros(0, np.int64)]), lost
+    return np.concatenate([offsets, *parts]), lost
+
+
+def _lengths(dump: Hprof, view: View, at: Offsets, end: Offsets) -> Offsets:
+    """Bytes of the record at each offset; 0 where there is none."""
+    i = dump.id_size
+    tag = view.bytes[at]
+    length: Offsets = _ROOTS[i][tag]
+    which = np.flatnonzero(tag == INSTANCE)
+    if len(which):
+        length[which] = 9 + 2 * i + view.u4[at[which] + (5 + 2 * i)].astype(np.int64)
+    which = np.flatnonzero(tag == OBJECTS)
+    if len(which):
+        length[which] = 9 + 2 * i + i * view.u4[at[which] + (5 + i)].astype(np.int64)
+    which = np.flatnonzero(tag == PRIMITIVES)
+    if len(which):
+        here = at[which]
+        width = SIZES[view.bytes[here + (9 + i)]]
+        length[which] = np.where(width > 0, 10 + i + width * view.u4[here + (5 + i)].astype(np.int64), 0)
+    for place in np.flatnonzero(tag == CLASS).tolist():
+        length[place] = class_length(dump, int(at[place]), int(end[place]))
+    return length
+
+
+def _cursors(dump: Hprof, view: View) -> tuple[Offsets, Offsets, Offsets]:
+    """(where each cursor begins, where it has to arrive, its segment)."""
+    total = sum(one.end - one.start for one in dump.segments)
+    apart = max(_APART, total // CURSORS)
+    wanted: list[Offsets] = []
+    owner: list[Offsets] = []
+    for number, segment in enumerate(dump.segments):
+        places_ = np.arange(segment.start + apart, segment.end - apart, apart, dtype=np.int64)
+        wanted.append(places_)
+        owner.append(np.full(len(places_), number, np.int64))
+    guesses, numbers = _guessed(dump, view, np.concatenate(wanted), np.concatenate(owner))
+    starts = np.array([one.start for one in dump.segments], np.int64)
+    begins = np.concatenate((starts, guesses))
+    numbers = np.concatenate((np.arange(len(starts)), numbers))
+    order = np.argsort(begins, kind="stable")
+    begins, numbers = begins[order], numbers[order]
+    ends = np.array([one.end for one in dump.segments], np.int64)[numbers]
+    following = np.append(begins[1:], 0)
+    same = np.append(numbers[1:] == numbers[:-1], False)
+    empty = begins < ends
+    return begins[empty], np.where(same, following, ends)[empty], numbers[empty]
+
+
+def _guessed(dump: Hprof, view: View, wanted: Offsets, owner: Offsets) -> tuple[Offsets, Offsets]:
+    """Near each wanted place the first offset from which a chain of records leads on; those without one are left out."""
+    i = dump.id_size
+    known = np.array(sorted(dump.class_names), np.uint64)
+    ends = np.array([one.end for one in dump.segments], np.int64)
+    safe = view.u8.size - 40
+    if not len(known) or not len(wanted):
+        return wanted[:0], owner[:0]
+    first: list[Offsets] = []
+    numbers: list[Offsets] = []
+    for part in range(0, len(wanted), 1024):
+        number = owner[part : part + 1024]
+        begin = (wanted[part : part + 1024, None] + np.arange(_WINDOW)).ravel()
+        number = np.repeat(number, _WINDOW)
+        place = begin.copy()
+        for _ in range(_CHAIN):
+            inside = place < np.minimum(ends[number], safe)
+            begin, place, number = begin[inside], place[inside], number[inside]
+            tag = view.bytes[place]
+            # Only what is certain to be told from chance: a class that the dump has, or the type of a primitive array.
+            good = (tag == PRIMITIVES) & (SIZES[view.bytes[np.minimum(place + 9 + i, safe)]] > 0)
+            for kind, at_ in ((INSTANCE, 5 + i), (OBJECTS, 9 + i)):
+                which = np.flatnonzero(tag == kind)
+                ids = view.ids(place[which] + at_)
+                near = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+                good[which] = known[near] == ids
+            begin, place, number = begin[good], place[good], number[good]
+            place = place + _lengths(dump, view, place, ends[number])
+        if len(begin):
+            fresh = np.concatenate(([True], (begin[1:] - begin[:-1]) > _WINDOW // 2))
+            keep = np.flatnonzero(fresh)
+            first.append(begin[keep])
+            numbers.append(number[keep])
+    return np.concatenate([*first, wanted[:0]]), np.concatenate([*numbers, owner[:0]])
 
 
 def _one_by_one(dump: Hprof, view: View) -> tuple[Offsets, Lost]:

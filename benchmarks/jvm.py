@@ -1,0 +1,210 @@
+"""A JVM looked at without a JDK: its counters, histogram and stacks beside jstat, jmap and jstack; a heap dump of 1 GB beside VisualVM's engine.
+
+Each question is asked twice: by a program that already runs (a watch, a page, an agent: only the reading), and as a command with its
+start. Before anything is timed, the answers have to agree: the same counts of the same classes.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from benchmarks import harness, machine
+
+ROUNDS, DUMP_ROUNDS = 7, 3
+SMALL, BIG = 60_000, 3_600_000
+JFLUID = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pellucid" / "jfluid-heap.jar"
+PELLUCID = str(Path(sys.executable).with_name("pellucid"))
+_SOURCES = harness.here() / "benchmarks" / "targets"
+_ORACLE = harness.here() / "tests" / "targets" / "jvm" / "HeapOracle.java"
+
+_COUNTS = """
+import sys, time, resource
+from pellucid.observe.jvm_heap import of_file
+report = of_file(sys.argv[1], suspects=sys.argv[2] == "all")
+rows = {row.type: row.count for row in report.types}
+print("rows", " ".join(f"{name}={rows.get(name, 0)}" for name in ("BigHeap$Order", "java.util.HashMap$Node", "double[]")))
+print("took", report.took_s, "maxrss", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10, "objects", report.objects)
+"""
+
+
+def report() -> str:
+    if any(shutil.which(tool) is None for tool in ("java", "javac", "jstat", "jmap", "jstack")):
+        raise harness.Failed("there is no JDK with jstat, jmap and jstack here")
+    with tempfile.TemporaryDirectory(prefix="pellucid-bench-") as folder:
+        subprocess.run(["javac", "-d", folder, str(_SOURCES / "BigHeap.java")], check=True, timeout=100)
+        parts = [
+            machine.described(["pellucid", "numpy", "msgspec"]),
+            f"{_version()}. {ROUNDS} rounds, every contender once a round.\n",
+            "### A JVM that runs: 300,000 objects, G1\n",
+            _live(folder),
+            "### A heap dump\n",
+            _dump(folder),
+        ]
+    return "\n".join(parts)
+
+
+def _version() -> str:
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True, timeout=20).stderr
+    return said.splitlines()[1].strip()
+
+
+class _Target:
+    """A JVM with `count` orders in its heap."""
+
+    def __init__(self, folder: str, count: int, heap: str) -> None:
+        line = ["java", f"-Xmx{heap}", "-XX:+UseG1GC", "-cp", folder, "BigHeap", str(count)]
+        self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.pid = self.process.pid
+
+    def __enter__(self) -> Self:
+        assert self.process.stdout is not None
+        if self.process.stdout.readline().strip() != b"ready":
+            raise harness.Failed("the target did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        self.process.wait()
+
+
+def _live(folder: str) -> str:
+    from pellucid.observe.jvm_heap import of_pid
+    from pellucid.runtimes.jvm.collector import collector
+    from pellucid.runtimes.jvm.perfdata import PerfData
+    from pellucid.runtimes.jvm.process import attach
+
+    with _Target(folder, SMALL, "256m") as target:
+        pid = str(target.pid)
+        data, java = PerfData(target.pid), attach(target.pid)
+        java.read()
+        histogram = {row.type: row.count for row in of_pid(target.pid).types}
+        said = harness.command(["jmap", "-histo", pid]).output
+        theirs = {
+            name: int(count) for count, name in re.findall(r"^\s*\d+:\s+(\d+)\s+\d+\s+(BigHeap\S*)", said, re.MULTILINE)
+        }
+        if not theirs or any(histogram.get(name) != count for name, count in theirs.items()):
+            raise harness.Failed(f"the histograms do not agree: {theirs}")
+        questions: dict[str, tuple[Callable[[], object], list[str], list[str]]] = {
+            "generations and collections": (
+                lambda: collector(data.read(), 0.0),
+                [PELLUCID, "gc", pid],
+                ["jstat", "-gc", pid],
+            ),
+            "histogram, no forced collection": (
+                lambda: of_pid(target.pid),
+                [PELLUCID, "heap", pid],
+                ["jmap", "-histo", pid],
+            ),
+            "stacks of all threads": (java.read, [PELLUCID, "stacks", pid], ["jstack", pid]),
+        }
+        lines = [
+            "| question | reading, ms | `pellucid`, ms | JDK's tool, ms | reading × | command × | failed |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name, (read, ours, other) in questions.items():
+            runs = harness.interleave({"read": _timed(read), "ours": _command(ours), "other": _command(other)}, ROUNDS)
+            failed = sum(value is None for values in runs.values() for value in values)
+            cells = [
+                harness.spread(runs[key]).text(1000, 2 if key == "read" else 0) for key in ("read", "ours", "other")
+            ]
+            lines.append(
+                f"| {name} (`{' '.join(other[:-1])}`) | {' | '.join(cells)} | {harness.ratios(runs['read'], runs['other']).text(1, 4)} "
+                f"| {harness.ratios(runs['ours'], runs['other']).text(1, 2)} | {failed} |"
+            )
+        data.close()
+        java.close()
+    return "\n".join(lines) + "\n"
+
+
+def _timed(read: Callable[[], object]) -> Callable[[], float | None]:
+    def once() -> float | None:
+        began = time.perf_counter()
+        read()
+        return time.perf_counter() - began
+
+    return once
+
+
+def _command(line: list[str], timeout_s: float = 60.0) -> Callable[[], float | None]:
+    def once() -> float | None:
+        run = harness.command(line, timeout_s=timeout_s).run
+        return None if run.error else run.wall_s
+
+    return once
+
+
+def _dump(folder: str) -> str:
+    path = f"{folder}/big.hprof"
+    with _Target(folder, BIG, "3g") as target:
+        began = time.perf_counter()
+        made = harness.command(["jcmd", str(target.pid), "GC.heap_dump", path], timeout_s=100)
+        written = time.perf_counter() - began
+        if made.run.error:
+            raise harness.Failed(f"no dump: {made.run.error}")
+    size = os.stat(path).st_size
+    contenders = {"ours": _command([sys.executable, "-c", _COUNTS, path, "counts"])}
+    agreed = "VisualVM's engine is not here (scripts/install_test_tools.sh brings it)"
+    if JFLUID.exists():
+        subprocess.run(
+            ["javac", "-nowarn", "-cp", str(JFLUID), "-d", folder, str(_ORACLE)],
+            check=True,
+            timeout=100,
+            capture_output=True,
+        )
+        line = ["java", "-Xmx4g", "-cp", f"{JFLUID}:{folder}", "HeapOracle", path, "0"]
+        agreed = _agree(path, line)
+        contenders["theirs"] = _without_cache(folder, _command(line, 100))
+    runs = harness.interleave(contenders, DUMP_ROUNDS, warm_up=0)
+    whole = harness.command([sys.executable, "-c", _COUNTS, path, "all"], timeout_s=150)
+    lines = [
+        f"{size / 1e6:,.0f} MB, written by the JVM in {written:.1f} s. {agreed}.\n",
+        "| | seconds | × VisualVM's engine |",
+        "|---|---|---|",
+        f"| histogram, pellucid | {harness.spread(runs['ours']).text()} | "
+        + (harness.ratios(runs["ours"], runs["theirs"]).text(1, 2) if "theirs" in runs else "–")
+        + " |",
+    ]
+    if "theirs" in runs:
+        lines.append(f"| histogram, VisualVM's engine | {harness.spread(runs['theirs']).text()} | 1 |")
+    if whole.run.error:
+        lines.append(f"| with dominators, retained sizes, suspects | failed: {whole.run.error} | |")
+    else:
+        told = re.search(r"maxrss (\d+) objects (\d+)", whole.output)
+        peak = (
+            f", {int(told[2]):,} objects, at most {int(told[1]) / size:.2f} × the file of memory, the mapped file included"
+            if told
+            else ""
+        )
+        lines.append(f"| with dominators, retained sizes, suspects{peak} | {whole.run.wall_s:.1f} | |")
+    return "\n".join(lines) + "\n"
+
+
+def _without_cache(folder: str, run: Callable[[], float | None]) -> Callable[[], float | None]:
+    """VisualVM's engine leaves a folder with its index beside the dump, and would be fast the second time."""
+
+    def once() -> float | None:
+        for left in Path(folder).glob("*.hwcache"):
+            shutil.rmtree(left)
+        return run()
+
+    return once
+
+
+def _agree(path: str, line: list[str]) -> str:
+    ours = harness.command([sys.executable, "-c", _COUNTS, path, "counts"])
+    other = harness.command(line, timeout_s=100)
+    mine = dict(pair.split("=") for pair in re.findall(r"\S+=\d+", ours.output))
+    theirs = dict(re.findall(r"^class (\S+) (\d+)$", other.output, re.MULTILINE))
+    if not mine or any(theirs.get(name) != count for name, count in mine.items()):
+        raise harness.Failed(f"the histograms do not agree: {mine} {ours.run.error} {other.run.error}")
+    return "Both count the same objects of the classes that were compared"
