@@ -179,3 +179,24 @@ def test_a_command_line_of_python_is_taken_apart(words, options, form, name, arg
 def test_a_command_line_without_a_program_is_refused(words):
     with pytest.raises(UsageError):
         understood((PY, *words))
+
+
+def test_a_profile_can_not_make_us_print_a_file_that_is_no_source(tmp_path):
+    (tmp_path / "a.py").write_text("x = 0\nx += 1\x1b[31m\n")
+    (tmp_path / "secret").write_text("first\nhunter2\n")
+    for name, shown in (("a.py", "x += 1\\x1b[31m"), ("secret", ""), ("none.py", "")):
+        told_ = ToldLines(
+            "3",
+            "line_profiler",
+            0.1,
+            (0.0, 0.0, 0.0),
+            1.0,
+            ["f"],
+            ["f"],
+            [(str(tmp_path / name), 1, "f", [(2, 1, 1e-3)])],
+        )
+        lines = text(traced_lines.profile_of(told_, "python a.py", 1.8e9, 400))
+        (row,) = [line for line in lines if line.startswith("      2 ")]
+        assert row.endswith(shown)
+        assert "hunter2" not in row
+        assert "\x1b" not in row

@@ -1,7 +1,8 @@
 """The text of `pellucid profile --trace` and `--lines`: what tracing cost first, since it decides what the numbers below are worth."""
 
-import linecache
+import os
 from collections.abc import Iterator
+from functools import cache
 
 from pellucid.model.profile import Profile
 from pellucid.model.trace import Trace, TracedFunction
@@ -10,6 +11,7 @@ from pellucid.present.cli.profile_text import Line
 
 _TOP, _MISLEADING = 20, 6
 _SOURCE = 72
+_LARGEST = 4 << 20  # bytes of a source file
 _BUSY = 1.25
 _SHOWN = 0.0005  # what is printed as 0.1 %
 
@@ -89,7 +91,8 @@ def _lines(trace: Trace) -> Iterator[Line]:
             if (line.qualname, line.file) != (function.qualname, function.file):
                 continue
             mark = "!" if line.distorted else " "
-            source = linecache.getline(line.file, line.line).rstrip()[:_SOURCE]
+            text = _source(line.file)
+            source = text[line.line - 1].rstrip()[:_SOURCE] if 0 < line.line <= len(text) else ""
             yield Line(
                 f"{line.line:7} {line.hits:13,} {_time(line.true_ns):>12} {100 * line.true_share:5.1f} % {100 * line.share:7.1f} % {mark} "
                 + screen.printable(source.expandtabs(4))
@@ -97,6 +100,18 @@ def _lines(trace: Trace) -> Iterator[Line]:
         yield Line("")
     if any(line.distorted for line in trace.lines):
         yield Line("! tracing changed the share of this line: OWN is without what it added, TRACED AS with it")
+
+
+@cache
+def _source(path: str) -> list[str]:
+    """The lines of a Python file; none of anything else that a profile, which may come from anybody, calls by that name."""
+    try:
+        if not path.endswith(".py") or not os.path.isfile(path) or os.path.getsize(path) > _LARGEST:
+            return []
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def _called(one: TracedFunction) -> str:
