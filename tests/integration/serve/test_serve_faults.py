@@ -125,7 +125,7 @@ def test_requests_behind_a_stuck_one_are_told_to_ask_again(server, since):
 def _stick_all(server):
     """Requests that keep every worker: the kernel spreads connections as it likes, so they are sent until each worker has one."""
     asking = []
-    until = time.monotonic() + TIMEOUT / 4
+    until = time.monotonic() + TIMEOUT / 2
     while time.monotonic() < until:
         asking += [Asking(server, row("lock", number)) for number in range(4)]
         time.sleep(0.05)
