@@ -11,10 +11,14 @@ _LEAST = 10
 
 
 def in_words(found: Growing) -> str:
-    """`In 1.2 s became more: Session +20,398, str +43,454. They hang on class Registry → _cache (dict), which has 61,400 Session now, +20,398.`"""
+    """`in 1.2 s became more: Session +20,398, str +43,454. They hang on class Registry → _cache (dict), which has 61,400 Session now, +20,398`
+
+    Made to stand behind a colon.
+    """
+    told = f"{types(found.types, found.seconds)}{holder(found.suspects)}" if found.types else ""
     if not is_python(found.python_bytes, found.private_bytes):
-        return native(found.python_bytes, found.private_bytes)
-    return f"{types(found.types, found.seconds)}{holder(found.suspects)}"
+        told = native(found.python_bytes, found.private_bytes) + (f" {told}" if told else "")
+    return told[:1].lower() + told[1:].rstrip(".")
 
 
 def is_python(python_bytes: int, private_bytes: int) -> bool:

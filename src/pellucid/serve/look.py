@@ -50,6 +50,7 @@ def look(pid: int, tid: int, moment: Moment) -> LookAt:
 
 def _grown(pid: int) -> LookAt:
     """Which objects become more in the worker, and who holds them."""
+    from pellucid.diagnose.growing import in_words
     from pellucid.observe.growing import Second, what_grows
 
     def _second(took_s: float) -> Second:
@@ -70,14 +71,7 @@ def _grown(pid: int) -> LookAt:
             break
     if found is None:
         return unseen("grown", time.perf_counter() - began, why_not)
-    types = [f"{one.grown_count} {one.type} ({one.grown_bytes / 1024:.0f} KiB)" for one in found.types[:3]]
-    told = (
-        f"in {found.seconds:.1f} s it got {', '.join(types)} more"
-        if types
-        else "none of its Python objects became more during the look"
-    )
-    if found.suspects:
-        told += f"; {found.suspects[0].sentence.rstrip('.')}"
+    told = in_words(found)
     if found.paused_s:
         told += f" (for that it stood still for {found.paused_s * 1000:.0f} ms)"
     why_not = "; ".join(f"{gap.what}: {gap.why}" for gap in found.gaps)
