@@ -58,8 +58,8 @@ class SchedulerClocks:
     def asleep_s(self, cpu: int, exec_start_s: float) -> float | None:
         """Seconds since a task that last ran on `cpu` left it; None where that clock can't be read from here.
 
-        Also where exec_start is 0, which the kernel sets when it moves a task to another CPU (kernel/sched/fair.c, migrate_task_rq_fair):
-        since 6.12 a task that has just fallen asleep may be moved once more before it is taken off its queue (delayed dequeue).
+        Also where exec_start is 0: the kernel sets it so when it puts a task on the queue of another CPU (kernel/sched/fair.c, enqueue_entity
+        with ENQUEUE_MIGRATED), and a task that falls asleep can be moved before it is taken off its queue (6.18, delayed dequeue).
         """
         if exec_start_s <= 0:
             return None
