@@ -32,6 +32,7 @@ class Sights:
     def __init__(self, python: CPython, stacks: Iterable[Stack]) -> None:
         self.python = python
         self.values = Values(python.memory, python.layout)
+        self.values.pages.held |= python.objects.pages.held  # read since the stacks were copied: code and names
         self.opener = Opener(self.values, python.codes)
         self.spelling = Spelling(self.values, self.opener)
         self.registry = Registry(self.values, python)
