@@ -12,7 +12,7 @@ def test_every_way_to_be_inside_of_a_with():
             try:
                 sights = seen.sights
                 held = {sight.name: 0 for sight in sights.threads.values() if sight.name.startswith("hold_")}
-                for thing, several in sights.holds().items():
+                for thing, several in sights.holders.holds().items():
                     if sights.values.name_of_kind(thing) == "lock":
                         for hold in several:
                             name = sights.threads[hold.who].name

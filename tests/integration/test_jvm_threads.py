@@ -19,6 +19,7 @@ from pellucid.observe.wait_graph import family
 from pellucid.runtimes.jvm.attach import Attach
 from tests import jvms
 from tests.nobody import as_nobody
+from tests.waiting import look_until
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_another_user_is_refused_and_root_may_ask_for_theirs(java, tmp_path):
 )
 def test_other_jvms(java, version):
     with java("States", "deadlock", java=dict(jvms.others())[version]) as one:
-        assert len(report(family((one.pid,))).cycles) == 2
+        assert len(look_until(one.pid, lambda found: len(found.cycles) == 2).cycles) == 2
 
 
 def test_the_command_line(knotted):

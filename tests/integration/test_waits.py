@@ -135,6 +135,7 @@ def test_a_call_through_a_manager_leads_to_the_thread_that_serves_it():
             assert "for LifoQueue (empty)" in shown, shown
 
 
+@pytest.mark.timeout(300)
 def test_every_object_by_its_name():
     expected = {
         "eater": ("Condition", "cv", "1 waiter"),

@@ -19,7 +19,7 @@ from pellucid.observe.watching import LongerLook, Watching
 from tests import interpreters
 from tests.conftest import TARGETS
 from tests.nobody import as_nobody
-from tests.syscalls import needs_bpf
+from tests.syscalls import needs_bpf, until
 
 OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
 SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
@@ -89,7 +89,10 @@ def test_a_healthy_server_at_work_has_no_such_errors(target):
     ask = "import sys, time, urllib.request as u\nwhile True: u.urlopen(sys.argv[1]).read(); time.sleep(0.01)"
     with subprocess.Popen([sys.executable, "-c", ask, f"http://127.0.0.1:{port}/"]) as client:
         try:
-            seen = snapshot(server.pid, watch_s=1.5)
+            for _ in range(5):  # until the client has started, and the look does not end before it has begun
+                seen = snapshot(server.pid, watch_s=1.0)
+                if seen.over_time.calls and seen.over_time.calls.opened:
+                    break
         finally:
             client.kill()
     assert seen.over_time.calls is not None
@@ -118,6 +121,7 @@ def test_without_the_right_to_trace_the_rest_of_the_verdict_is_there():
 def test_who_can_do_nothing_is_not_watched(sleeper):
     assert snapshot(sleeper.pid).over_time is None, "nor who was not to be"
     os.kill(sleeper.pid, signal.SIGSTOP)
+    until(lambda: procfs.stat(sleeper.pid).state == "stopped")
     began = time.monotonic()
     assert snapshot(sleeper.pid, watch_s=20).over_time is None
     assert time.monotonic() - began < 10

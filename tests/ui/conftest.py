@@ -1,4 +1,4 @@
-"""One headless Chromium for all tests of pages; each test gets a page that can reach nothing but files."""
+"""One headless Chromium for the tests of a file; each test gets a page that can reach nothing but files."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import pytest
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not of the session: while it is open, no other test can run an event loop
 def browser():
     if CHROMIUM is None:
         pytest.skip("there is no chromium: run scripts/install_test_tools.sh")
