@@ -7,11 +7,12 @@ sampler had no CPU or the last one took too long, is left out and counted. Whoev
 line gives its terminal to another process (`present.cli.progress`), for a write that blocks would stop the sampling too.
 """
 
+import gc
 import os
 import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -139,7 +140,8 @@ class _Sampling:
             began_at, began_ns = time.time(), time.monotonic_ns()
             self.began_ns = began_ns
             busy_s = _busy_s()
-            self._loop(family, began_ns)
+            with _without_collections():
+                self._loop(family, began_ns)
             self.machine_s = _busy_s() - busy_s
             ended_ns = time.monotonic_ns()
             end = _delay(self.process.pid) or self.last_seen
@@ -318,6 +320,18 @@ class _Sampling:
 
     def quiet_s(self) -> float:
         return min(QUIET_S, (self.asked.seconds or QUIET_S) / 10)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """A search for cycles through a million runs would take longer than many ticks, and a sampler makes none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _title(process: Process) -> str:

@@ -89,6 +89,8 @@ def command(
     Sampled from outside: nothing runs in the process and nothing stops it. It goes on until the process ends, -d SECONDS, or Ctrl-C, which
     keeps what was seen. With CMD the exit status is that of CMD, and with --json its standard output goes to standard error.
 
+    A stack that moves while it is read is read again, so functions that are left within a microsecond are seen a little too rarely.
+
     --trace and --lines run CMD, a Python program, under the tracers of its own interpreter (cProfile, line_profiler). That slows it down,
     by how much is measured, and functions whose share it changed are marked.
 
