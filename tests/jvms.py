@@ -43,9 +43,9 @@ def compiled(directory):
 class Running:
     """A JVM that runs `program` of targets/jvm and has said that it is ready."""
 
-    def __init__(self, classes, program, *arguments, options=("-Xmx64m",), java=None, wait=True, **popen):
+    def __init__(self, classes, program, *arguments, options=("-Xmx64m",), java=None, wait=True, before=(), **popen):
         self.process = subprocess.Popen(
-            [java or JAVA, "-XX:TieredStopAtLevel=1", *options, "-cp", str(classes), program, *arguments],
+            [*before, java or JAVA, "-XX:TieredStopAtLevel=1", *options, "-cp", str(classes), program, *arguments],
             stdin=subprocess.PIPE,
             stdout=popen.pop("stdout", subprocess.PIPE),
             text=True,

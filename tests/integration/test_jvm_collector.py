@@ -150,6 +150,7 @@ def test_why_sees_a_heap_that_fills_before_it_is_full(java, tmp_path):
     options = ("-Xmx64m", "-XX:+UseSerialGC", f"-Xlog:gc:file={log}")
     with java("MemLeak", "300000", "0", "50000", options=options) as leaking:
         found = {}
+        assert f"it writes a log: pellucid gc {log}" in pellucid("gc", str(leaking.pid))[1]
         status, out, said = pellucid("why", str(leaking.pid), "--json")
         assert status == 0, said
         for finding in json.loads(out)["findings"]:

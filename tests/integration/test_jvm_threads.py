@@ -3,6 +3,7 @@
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 
 from pellucid.diagnose.engine import diagnose
 from pellucid.diagnose.waits import report
+from pellucid.kernel import procfs
 from pellucid.model.errors import NoSuchProcess, NotPermitted, NotUnderstood, Partial
+from pellucid.observe.jvm_collector import report as collected
+from pellucid.observe.jvm_heap import of_pid
 from pellucid.observe.snapshot import snapshot
 from pellucid.observe.stacks import stacks
 from pellucid.observe.wait_graph import family
@@ -181,3 +185,16 @@ def test_virtual_threads_are_tasks(java):
             assert "and 9 like it (Virtual.park): waits for" in ended.stdout
     with java("States") as old, pytest.raises(NotUnderstood, match="Java 21"):
         tasks(old.pid)
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("unshare") is None, reason="*** making a pid namespace needs root and unshare"
+)
+def test_a_jvm_that_has_other_pids(java):
+    with java("States", "deadlock", before=("unshare", "--pid", "--fork", "--mount-proc")) as one:
+        (pid,) = procfs.children(one.pid)
+        found = report(family((pid,)))
+        assert len(found.cycles) == 2 and all(member.tid for cycle in found.cycles for member in cycle.members)
+        assert of_pid(pid).objects > 1000
+        assert collected(pid).collector.name == "G1"
+        os.kill(pid, signal.SIGKILL)

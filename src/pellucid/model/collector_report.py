@@ -5,12 +5,13 @@ from pellucid.model.report import Report
 
 
 class CollectorReport(Report, frozen=True, kw_only=True):
-    """`gc PID` of a JVM. `share`: of the time since its start that went into collections, 0 to 1."""
+    """`gc PID` of a JVM. `share`: of the time since its start that went into collections, 0 to 1. `log`: where it writes a log of its own."""
 
     generations: tuple[Generation, ...]
     collections: tuple[Collections, ...]
     collector: Collector
     share: float
+    log: str = ""
 
 
 class CollectorWatchReport(CollectorReport, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ The counters ask nothing of the JVM; `asked` asks it for the use of this moment 
 collection.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -51,7 +52,24 @@ def report(pid: int, *, asked: bool = False) -> CollectorReport:
         collections=found.collections,
         collector=found,
         share=found.time_s / found.at_s if found.at_s > 0 else 0.0,
+        log=_log(pid, counters),
     )
+
+
+def _log(pid: int, counters: Counters) -> str:
+    """The log that it has open, as we can read it; "" where it writes none."""
+    if "-Xlog" not in (options := " ".join(text(counters, name) for name in ("java.rt.vmFlags", "java.rt.vmArgs"))):
+        return ""
+    from pellucid.observe.gc_log import of_process  # only where there is one
+
+    path = of_process(pid, options)
+    if path is None:
+        return ""
+    plain = path.partition("/root")[2]
+    try:
+        return plain if os.path.samefile(plain, path) else path
+    except OSError:
+        return path
 
 
 def ask_heap_info(pid: int, found: Collector) -> tuple[Collector, tuple[Gap, ...]]:

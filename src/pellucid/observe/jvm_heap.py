@@ -138,7 +138,7 @@ def dump_of_pid(pid: int, path: str, *, live: bool, force: bool) -> str:
             said=f"it answered: {answer.text.strip()[:200]}",
             remedy=f"pellucid heap {pid} --save /tmp/heap.hprof  (a folder that the JVM's own user may write to)",
         )
-    return here
+    return path if os.path.exists(path) and os.path.samefile(path, here) else here
 
 
 @contextlib.contextmanager

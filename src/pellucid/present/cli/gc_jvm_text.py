@@ -67,6 +67,8 @@ def lines(report: CollectorReport) -> Iterator[str]:
         )
     if more:
         yield " · ".join(more)
+    if report.log:
+        yield screen.printable(f"it writes a log: pellucid gc {report.log}")
     yield from screen.gaps(report.gaps)
 
 

@@ -80,11 +80,12 @@ def root_lengths(id_size: int) -> NDArray[np.int64]:
 _ROOTS = {4: root_lengths(4), 8: root_lengths(8)}
 
 
-def places(dump: Hprof, view: View) -> Places:
-    """Finds every sub-record. What does not have the form of one ends its segment; that is a gap."""
+def places(dump: Hprof, view: View, *, ordered: bool = True) -> Places:
+    """Finds every sub-record. What does not have the form of one ends its segment; that is a gap. Without `ordered` in no certain order."""
     find = _lock_step if sum(one.end - one.start for one in dump.segments) >= LOCK_STEP_FROM else _one_by_one
     offsets, lost = find(dump, view)
-    offsets.sort()  # what lies together in the file is then read together, and objects come in the order of their addresses
+    if ordered:
+        offsets.sort()  # what lies together in the file is then read together, and objects come in the order of their addresses
     tags = view.bytes[offsets]
     gaps = []
     number = sum(end - at for at, end in lost)
