@@ -19,7 +19,7 @@ MARK = "PELLUCID_TEST_SERVER"
 FAULTY = Path(__file__).parent / "targets" / "serving" / "faulty.py"
 
 
-def register_faulty(root, name="faulty", source=None, samples=None):
+def register_faulty(root, name="faulty", source=None, turned=False):
     """Store the failing model in the store at `root`; returns its manifest."""
     from sklearn.pipeline import Pipeline
     from sklearn.tree import DecisionTreeClassifier
@@ -38,9 +38,8 @@ def register_faulty(root, name="faulty", source=None, samples=None):
     reader = Reader(signature, 100)
     inputs = frame(reader, reader.check(sample))
     pipeline = Pipeline([("faulty", module.Faulty()), ("tree", DecisionTreeClassifier(random_state=0))])
-    pipeline.fit(inputs, [int(row["x"] > 4) for row in sample])
+    pipeline.fit(inputs, [int((row["x"] > 4) != turned) for row in sample])
     training = Training(rows=10, data_sha256="", seconds=0.0, parameters={})
-    sample = sample if samples is None else samples
     return package.save(
         Store(root), name, pipeline, signature=signature, sources=sources, sample=sample, metrics={}, training=training
     )

@@ -7,6 +7,7 @@ Every refusal is JSON; a wrong field is named by its path (`loc`), as FastAPI sp
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -15,6 +16,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from pellucid.serve import keys, slots
+from pellucid.serve.beside import Other, Unanswered
 from pellucid.serve.forms.form import Asked, Form
 from pellucid.serve.forms.mlflow import Mlflow
 from pellucid.serve.forms.records import Records
@@ -30,6 +32,8 @@ BODY_S = 30.0
 """A client that sends its body more slowly is told 408."""
 READ_ON = 8
 """So many times the limit of a body is read and thrown away before 413, so that a client which sends all before it reads gets the answer."""
+PASSED_ON = frozenset({"x-request-id", "retry-after"})
+"""Headers of the other version's answer that the client gets too."""
 OPEN = frozenset({"/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"})
 """Probes need no API key."""
 
@@ -77,6 +81,7 @@ class Service:
             f"/v2/models/{name}/infer": v2,
             f"/v2/models/{name}/versions/{version}/infer": v2,
         }
+        self.other = Other(options.beside, slot) if options.beside is not None else None
         self._reading: dict[asyncio.Task[Any], float] = {}
         self._too_slow: set[asyncio.Task[Any]] = set()
 
@@ -128,6 +133,21 @@ class Service:
             self._let_in(self.gate, headers)
         within_s = self._deadline(headers)
         body = await self._body(headers, receive)
+        path = scope["path"]
+        if self.other is None or "/versions/" in path:
+            return await self._here(form, scope, body, within_s)
+        if self.other.beside.kind == "canary":
+            if self.other.takes(body):
+                with contextlib.suppress(Unanswered):
+                    reply = await self.other.answer(path, body, within_s)
+                    told = {name: value for name, value in reply.headers.items() if name in PASSED_ON}
+                    return reply.status, reply.body, told
+            return await self._here(form, scope, body, within_s)
+        answer = await self._here(form, scope, body, within_s)
+        self.other.copy(path, body, answer[1], len(self.predictor.waiting), within_s)
+        return answer
+
+    async def _here(self, form: Form, scope: Scope, body: bytes, within_s: float) -> tuple[int, bytes, dict[str, str]]:
         try:
             asked = form.read(body, scope["query_string"].decode("latin-1"))
         except BadInput as bad:

@@ -30,6 +30,26 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def listen_here(path: str) -> socket.socket:
+    """Listen on a unix socket that only this user can reach. UsageError where that can't be had."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+    except OSError as error:
+        raise UsageError(
+            tried=f"listen on {path}",
+            said=os_words(error),
+            remedy="name a path in a folder of yours that does not exist yet",
+        ) from error
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
 def _refused(host: str, port: int, error: OSError) -> UsageError:
     remedies = {
         errno.EADDRINUSE: "--port 0 takes a free one, or stop the process that has it",

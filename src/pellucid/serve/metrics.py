@@ -12,6 +12,11 @@ from pellucid.serve.slots import BUCKETS, STATUSES, Board
 
 Value = Callable[[slots.Counts], int | str]
 
+BESIDE = {
+    "pellucid_beside_sent_total": "Requests that the other version answered (canary), or copies that it did (shadow).",
+    "pellucid_beside_failed_total": "Requests that it did not answer, or with 5xx.",
+    "pellucid_beside_different_total": "Copies that it answered differently.",
+}
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -80,6 +85,12 @@ def _lines(board: Board, manifest: Manifest, timeout_s: float) -> Iterator[str]:
         for column, count in zip(columns, slot.unseen_counts(len(columns)), strict=False):
             if count:
                 yield f'pellucid_unseen_category_total{{worker="{one.slot}",column="{_escaped(column.name)}"}} {count}'
+    if any(any(board.slots[one.slot].beside_counts()) for one, _ in used):
+        for place, (name, told) in enumerate(BESIDE.items()):
+            yield from _head(name, "counter", told)
+            yield from (
+                f'{name}{{worker="{one.slot}"}} {board.slots[one.slot].beside_counts()[place]}' for one, _ in used
+            )
     yield from _head("pellucid_connections", "gauge", "Open connections.")
     yield from (
         f'pellucid_connections{{worker="{one.slot}"}} {board.slots[one.slot].open_connections()}' for one in living

@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from pellucid.serve.beside import Beside
 from pellucid.serve.keys import Key
 
 
@@ -36,6 +37,7 @@ class Options(Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
+    beside: Beside | None = None
     supervisor: int = 0
     listener: int = -1
     slots: int = -1

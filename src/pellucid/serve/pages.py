@@ -15,6 +15,7 @@ import pellucid
 from pellucid.model.errors import UsageError
 from pellucid.serve import docs_page, health, metrics, openapi
 from pellucid.serve.app import Service
+from pellucid.serve.beside import Unanswered
 from pellucid.serve.forms.v2 import V2
 from pellucid.serve.incidents import Incidents
 from pellucid.serve.slots import Board
@@ -54,6 +55,11 @@ class Pages:
                 Route("/metrics", self.metrics),
                 Route("/incidents", self.list_incidents),
                 Route("/incidents/{name}", self.show_incident),
+                *(
+                    [Route("/beside", self.beside), Route("/beside/{page}", self.beside_page)]
+                    if self.service.other
+                    else []
+                ),
                 Route("/v2", self.server),
                 Route("/v2/", self.server),
                 Route("/v2/health/live", self.livez),
@@ -99,6 +105,27 @@ class Pages:
             return _json(200, self.incidents.load(request.path_params["name"]))
         except UsageError as error:
             return _json(404, {"detail": error.said})
+
+    async def beside(self, request: Request) -> Response:  # noqa: ARG002
+        """How the other version does beside this one; the differences are those that this worker saw last."""
+        assert self.service.other is not None
+        beside = self.service.other.beside
+        counts = [slot.beside_counts() for slot in self.board.slots]
+        sent, failed, different = (sum(column) for column in zip(*counts, strict=True))
+        told = {
+            "kind": beside.kind, "model": beside.model, "share": beside.share, "sent": sent, "failed": failed, "different": different,
+            "last_differences": list(self.service.other.differences),
+        }  # fmt: skip
+        return _json(200, told)
+
+    async def beside_page(self, request: Request) -> Response:
+        """`/beside/healthz`, `/beside/metrics`, ...: the other version's own pages."""
+        assert self.service.other is not None
+        try:
+            reply = await self.service.other.get(f"/{request.path_params['page']}", self.timeout_s)
+        except Unanswered:
+            return _json(503, {"detail": f"{self.service.other.beside.model} does not answer"})
+        return Response(reply.body, reply.status, {"content-type": reply.headers.get("content-type", "text/plain")})
 
     async def server(self, request: Request) -> Response:  # noqa: ARG002
         return _json(200, {"name": "pellucid", "version": pellucid.__version__, "extensions": []})

@@ -43,6 +43,9 @@ _SECONDS_SUM: Final = 25
 _EXPIRED: Final = 26
 _CONNECTIONS: Final = 27
 _STATUSES: Final = 32
+_BESIDE_SENT: Final = 48
+_BESIDE_FAILED: Final = 49
+_BESIDE_DIFFERENT: Final = 50
 _BUCKETS: Final = 64
 # ... by the supervisor:
 _COMMAND: Final = 128
@@ -167,6 +170,18 @@ class Slot:
     def unseen_counts(self, columns: int) -> tuple[int, ...]:
         """One a column."""
         return tuple(self._words[_UNSEEN : _UNSEEN + min(columns, MOST_COLUMNS)])
+
+    def beside(self, sent: int = 0, failed: int = 0, different: int = 0) -> None:
+        """So many more requests were answered by the other version, not answered by it, answered differently."""
+        words = self._words
+        words[_BESIDE_SENT] += sent
+        words[_BESIDE_FAILED] += failed
+        words[_BESIDE_DIFFERENT] += different
+
+    def beside_counts(self) -> tuple[int, int, int]:
+        """(sent, failed, different)."""
+        words = self._words
+        return words[_BESIDE_SENT], words[_BESIDE_FAILED], words[_BESIDE_DIFFERENT]
 
     def key_used(self, key: int, second: int) -> None:
         """One request more by this key in this second."""

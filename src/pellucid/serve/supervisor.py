@@ -48,6 +48,7 @@ START_TICK_S = 0.02
 LAST_WORDS_S = 1.0
 LOOK_S = {"half": 5.0, "deadline": 5.0, "grown": 60.0}
 """A look takes 0.1 s and what it reads, a look at the heap longer; one that takes so long is killed."""
+BESIDE_AGAIN_S = 10.0
 FOLLOW_S = 1.0
 """So often the alias is read that the server follows."""
 _MOST_OUTPUT = 1 << 26
@@ -86,7 +87,10 @@ class Supervisor:
         screen: Screen,
         announce: Callable[[tuple[int, ...]], None],
         follow: Callable[[bool], int | None] = lambda _: None,
+        beside: tuple[str, ...] = (),
     ) -> None:
+        self.beside = beside
+        """The command line of the other version's server, which runs as long as this one."""
         """`follow`: the version that is wanted now, None for the one that is served; True: anew, whatever it is (SIGHUP). UsageError."""
         name = options.model.partition(":")[0]
         self.follow = follow
@@ -104,6 +108,8 @@ class Supervisor:
             ),
             time.monotonic(),
         )
+        self._beside_pid = 0
+        self._beside_not_before = 0.0
         self._wanted = version
         self._followed = time.monotonic()
         self.tick_s = max(0.02, min(0.25, options.timeout_s / 40))
@@ -160,6 +166,8 @@ class Supervisor:
                 self._kill(looking.pid)
         self._reap_strangers()
         self._mourn()
+        if self.beside and not self._beside_pid and self._listener is not None and now >= self._beside_not_before:
+            self._start_beside(now)
         if now - self._followed >= FOLLOW_S:
             self._followed = now
             self._follow(anew=False)
@@ -228,6 +236,21 @@ class Supervisor:
         except UsageError as error:
             said = f"incident {save.incident.id} could not be kept: {error.said} ({error.tried})"
             self.screen.tell(Record(level="error", event="not_kept", sentence=said, incident=save.incident.id))
+
+    def _start_beside(self, now: float) -> None:
+        self._beside_not_before = now + BESIDE_AGAIN_S
+        with contextlib.suppress(FileNotFoundError):
+            if self.options.beside is not None:
+                os.unlink(self.options.beside.socket)
+        self._beside_pid = processes.spawn(self.beside, os.environ, [])
+        self._watch(self._beside_pid, self._beside_ended)
+
+    def _beside_ended(self) -> None:
+        death = self._reap(self._beside_pid)
+        self._beside_pid = 0
+        if self._listener is not None:
+            told = f"the server of the version beside this one {'was ' if death.signal else ''}{death}; it is started again"
+            self.screen.tell(Record(level="error", event="beside_ended", sentence=told))
 
     def _follow(self, *, anew: bool) -> None:
         """Another version may be wanted since we looked last."""

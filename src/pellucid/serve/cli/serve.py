@@ -1,8 +1,11 @@
 """`pellucid serve NAME`: the model over HTTP with supervised workers, until SIGTERM or Ctrl-C."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
+
+if TYPE_CHECKING:
+    from pellucid.serve.beside import Beside
 
 Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 
@@ -72,6 +75,19 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 @click.option(
     "--allow-pickle", is_flag=True, help="Where NAME is a file or an MLflow model: load a pickle, which runs its code."
 )
+@click.option("--canary", metavar="NAME:VERSION", help="Let another version answer a share of the requests.")
+@click.option(
+    "--shadow", metavar="NAME:VERSION", help="Send another version copies of requests, and compare (GET /beside)."
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 100),
+    default=10.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of the requests, by their hash, for --canary or --shadow.",
+)
+@click.option("--unix", metavar="PATH", help="Listen on a unix socket instead of --host and --port.")
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
     name: str,
@@ -92,6 +108,10 @@ def command(
     tls_key: str | None,
     max_growth: int,
     allow_pickle: bool,
+    canary: str | None,
+    shadow: str | None,
+    share: float,
+    unix: str | None,
     as_json: bool,
 ) -> None:
     """Serve the model NAME (also NAME:VERSION, NAME@ALIAS, a file, MODULE:FUNCTION, or MLflow's models:/NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
@@ -102,7 +122,7 @@ def command(
     from pellucid.serve import callable_names as callables
     from pellucid.serve import extras, home, keys
     from pellucid.serve.cli.importing import is_place
-    from pellucid.serve.listener import listen
+    from pellucid.serve.listener import listen, listen_here
     from pellucid.serve.log import Record, Screen
     from pellucid.serve.options import Options
     from pellucid.serve.store import LATEST, Store
@@ -129,9 +149,15 @@ def command(
         manifest = store.resolve(name)
         store.verify(manifest)
         model, version = manifest.name, manifest.version
-    listener = listen(host, port)
-    bound = listener.getsockname()[1]
-    address = f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
+    beside, beside_line = _beside(
+        canary, shadow, share, ["--workers", "1", "--timeout", str(timeout), "--engine", "auto"]
+    )
+    if unix is None:
+        listener = listen(host, port)
+        bound = listener.getsockname()[1]
+    else:
+        listener, bound = listen_here(unix), 0
+    address = unix or f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
     screen = Screen(as_json=as_json or not sys.stderr.isatty())
 
     def announce(pids: tuple[int, ...]) -> None:
@@ -149,6 +175,7 @@ def command(
     options = Options(
         model=f"{model}:{version}",
         function=function,
+        beside=beside,
         folder=os.getcwd() if function else "",
         store=store.root,
         incidents=home.incidents(),
@@ -169,7 +196,33 @@ def command(
         tls_key=os.path.abspath(tls_key) if tls_key else "",
     )
     screen.tell(Record(level="info", event="start", sentence=f"{model} version {version} is being loaded"))
-    sys.exit(Supervisor(options, version, listener, screen, announce, follow).run())
+    sys.exit(Supervisor(options, version, listener, screen, announce, follow, beside_line).run())
+
+
+def _beside(
+    canary: str | None, shadow: str | None, share: float, more: list[str]
+) -> "tuple[Beside | None, tuple[str, ...]]":
+    """What workers know of the other version, and the command line of its server."""
+    import os
+    import sys
+    import tempfile
+
+    from pellucid.model.errors import UsageError
+    from pellucid.serve.beside import Beside
+    from pellucid.serve.store import Store
+
+    if canary and shadow:
+        raise UsageError(
+            tried="serve another version beside", said="--canary and --shadow are both given", remedy="give one of them"
+        )
+    wanted = canary or shadow
+    if wanted is None:
+        return None, ()
+    manifest = Store().resolve(wanted)
+    path = os.path.join(tempfile.mkdtemp(prefix="pellucid-beside-"), "socket")
+    line = (sys.executable, "-m", "pellucid", "serve", wanted, "--unix", path, *more)
+    told = f"{manifest.name} version {manifest.version}"
+    return Beside("canary" if canary else "shadow", told, share, path), line
 
 
 def _imported(place: str, *, allow_pickle: bool) -> str:
