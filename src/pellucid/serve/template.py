@@ -57,6 +57,7 @@ def main(arguments: list[str]) -> int:
         )
     gc.collect()
     gc.freeze()  # a later collection would write to every object's header, and so copy the pages that the workers share
+    processes.let_go_of_files()  # what loading has read of them, the workers do not map
     control.send(end, control.Loaded(note=become.note, how=become.how))
     return _obey(end, options, become.run)
 
