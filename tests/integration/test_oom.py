@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
+from pellucid.diagnose.engine import diagnose
 from pellucid.diagnose.oom import explain
 from pellucid.kernel.killlog import kernel_log
 from pellucid.model.errors import NoSuchProcess, UsageError
 from pellucid.observe import oom
+from pellucid.observe.snapshot import snapshot
 from tests import limits
 
 GROW = "print('ready', flush=True)\nheld = []\nwhile True: held.append(bytearray(b'x' * (1 << 20)))"
@@ -84,3 +86,14 @@ def test_a_healthy_process_and_things_that_are_not_there():
         oom.of_pid(4_000_000)
     with pytest.raises(UsageError):
         oom.of_cgroup("/there/is/no/such")
+
+
+def test_why_warns_before_it_comes_to_that(limited):
+    """A third of 64 MiB is healthy; nearly all of it, in memory that can't be taken back, is not."""
+    program = "import sys, time\nheld = bytearray(int(sys.argv[1]) << 20)\nheld[::4096] = b'x' * (len(held) // 4096)\nprint('ready', flush=True)\ntime.sleep(60)"
+    line = ["sh", "-c", f'echo $$ > {limited}/cgroup.procs && exec "$@"', "sh", sys.executable, "-S", "-c", program]
+    for size, expected in ((20, set()), (54, {"memory-limit"})):
+        with subprocess.Popen([*line, str(size)], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            assert {one.rule for one in diagnose(snapshot(process.pid))} & {"memory-limit"} == expected
+            process.kill()

@@ -3,7 +3,7 @@
 import resource
 
 from pellucid.kernel import free_memory
-from pellucid.model.memory import MemoryGroup
+from pellucid.model.cgroup import MemoryGroup
 
 
 def within(monkeypatch, **group):

@@ -5,7 +5,7 @@ import pytest
 from pellucid.diagnose.oom import explain
 from pellucid.kernel import killlog
 from pellucid.model import Limit
-from pellucid.model.memory import MemoryGroup
+from pellucid.model.cgroup import MemoryGroup
 from pellucid.model.oom import OomSeen
 from tests.unit.rules.build import process
 

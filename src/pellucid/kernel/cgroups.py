@@ -8,7 +8,7 @@ counts too, so all of them are read. `root` is where /proc and the mounts are lo
 import os
 
 from pellucid.kernel.procfs import read_file
-from pellucid.model.memory import MemoryGroup
+from pellucid.model.cgroup import MemoryGroup
 
 MAX_DEPTH = 32
 _NO_LIMIT = 1 << 60

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
+from pellucid.model.cgroup import MemoryGroup
 from pellucid.model.collector import Collector
 from pellucid.model.finding import Finding
-from pellucid.model.memory import MemoryGroup
 from pellucid.model.process import Limit, Process
 from pellucid.model.report import Report
 

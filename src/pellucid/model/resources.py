@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from pellucid.model.cgroup import MemoryGroup
 from pellucid.model.file import FileGroup, FileLock, OpenFile
 from pellucid.model.process import Process
 
@@ -81,3 +82,5 @@ class Resources(Struct, frozen=True):
     """CPUs that it may use: its affinity, or less by the quota of its cgroup; 0 where it was not asked."""
     thread_variables: dict[str, str] = {}
     """OMP_NUM_THREADS and the like, as it was started."""
+    memory_groups: tuple[MemoryGroup, ...] = ()
+    """Its memory cgroup and those above it, its own first."""

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.kernel import fds, filelocks, procfs
+from pellucid.kernel.cgroups import memory_groups
 from pellucid.kernel.filelocks import Locked
 from pellucid.model import (
     Disk,
@@ -119,6 +120,7 @@ class Uses:
             siblings_running=_siblings_running(process) if running > 1 else 0,
             usable_cpus=_usable_cpus(self.pid) if running > 1 else 0.0,
             thread_variables=_thread_variables(self.pid) if running > 1 else {},
+            memory_groups=memory_groups(self.pid),
         )
         look.gaps += self._gaps
         return found

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from pellucid.diagnose.memory import judge
 from pellucid.diagnose.trends import fit
 from pellucid.model import Gap, Limit
-from pellucid.model.memory import LargeBlock, MemoryGroup, MemoryMap, MemorySample, MemorySeen, Part, SizeClass
+from pellucid.model.cgroup import MemoryGroup
+from pellucid.model.memory import LargeBlock, MemoryMap, MemorySample, MemorySeen, Part, SizeClass
 from tests.unit.rules.build import process
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding, Ref
-from pellucid.model.memory import MemoryGroup
+from pellucid.model.cgroup import MemoryGroup
 from pellucid.model.oom import Kill, OomSeen
 
 MAX_TOLD = 5

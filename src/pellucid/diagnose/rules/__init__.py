@@ -22,6 +22,7 @@ from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
 from pellucid.diagnose.rules.lock import waits_for_a_lock
 from pellucid.diagnose.rules.lock_convoy import threads_queue_for_a_lock
 from pellucid.diagnose.rules.memory_grows import memory_grows
+from pellucid.diagnose.rules.memory_limit import is_at_the_limit_of_its_memory
 from pellucid.diagnose.rules.on_cpu import runs_on_cpu
 from pellucid.diagnose.rules.orphan import lost_its_parent
 from pellucid.diagnose.rules.oversubscribed import wants_more_cpus_than_there_are
@@ -76,6 +77,7 @@ ALL: tuple[Rule, ...] = (
     wants_more_cpus_than_there_are,
     leaves_children_uncollected,
     holds_a_deleted_file,
+    is_at_the_limit_of_its_memory,
     memory_grows,
     is_swapped_out,
     old_generation_fills,

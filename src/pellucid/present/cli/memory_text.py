@@ -3,7 +3,8 @@
 import sys
 import time
 
-from pellucid.model.memory import ChildMemory, MemoryGroup, MemoryMap, MemoryReport, MemorySample, MemorySeen
+from pellucid.model.cgroup import MemoryGroup
+from pellucid.model.memory import ChildMemory, MemoryMap, MemoryReport, MemorySample, MemorySeen
 from pellucid.present.cli import plain, screen
 
 _CHILDREN = 5
