@@ -200,6 +200,14 @@ def test_the_command_line(leaking, dumped, tmp_path):
     assert {"types", "total_bytes", "coverage", "suspects", "gaps", "schema", "taken_at"} <= report.keys()
     out = subprocess.run([*line, str(leaking.pid)], capture_output=True, text=True, timeout=60, check=True).stdout
     assert "MemLeak" in out and "without a collection" in out
+    out = subprocess.run(
+        [*line, str(leaking.pid), "--every", "0.1", "--looks", "2", "--live"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "first look → last look" in out and "MemLeak" not in out, "it holds still"
     target = Path(tmp_path) / "saved.hprof"
     out = subprocess.run(
         [*line, str(leaking.pid), "--save", str(target)], capture_output=True, text=True, timeout=60, check=True

@@ -236,34 +236,28 @@ def _held(groups: "tuple[Group, ...]") -> tuple[HeldType, ...]:
 def diff(before: str, after: str, *, told: Told = lambda _: None) -> JavaHeapDiffReport:
     """What became more from one dump to the other, by class."""
     one, two = (_quick(path, told, time.perf_counter()) for path in (before, after))
+    return grown(one, two, (before, after))
+
+
+def grown(one: JavaHeapReport, two: JavaHeapReport, names: tuple[str, str]) -> JavaHeapDiffReport:
+    """What became more from one histogram to the other, most bytes first."""
     first = {row.type: row for row in one.types}
-    rows = [
-        TypeGrowth(
-            type=row.type,
-            own=row.own,
-            count=row.count,
-            bytes=row.bytes,
-            grown_count=row.count - (first[row.type].count if row.type in first else 0),
-            grown_bytes=row.bytes - (first[row.type].bytes if row.type in first else 0),
-        )
-        for row in two.types
-    ]
-    now = {row.type for row in two.types}
-    rows += (
-        TypeGrowth(type=row.type, own=row.own, count=0, bytes=0, grown_count=-row.count, grown_bytes=-row.bytes)
-        for row in one.types
-        if row.type not in now
-    )
+    rows = []
+    for row in two.types:
+        before = first.pop(row.type, None)
+        count, size = (before.count, before.bytes) if before is not None else (0, 0)
+        rows.append(TypeGrowth(row.type, row.own, row.count, row.bytes, row.count - count, row.bytes - size))
+    rows += (TypeGrowth(row.type, row.own, 0, 0, -row.count, -row.bytes) for row in first.values())
     rows.sort(key=lambda row: -row.grown_bytes)
     return JavaHeapDiffReport(
-        process=None,
+        process=two.process,
         taken_at=two.taken_at,
-        gaps=(*one.gaps, *two.gaps),
+        gaps=tuple(dict.fromkeys((*one.gaps, *two.gaps))),
         types=tuple(rows),
         total_bytes=two.total_bytes,
         grown_bytes=two.total_bytes - one.total_bytes,
         span_s=two.taken_at - one.taken_at,
-        files=(before, after),
+        files=names,
     )
 
 

@@ -35,7 +35,7 @@ def command(
     The counters are read from outside; nothing is asked of the process but with --ask. Of Python, also which share of the time collections
     take: by a look of one second, of -d SECONDS, or with --watch until Ctrl-C.
     """
-    if not target.isdigit() and os.path.isfile(target):
+    if "/" in target or (not target.isdigit() and os.path.isfile(target)):
         from pellucid.present.cli.gc_log_text import show as show_log
 
         return show_log(target, as_json=as_json, page=page, force=force)

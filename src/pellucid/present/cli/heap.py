@@ -80,6 +80,7 @@ def command(
         most=most,
         force=force,
         every=every,
+        looks=looks,
         live=live,
         type_name=type_name,
         object_id=object_id,
@@ -121,6 +122,7 @@ def _java(
     most: int,
     force: bool,
     every: float | None,
+    looks: int,
     live: bool,
     type_name: str | None,
     object_id: str | None,
@@ -149,9 +151,8 @@ def _java(
             from pellucid.present.cli import heap_jvm_text
 
             if every is not None:
-                raise click.UsageError(
-                    "--every is for Python; of a JVM: --save two dumps and compare them with heap diff."
-                )
+                heap_jvm_text.series(pid, every, looks, live=live, as_json=as_json, most=most)
+                return True
             if file is not None:
                 heap_jvm_text.dump(pid, file, live=live, force=force, as_json=as_json, most=most)
             else:

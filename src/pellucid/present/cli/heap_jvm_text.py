@@ -1,6 +1,7 @@
 """The text of `pellucid heap` for a JVM: the histogram, then who holds what, by which way."""
 
 import sys
+import time
 
 from pellucid.diagnose import words
 from pellucid.diagnose.heap_jvm import hint, told, way
@@ -48,6 +49,34 @@ def objects(path: str, *, type_name: str | None, object_id: str | None, values: 
         plain.emit(report)
         return 0
     _objects(report)
+    return 0
+
+
+def series(pid: int, seconds: float, looks: int, *, live: bool, as_json: bool, most: int) -> int:
+    """`heap PID --every SECONDS`: the JVM's own histogram again and again, and what grew from the first to the last."""
+    from pellucid.model.errors import NoSuchProcess
+    from pellucid.observe.jvm_heap import grown, of_pid
+
+    first = last = of_pid(pid, live=live)
+    for number in range(2, looks + 1):
+        try:
+            time.sleep(seconds)
+            last = of_pid(pid, live=live)
+        except KeyboardInterrupt:
+            break
+        except NoSuchProcess:
+            screen.say("the process has ended: what was seen until then is told", dim=True)
+            break
+        _progress(f"look {number} of {looks}: {last.total_bytes - first.total_bytes:+,} bytes")
+    report = grown(first, last, ("first look", "last look"))
+    if as_json:
+        plain.emit(report)
+        return 0
+    _diff(report, most)
+    if not live:
+        screen.say(
+            "what is free to go is counted too; --live collects before each look, and stops the JVM for it", dim=True
+        )
     return 0
 
 
