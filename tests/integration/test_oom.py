@@ -96,4 +96,7 @@ def test_why_warns_before_it_comes_to_that(limited):
         with subprocess.Popen([*line, str(size)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n"
             assert {one.rule for one in diagnose(snapshot(process.pid))} & {"memory-limit"} == expected
+            told = [one.sentence for one in explain(oom.of_cgroup(str(limited))[0]) if one.rule == "oom-group-full"]
+            assert bool(told) == bool(expected)
+            assert all(f"Largest in it now: pid {process.pid} (python" in sentence for sentence in told)
             process.kill()

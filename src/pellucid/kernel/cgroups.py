@@ -11,6 +11,7 @@ from pellucid.kernel.procfs import read_file
 from pellucid.model.cgroup import MemoryGroup
 
 MAX_DEPTH = 32
+MAX_MEMBERS, MAX_BELOW = 4096, 256
 _NO_LIMIT = 1 << 60
 """v1 says "none" by LONG_MAX rounded down to a page (mm/page_counter.c, PAGE_COUNTER_MAX)."""
 
@@ -44,12 +45,20 @@ def memory_group(folder: str) -> tuple[MemoryGroup, ...]:
     return ()
 
 
-def members(folder: str, most: int = 4096) -> tuple[int, ...]:
-    """The pids directly in the group at `folder`, at most `most`."""
-    try:
-        return tuple(int(pid) for pid in _text(os.path.join(folder, "cgroup.procs")).split()[:most])
-    except OSError:
-        return ()
+def members(folder: str) -> tuple[int, ...]:
+    """The pids in the group at `folder` and those below it, at most MAX_MEMBERS in MAX_BELOW groups."""
+    found: list[int] = []
+    ahead = [folder]
+    for _ in range(MAX_BELOW):
+        if not ahead or len(found) >= MAX_MEMBERS:
+            break
+        place = ahead.pop()
+        try:
+            found += (int(pid) for pid in _text(os.path.join(place, "cgroup.procs")).split())
+            ahead += (entry.path for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
+        except OSError:  # it was removed meanwhile
+            continue
+    return tuple(found[:MAX_MEMBERS])
 
 
 def _path(told: str, version: int) -> str | None:

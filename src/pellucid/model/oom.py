@@ -54,6 +54,8 @@ class OomSeen(Struct, frozen=True):
     kills: tuple[Kill, ...] = ()
     groups: tuple[MemoryGroup, ...] = ()
     """Its own first, then those above it."""
+    members: tuple[Resident, ...] = ()
+    """The largest processes that are in its own group now."""
     limits: tuple[Limit, ...] = ()
     virtual_bytes: int | None = None
     data_bytes: int | None = None

@@ -5,12 +5,14 @@ import time
 
 from pellucid.kernel import cgroups, killlog, procfs
 from pellucid.model import Gap, Process
+from pellucid.model.cgroup import MemoryGroup
 from pellucid.model.collector import Collector
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError, os_words
-from pellucid.model.oom import Kill, OomSeen
+from pellucid.model.oom import Kill, OomSeen, Resident
 from pellucid.observe.identity import limits
 
 MAX_TEXT = 1 << 26
+_MOST_MEMBERS = 5
 
 
 def of_text(text: str) -> tuple[OomSeen, tuple[Gap, ...]]:
@@ -53,6 +55,7 @@ def of_pid(pid: int) -> tuple[OomSeen, tuple[Gap, ...]]:
             process=process,
             kills=kills,
             groups=above,
+            members=_members(above),
             limits=limits(procfs.read_file(f"/proc/{pid}/limits")),
             virtual_bytes=_kib(status, "VmSize"),
             data_bytes=_kib(status, "VmData"),
@@ -78,7 +81,19 @@ def of_cgroup(name: str) -> tuple[OomSeen, tuple[Gap, ...]]:
             said="there is no such group in the memory hierarchy, and the kernel's log has no kill in it",
             remedy="cat /proc/PID/cgroup  (names the groups of a process)",
         )
-    return OomSeen(kills=kills, groups=groups, log_read=logged is not None), gaps
+    return OomSeen(kills=kills, groups=groups, members=_members(groups), log_read=logged is not None), gaps
+
+
+def _members(groups: tuple[MemoryGroup, ...]) -> tuple[Resident, ...]:
+    """The largest processes of the first group now."""
+    found = []
+    for pid in cgroups.members(groups[0].folder) if groups else ():
+        try:
+            stat = procfs.stat(pid)
+        except LookError:  # it ended meanwhile
+            continue
+        found.append(Resident(pid, stat.name, stat.rss_bytes))
+    return tuple(sorted(found, key=lambda one: -one.resident_bytes)[:_MOST_MEMBERS])
 
 
 def _logged() -> tuple[tuple[Kill, ...] | None, tuple[Gap, ...]]:

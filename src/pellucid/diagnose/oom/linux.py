@@ -13,6 +13,7 @@ from pellucid.model.oom import Kill, OomSeen
 
 MAX_TOLD = 5
 FULL, NEAR = 0.95, 0.80
+_BIG = 16 << 20
 
 
 def was_killed(seen: OomSeen) -> Iterator[Finding]:
@@ -92,12 +93,21 @@ def group_was_killed(seen: OomSeen) -> Iterator[Finding]:
                 rule="oom-group-kills",
                 severity="warning",
                 title=f"the OOM killer has ended {times(group.kills, 'process', 'processes')} of cgroup {group.path}",
-                sentence=f"Since the group was made; when, and which, its counter does not tell{_log_words(seen)}. {_limit_words(group)}",
+                sentence=f"Since the group was made; when, and which, its counter does not tell{_log_words(seen)}. {_limit_words(group)}{_who_is_big(seen)}",
                 evidence=(Ref(source=_events(group), said=f"oom_kill {group.kills}"),),
                 next=("dmesg -T | grep -i 'killed process'", f"pellucid oom {group.path}"),
                 confidence="certain",
             )
             return  # a group above counts the same kills
+
+
+def _who_is_big(seen: OomSeen) -> str:
+    """Of the group as it is now."""
+    large = [one for one in seen.members if one.resident_bytes >= _BIG]
+    if not large:
+        return ""
+    told = ", ".join(f"pid {one.pid} ({one.name}) {size(one.resident_bytes)}" for one in large[:3])
+    return f" Largest in it now: {told}."
 
 
 def _log_words(seen: OomSeen) -> str:
@@ -121,7 +131,7 @@ def group_is_full(seen: OomSeen) -> Iterator[Finding]:
             title=f"cgroup {group.path} uses {100 * fill:.0f} % of its {size(group.limit_bytes)}"
             + (", and hardly anything of it can be taken back" if tight else ""),
             sentence=f"{size(group.anon_bytes or 0)} are anonymous memory, {size(cache)} page cache (which the kernel takes back when"
-            f" it needs it), {size(group.shmem_bytes or 0)} shared memory; the limit was reached {times(group.hits, 'time', 'times')}.",
+            f" it needs it), {size(group.shmem_bytes or 0)} shared memory; the limit was reached {times(group.hits, 'time', 'times')}.{_who_is_big(seen)}",
             evidence=(
                 Ref(source=group.folder, said=f"{group.current_bytes} of {group.limit_bytes} bytes"),
                 Ref(source=_events(group), said=f"reached {group.hits}, oom {group.ooms}, oom_kill {group.kills}"),
