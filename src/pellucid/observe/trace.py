@@ -20,6 +20,7 @@ from pellucid.observe.syscalls_launch import Launched
 
 _GRACE_S, _KILL_S = 2.0, 5.0
 _MOST = 256 << 20  # bytes of a result
+_OLDEST = (3, 8)  # for inside/runner.py
 
 Stopped = Callable[[], bool]
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def trace_calls(
     python = understood(words)
     began_at = time.time()
     content, status, pid = _run(python, "calls", (), "", stopped, seconds, stdout)
-    told = _decoded(content, traced_calls.ToldCalls, words, status)
+    told = _decoded(content, traced_calls.ToldCalls, python, words, status)
     return traced_calls.profile_of(told, " ".join(redact.command(words)), began_at, pid), status
 
 
@@ -49,7 +50,7 @@ def trace_lines(
     borrowed = _line_profiler(python)
     began_at = time.time()
     content, status, pid = _run(python, "lines", functions, borrowed, stopped, seconds, stdout)
-    told = _decoded(content, traced_lines.ToldLines, words, status)
+    told = _decoded(content, traced_lines.ToldLines, python, words, status)
     if not told.matched:
         wanted = functions[0].rpartition(":")[2]
         near = difflib.get_close_matches(wanted, told.seen, n=3, cutoff=0.5)
@@ -125,10 +126,29 @@ class LeftNothing(UsageError):  # noqa: N818  as the others of its tree
             vars(self)["exit_status"] = status
 
 
-def _decoded(content: bytes, shape: type[T], words: tuple[str, ...], status: int) -> T:
+def _decoded(content: bytes, shape: type[T], python: PythonCommand, words: tuple[str, ...], status: int) -> T:
     if not content:
+        version = _asked(python, "print('%d.%d' % sys.version_info[:2])")
+        if version and tuple(map(int, version.split("."))) < _OLDEST:
+            raise UsageError(
+                tried=f"trace {words[0]}",
+                said=f"it is Python {version}, and the tracers need {_OLDEST[0]}.{_OLDEST[1]} or newer",
+                remedy="pellucid syscalls -- CMD  (looks at any program)",
+            )
         raise LeftNothing(words, status)
     return msgspec.json.decode(content, type=shape)
+
+
+def _asked(python: PythonCommand, code: str) -> str:
+    """What the interpreter of the command prints for a line of Python, "" if it can't."""
+    import subprocess
+
+    options = [option for option in python.options if option in {"-I", "-E", "-s", "-S"}]
+    command = [python.interpreter, *options, "-c", f"import sys; {code}"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30, cwd="/").stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _runner() -> str:
@@ -141,19 +161,13 @@ def _runner() -> str:
 def _line_profiler(python: PythonCommand) -> str:
     """The folder to borrow line_profiler from, "" where the interpreter of the command has its own. Raises UsageError if neither has."""
     import importlib.util
-    import subprocess
     import sys
-
-    ask = "import importlib.util, sysconfig; print(bool(importlib.util.find_spec('line_profiler')), sysconfig.get_config_var('SOABI'))"
-    options = [option for option in python.options if option in {"-I", "-E", "-s", "-S"}]
-    asked = subprocess.run(
-        [python.interpreter, *options, "-c", ask], capture_output=True, text=True, check=False, timeout=30, cwd="/"
-    )
-    has, _, abi = asked.stdout.strip().partition(" ")
-    if has == "True":
-        return ""
     import sysconfig
 
+    ask = "import importlib.util, sysconfig; print(bool(importlib.util.find_spec('line_profiler')), sysconfig.get_config_var('SOABI'))"
+    has, _, abi = _asked(python, ask).partition(" ")
+    if has == "True":
+        return ""
     spec = importlib.util.find_spec("line_profiler")
     if spec is not None and spec.origin is not None and abi == sysconfig.get_config_var("SOABI"):
         return os.path.dirname(os.path.dirname(spec.origin))

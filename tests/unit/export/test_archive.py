@@ -108,7 +108,7 @@ def test_a_nest_of_ten_thousand_lists_is_no_crash():
     assert "damaged" in said(b"pellucid profile 1\n" + zlib.compress(extra))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_is_an_error_in_words(content):
     for file in (content, b"pellucid profile 1\n" + content, b"pellucid profile 1\n" + zlib.compress(content)):
@@ -116,7 +116,7 @@ def test_garbage_is_an_error_in_words(content):
             read(file)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
 def test_one_changed_byte_is_never_a_wrong_profile(at, flip):
     damaged = WHOLE[:at] + bytes((WHOLE[at] ^ flip,)) + WHOLE[at + 1 :]
