@@ -108,6 +108,7 @@ class _Sampling:
         self.missed = 0
         self.native = NativeSampler(asked.interval_ns) if asked.native else None
         self.began_ns = 0
+        self.launched = False
         self.machine_s = 0.0
         """CPU time that anybody used on this machine meanwhile."""
         self.before: tuple[int, int] | None = None
@@ -117,7 +118,8 @@ class _Sampling:
     def run(self, release: Callable[[], None] | None) -> Profile:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # a tick that waits for a CPU is one that is missed
-        if release is None:
+        self.launched = release is not None
+        if not self.launched:
             self._leave_alone()
         if self.asked.rate_hz > _EXACT_HZ:
             exact_sleep()
@@ -306,8 +308,10 @@ class _Sampling:
         How much longer it waited for one than before is the most; and no more than its part of the CPU time that the sampler took from all
         who wanted it, for on a busy machine others come and go too.
         """
-        if self.before is None or self.while_ is None:
+        if self.launched:
             return None, "not measured: there was no time before, to compare with"
+        if self.before is None or self.while_ is None:
+            return None, "not measured: its threads came and went"
         (ran, waited), (ran_while, waited_while) = self.before, self.while_
         if ran < _ENOUGH_NS or ran_while < _ENOUGH_NS:
             return None, "not measured: it used hardly any CPU"

@@ -12,6 +12,7 @@ from pellucid.model.hot_time import Busy
 
 _WANTS = 0.4
 _GETS = 0.3
+_SEEN = 0.3
 
 
 def starves_for_the_gil(seen: Snapshot) -> Iterator[Finding]:
@@ -29,10 +30,10 @@ def starves_for_the_gil(seen: Snapshot) -> Iterator[Finding]:
     wanted = percent(worst.wants_gil, worst.samples)
     had = ", ".join(f"{thread.name} {percent(thread.holds_gil, thread.samples)}" for thread in holders[:3])
     meanwhile = sum(spot.samples for spot in time.held_gil)
-    line = ""
-    if time.held_gil:
-        spot = time.held_gil[0]
-        line = f" Whoever had it was at {spot.frame} in {percent(spot.samples, meanwhile)} of those samples."
+    if not holders or meanwhile < _SEEN * worst.wants_gil:
+        return  # who has it was not seen often enough to say so
+    spot = time.held_gil[0]
+    line = f" Whoever had it was at {spot.frame} in {percent(spot.samples, meanwhile)} of those samples."
     others = (
         f" {len(starved) - 1} more {'threads wait' if len(starved) > 2 else 'thread waits'} like it."
         if len(starved) > 1
@@ -43,7 +44,7 @@ def starves_for_the_gil(seen: Snapshot) -> Iterator[Finding]:
         severity="warning",
         title=f"{worst.name} gets the GIL too rarely: it wanted it in {wanted} of the samples",
         sentence=f"{worst.name} waited for the interpreter's lock in {wanted} of {worst.samples} samples and had it in "
-        f"{percent(worst.holds_gil, worst.samples)}; others had it meanwhile ({had or 'not seen'}).{line}{others} "
+        f"{percent(worst.holds_gil, worst.samples)}; others had it meanwhile ({had}).{line}{others} "
         "Compute in processes, or in code that releases the GIL.",
         evidence=(
             sampled(seen, worst, f"{worst.wants_gil} in want of the GIL"),

@@ -46,7 +46,7 @@ def lines(profile: Profile) -> Iterator[Line]:
         yield Line(f"{duration(whole / 1e9)} of {_UNITS[profile.mode]}{_who(profile)}", bold=True)
         yield from _table(running, whole)
     else:
-        yield Line(_nothing(profile))
+        yield Line("what ran was no Python function" if whole else _nothing(profile))
     yield from _wanted(profile)
     waiting = _whole(profile, slept)
     if waiting:

@@ -70,9 +70,12 @@ class Ticks(Threads):
             if not text.startswith(self._heads_text) or copied < len(self._heads_text):
                 self._list_again()
                 continue
-            self._wake(text, copied)
+            if self._singles:
+                self._wake(text, copied)
             moving = self._moving(text, copied)
-            same = all(self._is_followed(*each) for each in moving)
+            same = True
+            for thread, copies in moving:
+                same = same and self._is_followed(thread, copies)
             if same:
                 break
             self._list_again()
@@ -181,7 +184,7 @@ class Ticks(Threads):
     def _settled(self, ended: int) -> None:
         """After the tick: which threads rest again, and whether to lay out anew."""
         self._age = self._age % LAID_FOR[-1] + 1
-        for thread in [each for each in self._alone if each.quiet >= RESTING_AFTER]:
+        for thread in [each for each in self._alone if each.quiet >= RESTING_AFTER] if self._alone else ():
             plan = thread.plan
             if plan is not None and plan is thread.laid and not plan.stale and thread.start < self._singles_end:
                 thread.resting, thread.rested = True, plan.rested(thread.last)
