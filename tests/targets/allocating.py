@@ -1,7 +1,8 @@
 """Allocates in the ways that are named, then prints what CPython and malloc count themselves, as JSON, and sleeps.
 
 records: 200,000 small dicts · tables: a list and a dict of half a million · giant: 40 MiB of bytes · blocks: 40,000 malloc(400) that
-nobody frees · threads: two threads with blocks in arenas of their own, half of them freed · buffers: five of 1 MiB · corrupt: the head of a chunk is overwritten · arrays: 50 of NumPy
+nobody frees · threads: two threads with blocks in arenas of their own, half of them freed · buffers: five of 1 MiB · reserved: 256 GiB of addresses, 4 MiB of
+them used · corrupt: the head of a chunk is overwritten · arrays: 50 of NumPy
 """
 
 import ctypes
@@ -57,6 +58,12 @@ if "threads" in ways:
         done = threading.Event()
         threading.Thread(target=allocate, args=(done,), daemon=True).start()
         done.wait()
+if "reserved" in ways:
+    import mmap
+
+    # 0x4000: MAP_NORESERVE
+    kept.append(mmap.mmap(-1, 256 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000))
+    kept[-1][: 4 << 20] = b"x" * (4 << 20)
 if "corrupt" in ways:
     blocks = [libc.malloc(600) for _ in range(8000)]
     ctypes.c_size_t.from_address(blocks[1000] - 8).value = 0xDEADBEEF

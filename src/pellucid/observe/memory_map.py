@@ -34,6 +34,7 @@ MAX_READ_ONLY = 1 << 26
 """A larger mapping that can't be written to has no anonymous pages worth the reading of its page map."""
 _MOVING = 1 << 20
 """Of a heap that could not be walked to its end: the program allocates there meanwhile."""
+_RESERVED, _SPARSE = 1 << 30, 32
 _LARGE = 528  # 512 bytes and the head of a chunk
 _SMALL = 48
 _CHUNK_HEAD = 16
@@ -56,7 +57,7 @@ class Where:
         began = time.perf_counter()
         uses = smaps.read(self.pid)
         mappings = tuple(use.mapping for use in uses)
-        private = _joined(tuple(mapping for mapping in mappings if _may_be_anonymous(mapping)))
+        private = _joined(tuple(use.mapping for use in uses if _may_be_anonymous(use.mapping) and not _reserved(use)))
         try:
             pages = page_maps.pages(self.pid, private)
             pools = pool_headers.read(self.pid, private, pages) if self._python is not None else _no_pools()
@@ -220,6 +221,12 @@ def _may_be_anonymous(mapping: Mapping) -> bool:
     if "p" not in mapping.permissions or mapping.path.startswith("[v"):
         return False
     return "w" in mapping.permissions or mapping.end - mapping.start <= MAX_READ_ONLY
+
+
+def _reserved(use: smaps.Use) -> bool:
+    """Addresses kept for later, of which hardly anything is used (an array of zeros, the heap of a runtime): its page map alone would be large."""
+    size = use.mapping.end - use.mapping.start
+    return size > _RESERVED and (use.anonymous + use.swap) * _SPARSE < size
 
 
 def _joined(mappings: tuple[Mapping, ...]) -> tuple[Mapping, ...]:
