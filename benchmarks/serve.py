@@ -11,6 +11,7 @@ minutes and 2 GB); `BENCH_PEERS=fastapi,litserve` some of them. One that can't b
 import contextlib
 import functools
 import http.client
+import json
 import os
 import signal
 import socket
@@ -73,6 +74,7 @@ def report() -> str:
             _check(server, records, expected)
         measured = {shape: _measure(servers, shape, records) for shape in SHAPES}
         memory = {server.name: _pss(server.pid) for server in servers}
+        tolls = _tolls(environment)
     versions = machine.described(
         ["pellucid", "scikit-learn", "pandas", "uvicorn", "starlette", "flask", "gunicorn"], programs=[load.client()]
     )
@@ -83,7 +85,64 @@ def report() -> str:
     tables = [_table(shape, measured[shape]) for shape in SHAPES]
     rows = [[name, f"{size / 1e6:.0f}", f"{size / memory[TEXT]:.2f}"] for name, size in memory.items() if name != PLAIN]
     tables.append(harness.table(["after the load", "PSS MB, all processes", "× baseline"], rows))
+    tables.append(harness.table(["what it takes", "median (smallest–largest)"], tolls))
     return "\n".join([versions, head, *tables])
+
+
+def _tolls(environment: dict[str, str]) -> list[list[str]]:
+    """A heartbeat, a worker that is killed, a supervisor that is killed: on a server of their own, which nobody else loads."""
+    beats = [_beat_ns() for _ in range(5)]
+    replaced: list[float] = []
+    with contextlib.ExitStack() as running, tempfile.TemporaryDirectory() as folder:
+        port = _free_port()
+        line = [_program("pellucid"), "serve", "loan", "--workers", str(WORKERS), "--port", str(port)]
+        pid = running.enter_context(_running(OURS, line, environment, Path(folder, "log"), port))
+        for _ in range(5):
+            time.sleep(1.0)
+            replaced.append(_replaced_ms(f"http://127.0.0.1:{port}/healthz"))
+        below = [child for child in _family(pid) if child != pid]
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(1.0)
+        left = sum(os.path.exists(f"/proc/{child}") for child in below)
+    return [
+        ["a heartbeat, ns", harness.spread(beats).text(digits=0)],
+        ["from the kill of a worker until another is ready, ms", harness.spread(replaced).text(digits=0)],
+        [f"of the {len(below)} processes of a killed supervisor, left after 1 s", str(left)],
+    ]
+
+
+def _beat_ns() -> float:
+    from pellucid.serve.slots import Board
+
+    board = Board.new(1)
+    beat = board.slots[0].beat
+    began = time.perf_counter_ns()
+    for _ in range(100_000):
+        beat()
+    took = (time.perf_counter_ns() - began) / 100_000
+    os.close(board.fd)
+    return took
+
+
+def _replaced_ms(url: str) -> float:
+    """The board is asked through a worker that lives, every few milliseconds."""
+    before = {worker["pid"] for worker in _workers(url)}
+    victim = min(before)
+    began = time.perf_counter()
+    os.kill(victim, signal.SIGKILL)
+    while time.perf_counter() - began < 20:
+        now = {worker["pid"] for worker in _workers(url) if worker["ready"]}
+        if len(now) == WORKERS and victim not in now:
+            return (time.perf_counter() - began) * 1000
+    raise harness.Failed("a killed worker was not replaced within 20 s")
+
+
+def _workers(url: str) -> list[dict[str, Any]]:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        _, body = _http("GET", url)
+        found: list[dict[str, Any]] = json.loads(body)["workers"]
+        return found
+    return []
 
 
 def _table(shape: Shape, loads: dict[str, list[load.Load]]) -> str:
@@ -251,13 +310,18 @@ def _program(name: str) -> str:
 
 def _pss(root: int) -> int:
     """Bytes of the process and all its descendants, a shared page divided among those that share it (proc_pid_smaps(5))."""
+    return sum(_own_pss(pid) for pid in _family(root))
+
+
+def _family(root: int) -> set[int]:
+    """The process and all its descendants."""
     family, todo = {root}, [root]
     children = _children()
     while todo:
         found = set(children.get(todo.pop(), ())) - family
         family |= found
         todo += found
-    return sum(_own_pss(pid) for pid in family)
+    return family
 
 
 def _children() -> dict[int, list[int]]:

@@ -24,12 +24,17 @@ MOST_MANIFEST = 16 << 20
 
 def export(store: Store, manifest: Manifest, path: str) -> None:
     """Write the bundle, whole or not at all. UsageError where a member is damaged or the disk refuses."""
+    durable.write(os.path.abspath(path), packed(store, manifest))
+
+
+def packed(store: Store, manifest: Manifest) -> bytes:
+    """The bundle. UsageError where a member is damaged."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         _add(archive, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1), manifest.created_at)
         for member in manifest.members:
             _add(archive, member.path, store.read(manifest, member.path), manifest.created_at)
-    durable.write(os.path.abspath(path), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, at: float) -> None:

@@ -131,24 +131,57 @@ def verify(context: click.Context, name: str, as_json: bool) -> None:
 
 @command.command("export")
 @click.argument("name")
-@click.option("-o", "--output", "path", required=True, metavar="FILE", help="The file to write.")
+@click.option(
+    "-o", "--output", "path", metavar="FILE", help="The file to write; stdout for manifests of Kubernetes by default."
+)
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
-def export(name: str, path: str, force: bool) -> None:
-    """Write one version into one file, which `models import` reads on another machine."""
+@click.option(
+    "--k8s", is_flag=True, help="Manifests for Kubernetes instead: ConfigMap, Deployment with probes, Service."
+)
+@click.option("--kserve", is_flag=True, help="KServe's InferenceService instead.")
+@click.option("--image", default="pellucid:latest", show_default=True, help="The image that has pellucid[serve].")
+@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes in a pod.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.5),
+    default=30.0,
+    show_default=True,
+    help="Deadline of a prediction, in seconds.",
+)
+def export(
+    name: str, path: str | None, force: bool, k8s: bool, kserve: bool, image: str, workers: int, timeout: float
+) -> None:
+    """Write one version into one file, which `models import` and `serve` read on another machine; or what Kubernetes needs to run it."""
     import os
 
     from pellucid.model.errors import UsageError
-    from pellucid.serve import bundle
+    from pellucid.serve import bundle, durable, kubernetes
     from pellucid.serve.store import Store
 
-    if os.path.exists(path) and not force:
+    if path is not None and os.path.exists(path) and not force:
         raise UsageError(
             tried=f"write {path}", said="it exists already", remedy=f"--force, or another name than {path}"
         )
     store = Store()
     manifest = store.resolve(name)
-    bundle.export(store, manifest, path)
-    click.echo(f"{manifest.name} version {manifest.version} is in {path}, {os.path.getsize(path)} bytes")
+    content = bundle.packed(store, manifest)
+    if k8s or kserve:
+        documents = kubernetes.documents(manifest, content, image=image, workers=workers, timeout_s=timeout)
+        if kserve:
+            documents = [one for one in documents if one["kind"] == "ConfigMap"]
+            documents.append(kubernetes.inference_service(manifest, image=image, workers=workers, timeout_s=timeout))
+        told = kubernetes.text(documents)
+        if path is None:
+            click.echo(told, nl=False)
+        else:
+            durable.write(os.path.abspath(path), told.encode())
+        return
+    if path is None:
+        raise UsageError(
+            tried=f"export {name}", said="where to was not told", remedy=f"-o {manifest.name}.pellucid-model"
+        )
+    durable.write(os.path.abspath(path), content)
+    click.echo(f"{manifest.name} version {manifest.version} is in {path}, {len(content)} bytes")
 
 
 @command.command("import")

@@ -1,0 +1,188 @@
+"""A server under load for minutes, with a fault every five seconds: `python -m benchmarks.soak [MINUTES]`, 10 by default.
+
+Clients on kept connections ask for predictions whose answers are known. Every few seconds a worker is killed, stopped, deadlocked, kept busy
+for ever in Python or in C, crashed in native code, the template is killed, or another version is promoted. At the end: no wrong answer, every fault
+has its record in the log within its time, no process too many, and the supervisor has not grown. Ends with 1 where something is not so.
+
+Some requests are lost by faults, and they are counted: those that were in a killed worker get no answer, those that were predicted together with
+one that hangs get 504, and 503 asks to come again.
+"""
+
+import collections
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pellucid.serve.store import Store
+
+serving: Any = import_module("tests.serving")
+
+EVERY_S = 5.0
+TIMEOUT_S = 3.0
+EXPLAINED_WITHIN_S = 25.0
+WORKERS = 2
+CLIENTS = 6
+
+Fault = Callable[[Any, Store], tuple[set[str], int | None]]
+"""Does it; returns the events one of which has to follow, and the pid that they name (None: any)."""
+
+
+class Client(threading.Thread):
+    """Posts one row after the other, and counts what comes."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.place = url.removeprefix("http://")
+        self.seed = seed
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        connection: http.client.HTTPConnection | None = None
+        for number in itertools.count(self.seed):
+            if self.over.is_set():
+                return
+            x = float(number % 10)
+            try:
+                connection = connection or http.client.HTTPConnection(self.place, timeout=TIMEOUT_S + 10)
+                row = serving.row(number=number, x=x)
+                connection.request("POST", "/predict", json.dumps([row]), {"content-type": "application/json"})
+                answer = connection.getresponse()
+                content = answer.read()
+                if answer.headers.get("connection") == "close":
+                    connection.close()
+                    connection = None
+                self._count(answer.status, content, x, row["id"])
+            except (OSError, http.client.HTTPException):
+                self.counts["no answer"] += 1
+                if connection is not None:
+                    connection.close()
+                connection = None
+
+    def _count(self, status: int, content: bytes, x: float, name: str) -> None:
+        if status != 200:
+            self.counts[str(status)] += 1
+            return
+        (found,) = json.loads(content)["predictions"]
+        right = found == {"id": name, "prediction": int(x > 4)}
+        self.counts["right" if right else "WRONG"] += 1
+
+
+def _a_worker(server: Any) -> int:
+    ready = [worker["pid"] for worker in server.workers() if worker["ready"]]
+    return int(ready[0])
+
+
+def killed(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+    pid = _a_worker(server)
+    os.kill(pid, signal.SIGKILL)
+    return {"died"}, pid
+
+
+def stopped(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+    pid = _a_worker(server)
+    os.kill(pid, signal.SIGSTOP)
+    return {"replaced"}, pid
+
+
+def asked(what: str, *events: str) -> Fault:
+    def fault(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+        serving.Asking(server, serving.row(what))
+        return set(events), None
+
+    fault.__name__ = what
+    return fault
+
+
+def template_killed(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+    pid = next(pid for pid in server.family() if serving.comm(pid) == "pellucid-model")
+    os.kill(pid, signal.SIGKILL)
+    return {"template_ended"}, pid
+
+
+def promoted(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+    now = store.resolve("faulty").version
+    store.promote("faulty", 3 - now)
+    return {"reloaded"}, None
+
+
+FAULTS: tuple[Fault, ...] = (
+    killed, asked("lock", "replaced"), stopped, asked("die SIGSEGV", "died"), template_killed, asked("spin 60", "replaced"), promoted,
+    asked("hold_gil", "replaced"),
+)  # fmt: skip
+
+
+def soak(minutes: float) -> list[str]:
+    """What was not as it should be."""
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(str(Path(folder, "pellucid", "models")))
+        for _ in range(2):
+            serving.register_faulty(store.root)
+        store.promote("faulty", 1)
+        options = ["--workers", str(WORKERS), "--timeout", str(TIMEOUT_S)]
+        with serving.serving(folder, "faulty", *options) as server:
+            clients = [Client(server.url, 1000 * number) for number in range(CLIENTS)]
+            for client in clients:
+                client.start()
+            until = time.monotonic() + minutes * 60
+            size = _rss(server.process.pid)
+            for number, fault in enumerate(itertools.cycle(FAULTS)):
+                if time.monotonic() > until:
+                    break
+                wrong += _one(server, store, number, fault)
+                time.sleep(EVERY_S)
+            for client in clients:
+                client.over.set()
+            server.wait_workers(WORKERS, 60)
+            time.sleep(TIMEOUT_S + 3)
+            grown = _rss(server.process.pid) - size
+            family = [serving.comm(pid) for pid in server.family()]
+            for client in clients:
+                client.join(30)
+        counts: collections.Counter[str] = sum((client.counts for client in clients), collections.Counter())
+    print(
+        f"{number} faults; answers: {dict(counts)}; the supervisor grew by {grown / 1e6:.1f} MB; left at the end: {family}"
+    )
+    if counts["WRONG"]:
+        wrong.append(f"{counts['WRONG']} wrong answers")
+    if grown > 30e6:
+        wrong.append(f"the supervisor grew by {grown / 1e6:.0f} MB")
+    if len(family) != WORKERS + 1:
+        wrong.append(f"{len(family)} processes are left: {family}")
+    return wrong
+
+
+def _one(server: Any, store: Store, number: int, fault: Fault) -> list[str]:
+    with contextlib.suppress(AssertionError):
+        server.wait_workers(1, 20)
+    after = len(server.log)
+    try:
+        events, pid = fault(server, store)
+        found = server.wait_log(events, EXPLAINED_WITHIN_S, after, **({} if pid is None else {"pid": pid}))
+    except (AssertionError, OSError, StopIteration, IndexError) as error:
+        return [f"fault {number}, {fault.__name__}: {str(error)[:200]}"]
+    print(f"{number:3} {fault.__name__:16} {found['event']:14} {found['sentence'][:150]}", flush=True)
+    return []
+
+
+def _rss(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    problems = soak(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0)
+    for problem in problems:
+        print(f"*** {problem}")
+    sys.exit(1 if problems else 0)
