@@ -162,5 +162,7 @@ def test_why_sees_a_heap_that_fills_before_it_is_full(java, tmp_path):
         )
         assert str(log) in found["jvm-old-generation"]["evidence"][0]["source"]
     with java("MemLeak", "1000") as healthy:
+        told = pellucid("why", str(healthy.pid))[1]
+        assert "stood still for" in told and len(told.splitlines()) <= 12
         rules = {finding["rule"] for finding in json.loads(pellucid("why", str(healthy.pid), "--json")[1])["findings"]}
         assert not {rule for rule in rules if rule.startswith("jvm")}

@@ -65,6 +65,9 @@ def _show(seen: Snapshot, findings: tuple[Finding, ...], *, with_evidence: bool)
     if not findings:
         screen.say("Nothing here waits, runs or is stuck in a way that a rule knows.")
     not_seen = screen.gaps(_gaps(seen, findings), most=2)
+    stood = seen.cost.stopped_s
+    if stood is not None:
+        not_seen.append(f"the JVM was asked for its stacks: its threads stood still for {1000 * stood:.1f} ms")
     told = _told(findings, MOST_LINES - 2 - len(not_seen) - (1 if with_evidence else 0))
     for finding in told:
         _finding(finding, with_evidence=with_evidence)

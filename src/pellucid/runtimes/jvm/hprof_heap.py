@@ -22,7 +22,7 @@ from pellucid.runtimes.jvm.hprof_classes import OBJECT, TYPES, Classes, read_cla
 from pellucid.runtimes.jvm.hprof_layout import Layout, infer
 from pellucid.runtimes.jvm.hprof_records import CLASS as CLASS_TAG
 from pellucid.runtimes.jvm.hprof_records import Places, View, places
-from pellucid.runtimes.references import Indices, Longs, References
+from pellucid.runtimes.references import Indices, Longs, References, packed
 
 Ids = NDArray[np.uint64]
 
@@ -69,7 +69,7 @@ class Lookup:
         self._base = ids[0]
         span = int(ids[-1] - ids[0])
         shift = 3
-        while (span >> shift) > 2 * count + 1024:
+        while (span >> shift) > count + 1024:
             shift += 1
         self._shift = np.uint64(shift)
         buckets = ((ids - self._base) >> self._shift).astype(np.int64)
@@ -224,6 +224,10 @@ class Heap:
             self._lookup = Lookup(self.ids)
         return self._lookup
 
+    def forget_lookup(self) -> None:
+        """Lets go of the table, which is made anew when it is asked for."""
+        self._lookup = None
+
     def by_class(self) -> Iterator[tuple[int, Indices]]:
         """(class, its instances) of all instances."""
         numbers = np.flatnonzero((self.kind == INSTANCE) & (self.type >= 0)).astype(np.int32)
@@ -252,15 +256,13 @@ class Heap:
 
     def references(self) -> References:
         """The graph of what holds what."""
-        sources: list[Indices] = []
-        targets: list[Indices] = []
+        edges: list[Ids] = []
 
         def add(holders: Indices, ids: Ids) -> None:
             there = ids != 0
             held = self.lookup.numbers(ids[there])
             known = held >= 0
-            sources.append(holders[there][known])
-            targets.append(held[known])
+            edges.append(packed(holders[there][known], held[known]))
 
         for type_, instances in self.by_class():
             fields = self._holding_fields(type_)
@@ -276,7 +278,9 @@ class Heap:
         for number, ids in self._class_edges():
             add(np.full(len(ids), number, np.int32), np.array(ids, np.uint64))
         self.dump.forget_pages()
-        return self._with_classes(sources, targets)
+        all_edges = np.concatenate(edges) if edges else np.zeros(0, np.uint64)
+        edges.clear()
+        return self._with_classes(References.of_packed(len(self), all_edges))
 
     def _holding_fields(self, type_: int) -> list[int]:
         """Offsets of the fields that hold an object; the referent of a weak or phantom reference is not held."""
@@ -317,13 +321,8 @@ class Heap:
             if ids:
                 yield number, ids
 
-    def _with_classes(self, sources: list[Indices], targets: list[Indices]) -> References:
+    def _with_classes(self, graph: References) -> References:
         """The graph, with edges from instances to those of their classes that nothing else holds."""
-
-        def joined(parts: list[Indices]) -> Indices:
-            return np.concatenate(parts) if parts else np.zeros(0, np.int32)
-
-        graph = References.of(len(self), joined(sources), joined(targets))
         numbers = np.flatnonzero((self.kind == CLASS) & (self.type >= 0)).astype(np.int32)
         held = graph.parents(self.roots())[numbers] >= 0
         if held.all():
@@ -335,4 +334,5 @@ class Heap:
         more = of_class >= 0
         if not more.any():
             return graph
-        return References.of(len(self), joined([*sources, typed[more]]), joined([*targets, of_class[more]]))
+        edges = np.concatenate((packed(graph.sources(), graph.targets), packed(typed[more], of_class[more])))
+        return References.of_packed(len(self), edges)

@@ -97,6 +97,8 @@ def held(heap: Heap) -> Held:
     """Dominators and retained sizes; the long part of the work."""
     graph = heap.references()
     roots = heap.roots()
+    heap.forget_lookup()
+    heap.dump.forget_pages()
     idom = graph.dominators(roots)
     sizes = retained(idom, heap.sizes)
     return Held(heap, graph, roots, idom, sizes, int(heap.sizes[idom >= 0].sum()))
