@@ -125,7 +125,7 @@ def test_addresses_that_are_only_reserved(allocating):
     seen = watch(process.pid, 0.2)
     assert seen.samples[-1].virtual_bytes > 256 << 30
     assert seen.last.part("other") == pytest.approx(4 << 20, rel=0.2)
-    assert seen.last.pool_blocks == pytest.approx(told["blocks"], rel=0.03)
+    assert seen.last.pool_blocks == pytest.approx(told["blocks"], rel=0.06)  # which counts large blocks too
 
 
 def test_a_heap_that_was_overwritten_is_told_as_far_as_it_can_be_walked(allocating):
