@@ -77,6 +77,7 @@ PROCESSES = [
     ("mp_holder_died", "holder-is-gone", "certain", ["w0", "w1", "ended without giving it back"]),
     ("mp_producer_died", "queue-empty", "likely", ["consumer"]),
     ("mp_reader_died", "queue-full", "likely", ["writer", "multiprocessing.Queue q (2 of max 2)"]),
+    ("mp_pool_killed_join", "pool-lost-task", "certain", ["the end of pool pool", "both of its pipes are empty"]),
     ("mp_pool_wants_a_lock", "deadlock", "likely", ["ForkPoolWorker", "whose holder waits for them"]),
     ("mp_join_before_drain", "join-before-drain", "likely", ["QueueFeederThread", "get() everything first"]),
     ("mp_pipe_full", "pipes-full", "likely", ["echo", "Both directions"]),

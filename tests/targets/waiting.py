@@ -755,6 +755,16 @@ def mp_pool_killed():
         pool.map(die_on_three, range(8), chunksize=1)
 
 
+def mp_pool_killed_join():
+    """A lost task: join() never returns."""
+    pool = mp.Pool(2)
+    for number in range(5):
+        pool.apply_async(die_on_three, (number,))
+    pool.close()
+    ready()
+    pool.join()
+
+
 def take_three(stack):
     for _ in range(3):
         stack.get()

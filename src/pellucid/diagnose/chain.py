@@ -47,6 +47,8 @@ def what(waiting: Waiting) -> str:
             pid = next((holder.pid for holder in waiting.holders), None)
             child = f" {name}" if name and waiting.kind != "child" else ""
             return f"the end of its child{child} (pid {pid})" if pid else f"the end of its child{child}{detail}"
+        case "end of its pool":
+            return f"the end of pool {name}" if name else "the end of a pool"
         case "end of all threads":
             return "the end of all its threads (the interpreter is about to exit)"
         case "pipe" | "socket" | "poll" | "file":

@@ -52,7 +52,7 @@ ENDINGS: dict[str, tuple[str, str]] = {
 }
 """Role → how the title ends, and the remedy, where all that wait do so for things of one kind."""
 
-_JOINS = frozenset({"Thread", "Process", "child process", "child", "end of all threads"})
+_JOINS = frozenset({"Thread", "Process", "child process", "child", "end of all threads", "end of its pool"})
 
 
 class Knot(Struct, frozen=True):

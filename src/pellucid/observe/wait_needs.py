@@ -61,7 +61,9 @@ class Needs:
         match blocked.role:
             case "lock" | "rlock" | "import":
                 return self._for_lock(each, tid, blocked, anybody)
-            case "join" | "shutdown":
+            case "pool" | "pool-join" if self._lost_task(each, blocked):
+                return nothing(_LOST, "pool-lost-task")
+            case "join" | "shutdown" | "pool-join":
                 return all_of(*(Waker(f"{each.pid}/{other}") for other in blocked.joins)) if blocked.joins else LIVE
             case "process" | "subprocess" if blocked.child:
                 return all_of(_end_of(blocked.child))
@@ -73,8 +75,6 @@ class Needs:
                 return all_of(Waker(f"{each.pid}/task/{blocked.task:x}", "likely", "it is the task behind that future"))
             case "proxy":
                 return self._for_proxy(wait)
-            case "pool" if self._lost_task(each, blocked):
-                return nothing(_LOST, "pool-lost-task")
         if blocked.role in _WOKEN_BY_ANYBODY and wait.call == "futex":
             return LIVE if self._by_signal(each, tid) else any_of(anybody)
         return None

@@ -13,7 +13,7 @@ from pellucid.model.report import WaitsReport
 from pellucid.model.sync import Waiting
 from pellucid.present.cli import plain, screen
 
-_ENDS = frozenset({"Thread", "Process", "child", "child process", "end of all threads"})
+_ENDS = frozenset({"Thread", "Process", "child", "child process", "end of all threads", "end of its pool"})
 _NEEDS = frozenset({"task", "gather", "group", "wait", "wait_for", "thread", "future"})
 _SERVES = frozenset({"loop", "service", "worker"})
 _CONNECTED = frozenset({"receive", "send", "shared-get", "shared-put", "feeder-send"})

@@ -68,9 +68,13 @@ RULES: dict[tuple[str, str], Rule] = {
     (_POOL, "ApplyResult.get"): Rule("pool", kind="Pool result"),
     (_POOL, "IMapIterator.next"): Rule("pool", kind="Pool result"),
     (_POOL, "worker"): Rule("worker", "", parks=True, kind="work for its pool"),
-    (_POOL, "Pool._handle_workers"): Rule("service", "", parks=True, kind="requests to serve"),
-    (_POOL, "Pool._handle_tasks"): Rule("service", "", parks=True, kind="requests to serve"),
-    (_POOL, "Pool._handle_results"): Rule("service", "", parks=True, kind="requests to serve"),
+    (_POOL, "Pool.join"): Rule("pool-join", kind="end of its pool"),
+    **{
+        (_POOL, f"Pool.{name}"): Rule(
+            "service", "", parks=True, kind="requests to serve", within=_HELPERS | frozenset({_POOL})
+        )
+        for name in ("_handle_workers", "_handle_tasks", "_handle_results")
+    },
     (_MP_QUEUES, "Queue.get"): Rule("shared-get", parks=True, kind="multiprocessing.Queue"),
     (_MP_QUEUES, "Queue.put"): Rule("shared-put", kind="multiprocessing.Queue"),
     (_MP_QUEUES, "JoinableQueue.join"): Rule("shared-join", kind="multiprocessing.JoinableQueue"),

@@ -22,11 +22,12 @@ class PoolState(Struct, frozen=True):
     missing: int
 
 
-def pool_of(result: int, values: Values) -> PoolState | None:
-    """The Pool that the ApplyResult at `result` belongs to; None where it has not the shape of the library's."""
+def pool_of(thing: int, values: Values) -> PoolState | None:
+    """The Pool at `thing`, or that an ApplyResult there belongs to; None where it has not the shape of the library's."""
     try:
-        pool = values.named(result, "_pool")
-        own = values.namespace(pool)
+        own = values.namespace(thing)
+        if "_inqueue" not in own:
+            own = values.namespace(own["_pool"])
         workers = values.list_items(own["_pool"], MAX_WORKERS)
         pids = tuple(values.number(values.named(values.named(worker, "_popen"), "pid")) for worker in workers)
         return PoolState(

@@ -22,6 +22,8 @@ from pellucid.runtimes.cpython.spelling import Spelling
 from pellucid.runtimes.cpython.values import Values
 
 MAX_PARTS = 64
+_BY_ITSELF = frozenset({"join", "shutdown", "import", "pool-join"})
+"""Roles whose wait is a lock of their own."""
 MAX_OPENED = 400
 """Frames of one stack that are opened, innermost first: a lock held further out is not seen."""
 
@@ -104,7 +106,7 @@ class Sights:
 
     def _belongs(self, rule: Rule, innermost: Slots, lock: int) -> bool:
         """Whether sleeping on `lock` is the wait that the rule means: not so when it takes the inner lock of a condition."""
-        if self.values.name_of_kind(lock) in {"SemLock", "SimpleQueue"} or rule.role in {"join", "shutdown", "import"}:
+        if self.values.name_of_kind(lock) in {"SemLock", "SimpleQueue"} or rule.role in _BY_ITSELF:
             return True
         if innermost.qualname == "Condition.wait" and library_path(innermost.file) == "threading.py":
             return innermost.local("waiter") == lock
@@ -125,6 +127,9 @@ class Sights:
         if role == "join":
             name = self._joined_name(thing) or name
             joins = self.registry.tids_of(thing, self.tid_of)
+        elif role == "pool-join":
+            inner = next((one for one in sight.frames if one.qualname == "Thread.join"), None)
+            joins = self.registry.tids_of(inner.local("self"), self.tid_of) if inner is not None else ()
         elif role == "shutdown":
             kind, joins = "end of all threads", self.registry.non_daemon(sight.tid, self.tid_of)
         elif role == "future":
