@@ -81,6 +81,9 @@ def test_a_process_on_the_screen_and_in_json_then_as_files_that_are_compared(lea
     again = json.loads(run("heap", after, "--json").stdout)
     assert again["types"] == document["types"]
     assert [one["sentence"] for one in again["suspects"]] == [one["sentence"] for one in document["suspects"]]
+    asked = run("heap", after, "--type", "Session", "-n", "1").stdout
+    assert "8,000 Session of 8,000 in all: class Registry → _cache (dict) (they retain" in asked
+    assert "there is no object of a type Nobody" in run("heap", after, "--type", "Nobody").stdout
     grown = run("heap", "diff", before, after)
     assert grown.returncode == 0, grown.stderr
     assert "class Registry → _cache (dict) → 8,000 Session" in grown.stdout

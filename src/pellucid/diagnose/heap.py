@@ -227,6 +227,8 @@ def _notable(note: Note, census: Census) -> bool:
     total = max(census.total_bytes, 1)
     if note.kind == "large":
         return note.bytes >= LARGE_SHARE * total and note.bytes >= _LEAST_BYTES
+    if note.kind == "type":
+        return True
     if note.kind in ("uncollectable", "outside"):
         return note.count > 0
     return note.bytes >= _WASTE_SHARE * total and note.bytes >= _LEAST_BYTES
@@ -239,6 +241,10 @@ def noted(note: Note, census: Census) -> str:
         case "large":
             held = way(note.holder, note.type)
             return f"one {note.type} has {size(note.bytes)}, {share} of all: {held}"
+        case "type":
+            if not note.count:
+                return f"there is no object of a type {note.type}"
+            return f"{note.count:,} {note.type} {note.detail}: {way(note.holder, note.type)} (they retain {size(note.bytes)})"
         case "equal-strings":
             return f"{note.count:,} strings are there more than once, {size(note.bytes)} too many; {note.detail}: sys.intern() keeps one"
         case "empty":

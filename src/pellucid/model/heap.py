@@ -56,7 +56,9 @@ ENOUGH = 0.6
 
 
 class Note(Struct, frozen=True):
-    """Something else that was seen: `kind` is large (one object), equal-strings, empty, unreachable, uncollectable, or outside."""
+    """Something else that was seen: `kind` is large (one object), equal-strings, empty, unreachable, uncollectable,
+    outside, or type: who refers to the objects of a type that was asked for.
+    """
 
     kind: str
     type: str

@@ -17,13 +17,14 @@ from typing import Any, NoReturn
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from pellucid.model import Process
 from pellucid.model.errors import UsageError, os_words
 from pellucid.model.heap import Census, Hold, Note, Suspect
 from pellucid.observe.heap_dump import Dump, DumpedType, Holder
-from pellucid.observe.heap_look import HeapSeen
+from pellucid.observe.heap_look import HeapSeen, of_type
 from pellucid.runtimes.references import References
 
 MAGIC = b"pellucid-heap/1\n"
@@ -120,8 +121,8 @@ def _holders(dump: Dump) -> dict[int, Holder]:
     return {number: dump.describe(number) for number in most[several].tolist()}
 
 
-def load(path: str) -> HeapSeen:
-    """Reads the file. Raises UsageError for what is no such file, is damaged, or ends too early."""
+def load(path: str, *, type_name: str | None = None) -> HeapSeen:
+    """Reads the file; also who refers to the objects of `type_name`. Raises UsageError for what is no such file, is damaged, or ends too early."""
     try:
         with open(path, "rb") as file:
             raw = file.read(_FRONT.size)
@@ -160,7 +161,8 @@ def load(path: str) -> HeapSeen:
     except (msgspec.MsgspecError, ValueError) as error:
         raise _bad(path, f"its head is damaged ({error})") from error
     _check(path, header, arrays)
-    return _seen(header, arrays)
+    seen = _seen(header, arrays)
+    return seen if type_name is None else replace(seen, notes=(*seen.notes, *of_type(seen.dump, type_name)))
 
 
 def _check(path: str, header: Header, arrays: dict[str, NDArray[np.generic]]) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 import numpy as np
 from msgspec import Struct
@@ -17,12 +18,16 @@ from pellucid.runtimes.cpython.census import Heap
 from pellucid.runtimes.cpython.heap_paths import Paths
 from pellucid.runtimes.cpython.heap_roots import Roots, roots
 from pellucid.runtimes.cpython.heap_waste import waste
+from pellucid.runtimes.cpython.image import CopiedMemory
 
 EVERYTHING = 1 << 46
 SHARE = 0.1
 """The part of the heap that one holder has to retain to be told of."""
 
 _LEAST = 64 << 10
+_PART = 0.01
+"""The part of a type's objects that a second holder has to refer to."""
+
 _OUTSIDE = 1000  # objects of one type that C code holds, before that is told
 
 
@@ -66,10 +71,11 @@ def look(
     pause: bool,
     include_values: bool = False,
     limit: int = EVERYTHING,
+    type_name: str | None = None,
     command: str = "heap",
     told: Callable[[str], None] = lambda _: None,
 ) -> HeapSeen:
-    """Copies, counts and judges. `told` hears what is done just now. Raises as `heap.census` does."""
+    """Copies, counts and judges; also who refers to the objects of `type_name`. `told` hears what is done just now. Raises as `heap.census` does."""
     clock = Clock()
     began = time.perf_counter()
     process = procfs.process(pid)
@@ -103,9 +109,34 @@ def look(
         suspects = tuple(suspect(dump, pile) for pile in held_by_one[:MOST])
         clock.lap("dominators")
         notes = (*_notes(counted, dump, paths), *_outside(counted, dump, held))
+        if type_name is not None:
+            notes += tuple(of_type(dump, type_name))
         clock.lap("notes")
-
+        if isinstance(counted.memory, CopiedMemory):
+            counted.memory.let_go()
         return HeapSeen(dump, suspects, notes, clock.steps)
+
+
+def of_type(dump: Dump, pattern: str, most: int = 5) -> list[Note]:
+    """Who refers to the objects of the types that `pattern` matches, a name with or without its module, or a glob; who to most comes first."""
+    matching = [fnmatchcase(kind.name, pattern) or kind.name.rpartition(".")[2] == pattern for kind in dump.types]
+    wanted = np.array(matching, bool)[dump.index]
+    count = int(np.count_nonzero(wanted))
+    names = sorted({kind.name for kind, match in zip(dump.types, matching, strict=True) if match})
+    name = names[0] if len(names) == 1 else pattern
+    if not count:
+        return [Note("type", pattern, 0, 0)]
+    edges = np.flatnonzero(wanted[dump.graph.targets])
+    counts = np.bincount(np.searchsorted(dump.graph.first, edges, "right") - 1, minlength=1)
+    notes = []
+    for holder in np.argsort(-counts, kind="stable")[:most].tolist():
+        if counts[holder] and (not notes or counts[holder] >= _PART * count):
+            held = dump.graph.of_object(holder)
+            held = np.unique(held[wanted[held]])
+            size = int(dump.retained[held].sum())
+            path = dump.describe(holder).path or (Hold("other", "", dump.type_of(holder)),)
+            notes.append(Note("type", name, len(held), size, path, f"of {count:,} in all"))
+    return notes
 
 
 def _types(counted: Heap) -> tuple[DumpedType, ...]:

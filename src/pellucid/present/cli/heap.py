@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--type",
     "type_name",
     metavar="NAME",
-    help="Of a dump of a JVM: the objects of this class (or glob) that retain most.",
+    help="Who holds the objects of this class (or glob); of a dump of a JVM: those of them that retain most.",
 )
 @click.option("--object", "object_id", metavar="ID", help="Of a dump of a JVM: one object, its fields, who holds it.")
 @click.option("--histogram", is_flag=True, help="Of a dump of a JVM: the counts alone, without who holds whom.")
@@ -111,7 +111,17 @@ def command(
         )
         return
     copied = limit << 20 if limit is not None else None
-    _one(targets[0], file, copied, as_json=as_json, most=most, pause=not no_pause, force=force, values=include_values)
+    _one(
+        targets[0],
+        file,
+        copied,
+        type_name,
+        as_json=as_json,
+        most=most,
+        pause=not no_pause,
+        force=force,
+        values=include_values,
+    )
 
 
 def _java(
@@ -158,8 +168,8 @@ def _java(
             else:
                 heap_jvm_text.process(pid, live=live, as_json=as_json, most=most)
             return True
-    if live or type_name is not None or object_id is not None or histogram:
-        raise click.UsageError("--live, --type, --object and --histogram are for JVMs and their dumps.")
+    if live or object_id is not None or histogram:
+        raise click.UsageError("--live, --object and --histogram are for JVMs and their dumps.")
     return False
 
 
@@ -167,6 +177,7 @@ def _one(
     target: str,
     file: str | None,
     limit: int | None,
+    type_name: str | None,
     *,
     as_json: bool,
     most: int,
@@ -182,7 +193,7 @@ def _one(
     if file is not None and os.path.lexists(file) and not force:
         heap_file.refuse(file)  # before the process is stopped for nothing
     try:
-        seen = _seen(target, pause=pause, values=values, limit=limit)
+        seen = _seen(target, pause=pause, values=values, limit=limit, type_name=type_name)
     except TooMuch as large:
         if file is not None:
             raise
@@ -208,18 +219,20 @@ def _in_pieces(large: "TooMuch", limit: int | None) -> "HeapReport":
     return counted(process, census)
 
 
-def _seen(target: str, *, pause: bool, values: bool = False, limit: int | None = None) -> "HeapSeen":
+def _seen(
+    target: str, *, pause: bool, values: bool = False, limit: int | None = None, type_name: str | None = None
+) -> "HeapSeen":
     """A look at a process, or what a file says of one."""
     if _is_file(target):
         from pellucid.observe import heap_file
 
-        return heap_file.load(target)
+        return heap_file.load(target, type_name=type_name)
     from pellucid.observe.heap_look import EVERYTHING, look
 
     pid = options.resolve(target)
     if pause:
         _tell(f"pid {pid} will stand still while its memory is copied (--no-pause does without)")
-    return look(pid, pause=pause, include_values=values, limit=limit or EVERYTHING, told=_tell)
+    return look(pid, pause=pause, include_values=values, limit=limit or EVERYTHING, type_name=type_name, told=_tell)
 
 
 def _is_file(target: str) -> bool:

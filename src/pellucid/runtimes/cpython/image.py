@@ -85,13 +85,17 @@ class CopiedMemory(Memory):
     def __init__(self, image: Image, live: Memory) -> None:
         super().__init__(live.pid, -1)
         self._image = image
-        self._live = live
+        self._live: Memory | None = live
         self._starts = image.starts.tolist()
         self._ends = image.ends.tolist()
         self._offsets = image.offsets.tolist()
 
     def close(self) -> None:
         """The live memory belongs to who opened it."""
+
+    def let_go(self) -> None:
+        """From now on only the copy is read: the live memory is about to be closed, and its descriptor may become another file's."""
+        self._live = None
 
     def read_some(self, address: int, size: int) -> bytes:
         if not 0 <= address < TOP or not 0 < size <= MAX_BYTES:
@@ -100,6 +104,8 @@ class CopiedMemory(Memory):
 
         run = bisect_right(self._starts, address) - 1
         if run < 0 or address >= self._ends[run]:
+            if self._live is None:
+                raise Unreadable(address, size, EFAULT)
             return self._live.read_some(address, size)
         start = address - self._starts[run] + self._offsets[run]
         return self._image.bytes[start : start + min(size, self._ends[run] - address)].tobytes()
