@@ -1,4 +1,4 @@
-"""The objects of a process with 1.4 million of them: how long it stands still, how long the answer takes, and how much memory that takes.
+"""The objects of a process with 2.8 million of them: how long it stands still, how long the answer takes, and how much memory that takes.
 
 `pellucid heap` copies the memory and reads the copy; guppy3, objgraph and a walk with gc.get_referents and sys.getsizeof run in the process,
 which does nothing else meanwhile. memray attaches to it and sees what is allocated from then on: how long the attaching takes is told.
@@ -6,7 +6,6 @@ py-spy and pystack tell nothing of the heap. Beside that: what each step costs a
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,8 @@ from msgspec import Struct
 
 from benchmarks import harness, machine
 
-ROUNDS = 5
-SIZE = 100_000
+ROUNDS = 3
+SIZE = 200_000
 TARGET = harness.here() / "benchmarks" / "targets" / "many_objects.py"
 INSIDE = {
     "walk": "a walk inside, by gc and getsizeof",
@@ -34,13 +33,14 @@ PAUSE_GOAL_MS, WALK_GOAL, CENSUS_GOAL_US, EDGES_GOAL_US, MEMORY_GOAL = 20.0, 50.
 class Look(Struct, frozen=True):
     """One answer: seconds that the process stood still (None: it was not stopped), seconds until the answer, objects that were counted.
 
-    `peak_bytes` of the one who looked from outside, 0 for who looked from inside.
+    `peak_bytes` of the one who looked from outside, beside the private memory of the process at that moment; 0 for who looked from inside.
     """
 
     still_s: float | None
     wall_s: float
     objects: int
     peak_bytes: int = 0
+    anonymous_bytes: int = 0
     error: str = ""
 
 
@@ -60,7 +60,7 @@ def report() -> str:
     objects = ours[0].objects
     pause = harness.spread(look.still_s * 1e9 / look.objects if look.still_s is not None else None for look in ours)
     ratio = harness.ratios([look.still_s for look in walked], [look.still_s for look in ours])
-    memory = harness.spread(look.peak_bytes / anonymous for look in ours)
+    memory = harness.spread(look.peak_bytes / look.anonymous_bytes for look in ours if not look.error)
     goals = [
         (
             "stands still, ms for a million objects",
@@ -121,20 +121,33 @@ def _step_goals(steps: list[tuple[float, float]]) -> list[tuple[str, str, str, b
 
 
 def pellucid(pid: int, *more: str) -> Look:
-    """The whole command, as a person runs it; its peak is that of the process (getrusage(2))."""
+    """The whole command, as a person runs it, with its peak."""
     line = [str(Path(sys.executable).with_name("pellucid")), "heap", str(pid), "--json", *more]
     began = time.perf_counter()
+    peak = 0
     with tempfile.TemporaryFile() as printed:
-        actions = [(os.POSIX_SPAWN_DUP2, printed.fileno(), 1), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
-        child = os.posix_spawn(line[0], line, harness.clean_environment(), file_actions=actions)
-        _, status, usage = os.wait4(child, 0)
+        with subprocess.Popen(
+            line, stdout=printed, stderr=subprocess.DEVNULL, env=harness.clean_environment()
+        ) as child:
+            while child.poll() is None:
+                peak = max(peak, _high(child.pid))
+                time.sleep(0.01)
         wall = time.perf_counter() - began
         printed.seek(0)
         text = printed.read()
-    if code := os.waitstatus_to_exitcode(status):
-        return Look(None, wall, 0, 0, f"ended with {code}")
+    if child.returncode:
+        return Look(None, wall, 0, error=f"ended with {child.returncode}")
     census = json.loads(text)["census"]
-    return Look(census["paused_s"], wall, census["objects"], usage.ru_maxrss << 10)
+    return Look(census["paused_s"], wall, census["objects"], peak, census["anonymous_bytes"])
+
+
+def _high(pid: int) -> int:
+    """VmHWM (proc_pid_status(5)): ru_maxrss would count what the one had who started it."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def inside(process: "subprocess.Popen[str]", word: str) -> Look:
@@ -144,7 +157,7 @@ def inside(process: "subprocess.Popen[str]", word: str) -> Look:
     process.stdin.write(f"{word}\n")
     process.stdin.flush()
     count, seconds, *error = process.stdout.readline().split(maxsplit=2)
-    return Look(float(seconds), float(seconds), int(count), 0, " ".join(error))
+    return Look(float(seconds), float(seconds), int(count), error=" ".join(error))
 
 
 def parts(pid: int) -> tuple[float, float]:
@@ -165,7 +178,7 @@ def memray(pid: int) -> str:
     """How long attaching takes; it is done last, for it leaves a library in the process."""
     with tempfile.TemporaryDirectory() as folder:
         line = [sys.executable, "-m", "memray", "attach", "--duration", "1", "-o", f"{folder}/out.bin", str(pid)]
-        ended = harness.command(line, timeout_s=60)
+        ended = harness.command(line, timeout_s=40)
     if ended.run.error:
         return f"failed after {ended.run.wall_s:.1f} s: {ended.run.error}"
     return (
@@ -184,7 +197,7 @@ def _graphs() -> str:
 def _dominators(objects: int, edges: int) -> tuple[float, float, int]:
     """Of a tree with as many other references across it, in a process of its own."""
     program = f"""
-import resource, time, numpy as np
+import time, numpy as np
 from pellucid.runtimes.references import References, retained
 rng = np.random.default_rng(1)
 n, e = {objects}, {edges}
@@ -197,7 +210,8 @@ began = time.process_time()
 idom = graph.dominators(np.zeros(1, np.int32))
 done = time.process_time()
 retained(idom, np.ones(n, np.int64))
-print(done - began, time.process_time() - done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+high = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(done - began, time.process_time() - done, high)
 """
     ended = harness.command([sys.executable, "-c", program], timeout_s=200)
     if ended.run.error:

@@ -40,6 +40,16 @@ class Buffer:
             self.view.madvise(_MADV_HUGEPAGE)
         self._memory = (ctypes.c_char * self.size).from_buffer(self.view)
         self.address = ctypes.addressof(self._memory)
+        self._populate()
+
+    def give_back(self, size: int) -> None:
+        """Only the first `size` bytes are used: the pages behind them go back to the machine."""
+        used = size + -size % _PAGE
+        if used < self.size:
+            with contextlib.suppress(OSError):
+                self.view.madvise(mmap.MADV_DONTNEED, used, self.size - used)
+
+    def _populate(self) -> None:
         try:
             self.view.madvise(_MADV_POPULATE_WRITE)
         except OSError:

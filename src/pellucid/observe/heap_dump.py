@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from msgspec import Struct
@@ -44,7 +45,7 @@ class Dump:
         *,
         process: Process | None,
         census: Census,
-        addresses: NDArray[np.uint64],
+        addresses: Callable[[], NDArray[np.uint64]],
         index: Indices,
         sizes: Longs,
         graph: References,
@@ -54,7 +55,8 @@ class Dump:
     ) -> None:
         self.process = process
         self.census = census
-        self.addresses = addresses
+        self._addresses = addresses
+        """Asked for only by who compares or saves: eight bytes an object."""
         self.index = index
         self.sizes = sizes
         self.graph = graph
@@ -66,7 +68,11 @@ class Dump:
         self._tree: References | None = None
 
     def __len__(self) -> int:
-        return len(self.addresses)
+        return len(self.index)
+
+    @cached_property
+    def addresses(self) -> NDArray[np.uint64]:
+        return self._addresses()
 
     @property
     def idom(self) -> Indices:

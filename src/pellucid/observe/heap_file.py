@@ -199,7 +199,7 @@ def _seen(header: Header, arrays: dict[str, NDArray[np.generic]]) -> HeapSeen:
     dump = Dump(
         process=header.process,
         census=header.census,
-        addresses=arrays["addresses"],  # type: ignore[arg-type]
+        addresses=lambda: arrays["addresses"],  # type: ignore[arg-type,return-value]
         index=arrays["index"],  # type: ignore[arg-type]
         sizes=arrays["sizes"],  # type: ignore[arg-type]
         graph=graph,

@@ -34,16 +34,15 @@ class Pile(Struct, frozen=True):
 def piles(dump: Dump, weights: Longs, floor: int) -> list[Pile]:
     """Every holder of at least `floor`, the largest first. `weights` are the bytes that are asked for, one an object."""
     top = len(dump)
-    below = retained(dump.idom, weights)
+    below = dump.retained if weights is dump.sizes else retained(dump.idom, weights)
     heavy = np.flatnonzero(below >= floor)
-    rest = np.zeros(top + 1, np.int64)
-    rest[:top] = np.where(below >= floor, below - weights, 0)
+    rest = {one: int(below[one] - weights[one]) for one in heavy.tolist()}
     rest[top] = int(below[dump.idom == top].sum())
-    np.subtract.at(rest, dump.idom[heavy], below[heavy])
-    holders = np.flatnonzero(rest >= floor)
-    holders = holders[np.argsort(-rest[holders], kind="stable")][:_MOST_HOLDERS]
+    for one, over in zip(heavy.tolist(), dump.idom[heavy].tolist(), strict=True):
+        rest[over] -= int(below[one])  # who dominates a heavy one is heavy
+    holders = sorted((one for one, size in rest.items() if size >= floor), key=lambda one: -rest[one])[:_MOST_HOLDERS]
     found = []
-    for holder in holders.tolist():
+    for holder in holders:
         children = dump.below(holder)
         children = children[below[children] < floor]
         by_type = np.bincount(dump.index[children], weights=below[children], minlength=len(dump.types))

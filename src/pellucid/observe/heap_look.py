@@ -1,5 +1,6 @@
 """One look at the heap of a process: the copy, the census, the references, and what can be said of them."""
 
+import ctypes
 import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -60,6 +61,8 @@ class Clock:
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
+        """Ends a step. What its arrays took goes back to the machine: malloc keeps it otherwise (malloc_trim(3))."""
+        ctypes.CDLL(None).malloc_trim(0)
         now = time.perf_counter()
         self.steps[name] = now - self._last
         self._last = now
@@ -88,15 +91,16 @@ def look(
         told(f"following the references of {len(counted):,} objects")
         graph = heap_edges.link(counted)
         seen = heap.value(pid, counted, began)  # with what was found over references
+        counted.sizes += counted.attributes()  # what an object retains is all that would go with it
         clock.lap("references")
         held = roots(counted, graph, python.runtime)
         paths = Paths(counted, graph, held, include_values=include_values)
         dump = Dump(
             process=process,
             census=seen,
-            addresses=counted.image.addresses(counted.places),
+            addresses=lambda: counted.image.addresses(counted.places),
             index=counted.index,
-            sizes=counted.sizes + counted.attributes(),
+            sizes=counted.sizes,
             graph=graph,
             roots=held.numbers(),
             types=_types(counted),
@@ -128,7 +132,7 @@ def of_type(dump: Dump, pattern: str, most: int = 5) -> list[Note]:
         return [Note("type", pattern, 0, 0)]
     edges = np.flatnonzero(wanted[dump.graph.targets])
     counts = np.bincount(np.searchsorted(dump.graph.first, edges, "right") - 1, minlength=1)
-    notes = []
+    notes: list[Note] = []
     for holder in np.argsort(-counts, kind="stable")[:most].tolist():
         if counts[holder] and (not notes or counts[holder] >= _PART * count):
             held = dump.graph.of_object(holder)

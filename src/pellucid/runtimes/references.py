@@ -23,7 +23,7 @@ MAX_DEPTH = 2_000
 """Levels up to which a level is one numpy operation; deeper graphs (long linked lists) are cheaper object by object."""
 
 MAX_ROUNDS = 60
-_AT_ONCE = 1 << 20  # edges
+_AT_ONCE = 1 << 18  # edges
 
 
 class References:
@@ -137,6 +137,7 @@ class References:
         tree, depths, levels = graph._search(np.array([core], np.int32))
         found = _rounds(graph, tree, depths, core) if levels <= MAX_DEPTH else None
         settled, depths = found or _semi_nca(graph, core)
+        del graph, first, targets, tree, found
         back = np.concatenate((np.flatnonzero(inner), [count])).astype(np.int32)
         idom = np.full(count, -1, np.int32)
         reached = np.flatnonzero(settled[:core] >= 0)
@@ -158,7 +159,7 @@ class References:
         top = len(tree) - 1
         holder = np.full(len(self), -1, np.int32)  # in numbers of the core
         holder[roots[~inner[roots]]] = top
-        alone = np.bincount(self.targets, minlength=len(self)).astype(np.int32) == 1
+        alone = np.bincount(self.targets, minlength=len(self)) == 1
         alone[roots] = False
         for low, high in self._stretches():
             leaves = self.targets[self.first[low] : self.first[high]]
@@ -219,7 +220,9 @@ def retained(idom: Indices, sizes: Longs) -> Longs:
         np.cumsum(np.bincount(depths + 1)) if count else np.zeros(1, np.int64)
     )  # depth -1 comes first: what is not reached
     del depths
-    found = np.append(np.where(idom >= 0, sizes, 0), 0).astype(np.int64)
+    found = np.zeros(count + 1, np.int64)
+    found[:count] = sizes
+    found[:count][idom < 0] = 0
     for start, end in zip(ends[-2::-1].tolist(), ends[:0:-1].tolist(), strict=True):
         level = order[start:end]
         np.add.at(found, idom[level], found[level])

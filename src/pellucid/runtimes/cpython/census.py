@@ -22,9 +22,9 @@ from pellucid.runtimes.cpython.heap_sizes import Sizes
 from pellucid.runtimes.cpython.heap_types import GC, KINDS, TYPE, Types, find, outside
 from pellucid.runtimes.cpython.image import CopiedMemory, Image, Places, Words
 
-_POOLS_AT_ONCE = 2048  # 32 MB of them
-_WORDS_AT_ONCE = 1 << 20
-_OBJECTS_AT_ONCE = 1 << 18
+_POOLS_AT_ONCE = 512  # 8 MB of them
+_WORDS_AT_ONCE = 1 << 18
+_OBJECTS_AT_ONCE = 1 << 17
 _TYPE_BITS = 20  # heap_types.MAX_TYPES
 _PREFIXES = (0, 16, 32)
 _MMAPPED = 2  # malloc/malloc.c, IS_MMAPPED

@@ -22,7 +22,7 @@ from pellucid.runtimes.references import Indices, References, packed
 
 MAX_ROUNDS = 1000
 MAX_ITEMS = 1 << 36
-_AT_ONCE = 1 << 20  # words that are looked up in one go
+_AT_ONCE = 1 << 18  # words that are looked up in one go
 _DEQUE_BLOCK = 64  # Modules/_collectionsmodule.c, BLOCKLEN
 _MAX_SHARED = 30
 _OBJECTS = ord("O")
@@ -68,7 +68,7 @@ class _Linker:
         places, index, first = self._heap.places, self._heap.index, 0
         for _ in range(MAX_ROUNDS):
             self._new = []
-            self._read(places, index, np.arange(first, first + len(places), dtype=np.int32))
+            self._read(places, index, first)
             if not self._new:
                 break
             first = self._count - sum(len(one) for one, _ in self._new)
@@ -80,7 +80,7 @@ class _Linker:
     def graph(self) -> References:
         """Puts the objects in the order of their addresses again, and the edges with them."""
         heap = self._heap
-        self._number = self._number[:0]  # a quarter of the copy, no longer needed
+        self._number = self._number[:0].copy()  # it was a quarter of the copy, and is no longer needed
         moved = self._merged() if len(self._places) > 1 else None
         edges = np.empty(sum(map(len, self._edges)), np.uint64)
         at = 0
@@ -102,10 +102,12 @@ class _Linker:
         order = np.argsort(places, kind="stable")
         places, index = places[order], index[order]
         at = np.searchsorted(heap.places, places)
-        before = np.bincount(at, minlength=old + 1).astype(np.int32)
+        before = np.zeros(old + 1, np.int32)
+        np.add.at(before, at, 1)
         np.cumsum(before, out=before)
-        moved = np.empty(old + len(places), np.int32)
-        moved[:old] = np.arange(old, dtype=np.int32) + before[:old]
+        moved = np.arange(old + len(places), dtype=np.int32)
+        moved[:old] += before[:old]
+        del before
         moved[old + order] = at + np.arange(len(places))
         heap.sizes = np.insert(heap.sizes, at, heap.measure.of(places, index))
         heap.index = np.insert(heap.index, at, index)
@@ -113,11 +115,15 @@ class _Linker:
         return moved
 
     def _note(self, places: Places, first: int) -> None:
-        even = (places & 15) == 0
-        numbers = np.arange(first, first + len(places), dtype=np.int32)
-        self._number[places[even] >> 4] = numbers[even] + 1
-        if not even.all():
-            self._odd.update(zip(places[~even].tolist(), numbers[~even].tolist(), strict=True))
+        found: dict[int, int] = {}
+        for start in range(0, len(places), _AT_ONCE):
+            part = places[start : start + _AT_ONCE]
+            numbers = np.arange(first + start, first + start + len(part), dtype=np.int32)
+            even = (part & 15) == 0
+            self._number[part[even] >> 4] = numbers[even] + 1
+            found |= dict(zip(part[~even].tolist(), numbers[~even].tolist(), strict=True))
+        if found:
+            self._odd |= found
             self._odd_places = np.array(sorted(self._odd), np.int64)
             self._odd_numbers = np.array([self._odd[place] for place in self._odd_places.tolist()], np.int32)
 
@@ -153,18 +159,19 @@ class _Linker:
             of[number] = table.setdefault(key, min(len(table), (1 << 15) - 1))
         return list(table), of
 
-    def _read(self, places: Places, index: NDArray[np.int32], numbers: Indices) -> None:
-        """All references of these objects."""
+    def _read(self, places: Places, index: NDArray[np.int32], first: int) -> None:
+        """All references of these objects, which have the numbers from `first` on."""
         group = self._group_of[index]
-        order = np.argsort(group, kind="stable")
-        bounds = np.searchsorted(group[order], np.arange(len(self._groups) + 1))
+        order = np.argsort(group, kind="stable").astype(np.int32)
+        bounds = np.concatenate(([0], np.cumsum(np.bincount(group, minlength=len(self._groups)))))
+        del group
         for which in np.flatnonzero(np.diff(bounds)).tolist():
             kind, start, end, weak, flags = self._groups[which]
             mine = order[bounds[which] : bounds[which + 1]]
             step = max(_AT_ONCE // max((end - start) // 8, 4), 1)
             for part in range(0, len(mine), step):
                 chosen = mine[part : part + step]
-                self._objects(kind, start, end, weak, flags, places[chosen], index[chosen], numbers[chosen])
+                self._objects(kind, start, end, weak, flags, places[chosen], index[chosen], chosen + np.int32(first))
 
     def _objects(
         self,

@@ -4,6 +4,8 @@ The steps are those of a shortest way through the references, from what has a na
 what a function keeps: how it is reached in turn says nothing more.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from pellucid.kernel.memory import Unreadable
@@ -12,7 +14,7 @@ from pellucid.runtimes.cpython.census import Heap
 from pellucid.runtimes.cpython.heap_roots import Root, Roots
 from pellucid.runtimes.cpython.heap_types import HEAP
 from pellucid.runtimes.cpython.values import Values
-from pellucid.runtimes.references import References
+from pellucid.runtimes.references import Indices, References
 
 MAX_STEPS = 64
 MAX_SHOWN = 48  # characters of a key
@@ -40,7 +42,12 @@ class Paths:
         order = {"module": 0, "local": 1}
         named = sorted(roots.named, key=lambda root: order.get(root.how, 2))
         self._parents = graph.parents(np.array([root.number for root in named], np.int32))
-        self._outside = graph.parents(roots.outside) if len(roots.outside) else self._parents
+        self._graph, self._unnamed = graph, roots.outside
+
+    @cached_property
+    def _outside(self) -> Indices:
+        """Ways from what has no name, for who is reached by no other."""
+        return self._graph.parents(self._unnamed) if len(self._unnamed) else self._parents
 
     def nodes(self, number: int) -> list[int]:
         """The objects on the way, the root first, `number` last; itself alone where nothing reaches it."""

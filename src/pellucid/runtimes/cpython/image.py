@@ -163,6 +163,7 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
             finally:
                 paused += stop.seconds if stop is not None else 0.0
             _same(before, found)
+            buffer.give_back(found.bytes)
             return Image(buffer, found.runs, paused if pause else None, tuple(_gaps(pid, found, lost, stop)))
     raise AssertionError("the last try takes what fits")
 
