@@ -264,6 +264,7 @@ def test_the_other_end_is_gone_without_a_word(target, lossless):
     _, judged = case.judged("read")
     lossless[1].drop(f"tcp sport {case.port}")
     case.server.kill()
+    case.server.wait()
     time.sleep(0.1)
     near, judged = case.judged("peer-closed")
     assert judged.case == "peer-closed"
