@@ -69,6 +69,12 @@ def test_a_program_finds_what_it_finds_alone(version, form):
     worker = next(track for track in document["tracks"] if track["name"] == "worker")
     frames = [document["frames"][document["stacks"][run[1]][1]]["qualname"] for run in worker["runs"]]
     assert "many" not in frames, "calls of one thread are told as another's"
+    if form == "script":
+        main = next(track for track in document["tracks"] if track["name"] == "MainThread")
+        outermost = {document["frames"][frame]["qualname"] for parent, frame in document["stacks"] if parent == -1}
+        assert "<module>" in outermost
+        assert "<built-in method builtins.exec>" not in names, "that is how it was started, and no part of it"
+        assert main["runs"]
     assert names["<built-in method builtins.abs>"]["calls"] == 1_000
 
 

@@ -95,6 +95,7 @@ def _contents(profile: Profile) -> dict[str, Any]:
         "tracks": [_sums(track) for track in profile.tracks],
         "gaps": [legible(gap) for gap in gaps],
         "how": legible(_how(profile)),
+        "traced": profile.trace is not None and not profile.trace.lines,
         "empty": "Nothing to show: "
         + (legible(gaps[0]) if gaps else "no thread ran Python while the samples were taken."),
     }

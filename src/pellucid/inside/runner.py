@@ -277,7 +277,7 @@ def _label(code: Any) -> tuple[str, int, str]:
 
 def _entries(profile: Any) -> list[Any]:
     """[file, line, name, calls, seconds of its own, seconds in all, [[number of the callee, calls, seconds in all], ...]]."""
-    found = [entry for entry in profile.getstats() if _label(entry.code)[0] != _HERE]
+    found = [entry for entry in profile.getstats() if not _ours(entry)]
     numbers: dict[tuple[str, int, str], int] = {}
     for entry in found:
         numbers.setdefault(_label(entry.code), len(numbers))
@@ -292,6 +292,12 @@ def _entries(profile: Any) -> list[Any]:
             if number is not None:
                 row[6].append([number, callee.callcount, callee.totaltime])
     return rows
+
+
+def _ours(entry: Any) -> bool:
+    """A function of this file, or the one call of exec by which it ran the program."""
+    label = _label(entry.code)
+    return label[0] == _HERE or (label[2] == "<built-in method builtins.exec>" and entry.callcount == 1)
 
 
 def _python() -> None:

@@ -20,6 +20,9 @@ const spell = {
   time: (ns) => (ns >= 1e9 ? `${(ns / 1e9).toFixed(2)} s` : ns >= 1e6 ? `${(ns / 1e6).toFixed(1)} ms` : `${(ns / 1e3).toFixed(0)} µs`),
 };
 
+// A tracer of calls knows where a function begins, not where it was.
+spell.lines = (numbers) => (profile.traced ? `:${numbers[0]}` : `, mostly in line ${numbers.join(", ")}`);
+
 const flame = new Flame(element("canvas"), element("flame"), element("spacer"), told);
 const table = new Table(element("table"), element("rest"), spell, (row) => {
   flame.reveal(row.widest);

@@ -4,7 +4,7 @@ import { place } from "./calls.js";
 const FIRST = 100; // rows, before one asks for more
 
 export class Table {
-  // `share(ns)` and `time(ns)` spell a number; `picked(row)` is called for the function that was chosen.
+  // `spell` has the words for numbers (share, change, time of nanoseconds; lines); `picked(row)` is called for the function that was chosen.
   constructor(table, rest, spell, picked) {
     Object.assign(this, { table, rest, spell, picked, by: "own", down: true, all: false, words: "" });
     rest.querySelector("button").addEventListener("click", () => { this.all = true; this.draw(); });
@@ -68,8 +68,8 @@ export class Table {
     button.textContent = row.group.name;
     button.addEventListener("click", () => this.picked(row));
     file.className = "file";
-    const hottest = [...row.group.lines].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([number]) => number).join(", ");
-    file.textContent = row.group.file + (row.group.line !== null ? `:${row.group.line}` : hottest ? `, mostly in line ${hottest}` : "");
+    const hottest = [...row.group.lines].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([number]) => number);
+    file.textContent = row.group.file + (row.group.line !== null ? `:${row.group.line}` : hottest.length ? this.spell.lines(hottest) : "");
     file.title = place(row.group);
     first.append(button, file);
     line.append(first, ...this.columns.filter((column) => column.number).map((column) => this.cell(column, row)));
