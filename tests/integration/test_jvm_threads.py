@@ -14,6 +14,7 @@ import pytest
 from pellucid.diagnose.engine import diagnose
 from pellucid.diagnose.waits import report
 from pellucid.kernel import procfs
+from pellucid.kernel.tasks import tasks
 from pellucid.model.errors import NoSuchProcess, NotPermitted, NotUnderstood, Partial
 from pellucid.observe.jvm_collector import report as collected
 from pellucid.observe.jvm_heap import of_pid
@@ -117,6 +118,10 @@ def test_a_stopped_jvm_and_one_that_does_not_answer(java):
         with Attach(one.pid, limit_s=0.3) as attach:
             attach.ask("threaddump")
             os.kill(one.pid, signal.SIGSTOP)
+            deadline = time.monotonic() + 20
+            while any(task.state != "stopped" for task in tasks(one.pid)[0]):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             with pytest.raises(Partial, match=r"within 0 s"):
                 attach.ask("threaddump")
         with pytest.raises(NotUnderstood, match="stopped"):
@@ -166,11 +171,11 @@ def test_virtual_threads_are_tasks(java):
     newer = [path for name, path in jvms.others() if int(name.partition(".")[0]) >= 21]
     if not newer:
         pytest.skip("*** no JVM of Java 21 or later: scripts/fetch_jvms.py")
-    from pellucid.observe.virtual_threads import tasks
+    from pellucid.observe.virtual_threads import tasks as virtual
 
     for path in newer:
         with java("Virtual", java=path) as one:
-            found = tasks(one.pid).tasks
+            found = virtual(one.pid).tasks
             parked = [task for task in found if task.coroutine == "Virtual.park"]
             assert len(parked) == 10 and {task.state for task in parked} == {"waiting"}
             assert [task.coroutine for task in found if task.state == "running"] == ["Virtual.lambda$main$0"]
@@ -184,7 +189,7 @@ def test_virtual_threads_are_tasks(java):
             )
             assert "and 9 like it (Virtual.park): waits for" in ended.stdout
     with java("States") as old, pytest.raises(NotUnderstood, match="Java 21"):
-        tasks(old.pid)
+        virtual(old.pid)
 
 
 @pytest.mark.skipif(

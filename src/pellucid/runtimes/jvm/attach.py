@@ -189,7 +189,8 @@ class Attach:
         for place in (f"/proc/{self.pid}/root/tmp", f"/proc/{self.pid}/cwd"):
             path = f"{place}/.attach_pid{self._number}"
             try:
-                fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                _unlink(path)  # one that was left behind; never is a file opened that somebody else has put there
+                fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 failure = failure or error
                 continue
