@@ -65,7 +65,7 @@ class Pause:
         self._nice: int | None = None
 
     def arm(self) -> None:
-        """Starts the watchdog, which takes some 20 ms; `with` does it where it was not done."""
+        """Starts the watchdog, which takes as long as a Python takes to start; `with` does it where it was not done."""
         if self._pidfd >= 0:
             return
         tried = f"pause pid {self.pid} (SIGSTOP)"

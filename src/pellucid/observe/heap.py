@@ -67,7 +67,7 @@ def attached(pid: int, command: str) -> cpython.CPython:
 
 def counted(python: cpython.CPython, *, pause: bool, limit: int, command: str) -> "Heap":
     """The census of a fresh copy."""
-    from pellucid.runtimes.cpython import census as counting  # numpy, 100 ms, which only this needs
+    from pellucid.runtimes.cpython import census as counting  # numpy, which only this needs
     from pellucid.runtimes.cpython import heap_types, image
 
     pid = python.memory.pid

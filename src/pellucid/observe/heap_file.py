@@ -5,7 +5,7 @@ r"""A snapshot of a heap as a file: addresses, types, sizes and references, and 
     header                 JSON: the census, the names of types and attributes, the sections with their lengths and checksums
     sections               the arrays, one after the other, little-endian
 
-Some 30 bytes an object. What does not add up is refused, with what is wrong, before any of it is believed.
+Some 45 bytes an object. What does not add up is refused, with what is wrong, before any of it is believed.
 """
 
 import os
