@@ -209,11 +209,16 @@ def test_the_process_goes_on_though_pellucid_is_killed_while_it_stands_still():
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "ready\n"
-            looker = subprocess.Popen(
-                [*PELLUCID, "heap", str(process.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            while state(process.pid) != "T":
-                assert looker.poll() is None, "it was never stopped"
+            for _ in range(5):  # on a busy machine its moment may be missed
+                looker = subprocess.Popen(
+                    [*PELLUCID, "heap", str(process.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+                while state(process.pid) != "T" and looker.poll() is None:
+                    pass
+                if looker.poll() is None:
+                    break
+            else:
+                pytest.fail("it was never seen standing still")
             looker.kill()
             looker.wait()
             deadline = time.monotonic() + 10
