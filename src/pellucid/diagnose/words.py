@@ -41,6 +41,8 @@ _IDLE_LOOPS: tuple[tuple[str, str, str], ...] = (
     ("util/concurrent/LinkedBlockingDeque.java", "takeFirst", "the next item of a queue"),
     ("util/concurrent/SynchronousQueue.java", "take", "the next item of a queue"),
     ("java/util/Timer.java", "mainLoop", "its next timer"),
+    ("java/util/TimerThread.java", "mainLoop", "its next timer"),  # so called where the JDK's classes tell no source
+    ("util/concurrent/DelayedWorkQueue.java", "take", "work for its executor"),
     ("java/lang/ref/ReferenceQueue.java", "remove", "references to clear"),
     ("java/lang/ref/NativeReferenceQueue.java", "remove", "references to clear"),
     ("java/lang/ref/Reference.java", "waitForReferencePendingList", "references to clear"),
