@@ -71,10 +71,10 @@ def test_a_program_finds_what_it_finds_alone(version, form):
     assert "many" not in frames, "calls of one thread are told as another's"
     if form == "script":
         main = next(track for track in document["tracks"] if track["name"] == "MainThread")
-        outermost = {document["frames"][frame]["qualname"] for parent, frame in document["stacks"] if parent == -1}
-        assert "<module>" in outermost
-        assert "<built-in method builtins.exec>" not in names, "that is how it was started, and no part of it"
-        assert main["runs"]
+        first = document["stacks"][max(main["runs"], key=lambda run: run[3])[1]]
+        while first[0] != -1:
+            first = document["stacks"][first[0]]
+        assert document["frames"][first[1]]["qualname"] == "<module>", "the program begins with itself"
     assert names["<built-in method builtins.abs>"]["calls"] == 1_000
 
 

@@ -101,7 +101,9 @@ def _prepared(form: str, name: str, arguments: list[str], tracing: Calls | Lines
             sys.stderr.write(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}\n")
             raise SystemExit(2) from None
         code = tracing.code(compile(source, path, "exec", dont_inherit=True))
-    return lambda: exec(code, fresh.__dict__)
+    # Called as a function, without exec, which would be traced as the caller of all: code of a module has its globals as locals then too
+    # (Objects/call.c, _PyFunction_Vectorcall: it is not CO_OPTIMIZED).
+    return types.FunctionType(code, fresh.__dict__)
 
 
 def _is_importable(path: str) -> bool:
@@ -277,7 +279,7 @@ def _label(code: Any) -> tuple[str, int, str]:
 
 def _entries(profile: Any) -> list[Any]:
     """[file, line, name, calls, seconds of its own, seconds in all, [[number of the callee, calls, seconds in all], ...]]."""
-    found = [entry for entry in profile.getstats() if not _ours(entry)]
+    found = [entry for entry in profile.getstats() if _label(entry.code)[0] != _HERE]
     numbers: dict[tuple[str, int, str], int] = {}
     for entry in found:
         numbers.setdefault(_label(entry.code), len(numbers))
@@ -292,12 +294,6 @@ def _entries(profile: Any) -> list[Any]:
             if number is not None:
                 row[6].append([number, callee.callcount, callee.totaltime])
     return rows
-
-
-def _ours(entry: Any) -> bool:
-    """A function of this file, or the one call of exec by which it ran the program."""
-    label = _label(entry.code)
-    return label[0] == _HERE or (label[2] == "<built-in method builtins.exec>" and entry.callcount == 1)
 
 
 def _python() -> None:
