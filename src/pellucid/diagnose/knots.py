@@ -32,6 +32,7 @@ _NOTIFY = "Remedy: notify on every way out of whoever has to, or wait_for(..., t
 _SET = "Remedy: set() on every way out of whoever has to, or wait(timeout=...)."
 _RESULT = "Remedy: whoever takes over the work sets a result or an exception on every way out; or result(timeout=...)."
 _DONE = "Remedy: task_done() for every get(), in a `finally`."
+_LOOP = "It has no timer and no descriptor of the outside to wait for. Remedy: loop.stop() once its work is done."
 _ARRIVE = "Remedy: wait(timeout=...), and abort() where a party gives up."
 
 ENDINGS: dict[str, tuple[str, str]] = {
@@ -49,6 +50,7 @@ ENDINGS: dict[str, tuple[str, str]] = {
     "get": ("could put an item", _EMPTY),
     "shared-get": ("could put an item", _EMPTY),
     "receive": ("could send", _EMPTY),
+    "loop": ("could wake it", _LOOP),
 }
 """Role → how the title ends, and the remedy, where all that wait do so for things of one kind."""
 

@@ -86,7 +86,7 @@ class Needs:
         if wait.kind == "file-lock":
             return self._for_file_lock(each, wait)
         if wait.watched:
-            return self._for_ends(each, tid, wait)
+            return self._for_ends(each, wait)
         if wait.kind == "lock" and blocked is None and len(each.tasks) == 1:
             library = self._ends.library_at(each.pid, each.tasks[tid].call)
             if library.startswith(_OPENMP):
@@ -145,12 +145,12 @@ class Needs:
         key = f"{holder.pid}/{alone}" if alone is not None else f"{holder.pid}/any"
         return all_of(Waker(key, "certain", because))
 
-    def _for_ends(self, each: Seen, tid: int, wait: Wait) -> Need:
+    def _for_ends(self, each: Seen, wait: Wait) -> Need:
         """A wait on descriptors (read, send, poll, select, epoll): alive unless whoever could make each of them ready is known."""
         wakers: dict[str, Waker] = {}
         if wait.call.startswith("epoll"):  # what it watches may be changed by another thread
-            if len(wait.watched) >= polling.MAX_DESCRIPTORS or self._by_signal(each, tid):
-                return LIVE
+            if len(wait.watched) >= polling.MAX_DESCRIPTORS or self._catches(each):
+                return LIVE  # a handler, which runs in the main thread, may hand something to the loop
             wakers[f"{each.pid}/any"] = Waker(f"{each.pid}/any", "possible", "it may change what is watched")
         for one in wait.watched:
             found = self._who_readies(each, one)
@@ -198,8 +198,9 @@ class Needs:
 
     def _by_signal(self, each: Seen, tid: int) -> bool:
         """It is a main thread whose process catches some signal beside those that every CPython does: a handler may wake it."""
-        if tid != each.pid:
-            return False
+        return tid == each.pid and self._catches(each)
+
+    def _catches(self, each: Seen) -> bool:
         if each.pid not in self._signals:
             self._signals[each.pid] = _handles_signals(each.pid)
         return self._signals[each.pid]
