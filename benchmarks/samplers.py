@@ -124,6 +124,7 @@ def austin(pythons: dict[str, Interpreter]) -> list[Sampler]:
             lambda pid, rate, out: [*line, "-i", f"{1_000_000 // rate}us", "-x", "SECONDS", "-o", out, "-p", str(pid)],
             _austin_told,
             converted,
+            per_thread=True,
             status="ended with 254",
         )
     ]

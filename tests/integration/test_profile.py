@@ -194,7 +194,7 @@ def test_native_functions_are_named_without_a_stop(tmp_path):
     refused = [gap for gap in document["gaps"] if "CAP_PERFMON" in gap["why"]]
     if not refused:
         top = {hot["file"].rpartition("/")[2].split(".")[0]: hot["self_ns"] for hot in document["top"]}
-        assert top.get("libz", 0) > 0.3 * sum(top.values()), document["top"][:5]
+        assert top.get("libz", 0) > 0.1 * sum(top.values()), document["top"][:5]
         step = document["path"][-1]["frame"]
         assert step["line"] is None or step["function"] == "squeeze"
 
