@@ -22,7 +22,10 @@ Longs = NDArray[np.int64]
 MAX_DEPTH = 2_000
 """Levels up to which a level is one numpy operation; deeper graphs (long linked lists) are cheaper object by object."""
 
-MAX_ROUNDS = 60
+MAX_ROUNDS = 200
+"""Each object of a chain that is held from outside too takes a round: chains up to so many objects do not need the way object by object,
+which takes several times the memory.
+"""
 _AT_ONCE = 1 << 18  # edges
 
 
