@@ -168,6 +168,8 @@ class _Look:
                 counted.waits[where.inner] += 1
                 counted.turns += counted.left and where.inner == counted.waited_at
                 counted.waited_at, counted.left = where.inner, False
+            else:
+                counted.left = True  # it sleeps elsewhere, as under the lock that it has got
             return False
         counted.left = True
         if state == "gil":
