@@ -81,6 +81,10 @@ class Dump:
             self._idom = self.graph.dominators(self.roots)
         return self._idom
 
+    def settle(self) -> None:
+        """Computes the dominators now, and not when they are first asked for."""
+        assert len(self.idom) == len(self)
+
     @property
     def retained(self) -> Longs:
         if self._retained is None:

@@ -108,10 +108,12 @@ def look(
         )
         clock.lap("roots")
         told("looking for who holds most")
+        dump.settle()
+        clock.lap("dominators")
         floor = max(int(SHARE * int(dump.sizes.sum())), _LEAST)
         held_by_one = [pile for pile in piles(dump, dump.sizes, floor) if pile.container >= 0]
         suspects = tuple(suspect(dump, pile) for pile in held_by_one[:MOST])
-        clock.lap("dominators")
+        clock.lap("holders")
         notes = (*_notes(counted, dump, paths), *_outside(counted, dump, held))
         if type_name is not None:
             notes += tuple(of_type(dump, type_name))

@@ -161,19 +161,18 @@ class References:
         """Puts each object without references below the nearest common dominator of all that hold it."""
         top = len(tree) - 1
         holder = np.full(len(self), -1, np.int32)  # in numbers of the core
-        holder[roots[~inner[roots]]] = top
-        alone = np.bincount(self.targets, minlength=len(self)) == 1
-        alone[roots] = False
-        for low, high in self._stretches():
-            leaves = self.targets[self.first[low] : self.first[high]]
-            holders = np.repeat(np.arange(low, high, dtype=np.int32), np.diff(self.first[low : high + 1]))
-            wanted = ~inner[leaves]
-            leaves, holders = leaves[wanted], numbers[holders[wanted]]
-            there = tree[holders] >= 0
-            leaves, holders = leaves[there], holders[there]
-            one = alone[leaves]
-            holder[leaves[one]] = holders[one]
-            leaves, holders = leaves[~one], holders[~one]
+        held_by_none = roots[~inner[roots]]
+        holder[held_by_none] = top
+        several = np.zeros(len(self), bool)
+        for leaves, holders in self._held_leaves(inner, numbers, tree):
+            before = holder[leaves]
+            holder[leaves] = holders  # the last one stays
+            several[leaves[(holder[leaves] != holders) | ((before >= 0) & (before != holders))]] = True
+        holder[several] = -1
+        holder[held_by_none] = top
+        for leaves, holders in self._held_leaves(inner, numbers, tree):
+            wanted = several[leaves]
+            leaves, holders = leaves[wanted], holders[wanted]
             order = np.argsort(leaves, kind="stable")
             leaves, holders = _joined(leaves[order], holders[order], tree, depths)
             before = holder[leaves]
@@ -181,6 +180,18 @@ class References:
             holder[leaves] = _common(before, holders, tree, depths)
         held = np.flatnonzero(~inner & (holder >= 0))
         idom[held] = back[holder[held]]
+
+    def _held_leaves(
+        self, inner: NDArray[np.bool_], numbers: Indices, tree: Indices
+    ) -> Iterator[tuple[Indices, Indices]]:
+        """(leaf, its holder in numbers of the core) of each edge from an object that is reached to one without references, in parts."""
+        for low, high in self._stretches():
+            leaves = self.targets[self.first[low] : self.first[high]]
+            holders = np.repeat(np.arange(low, high, dtype=np.int32), np.diff(self.first[low : high + 1]))
+            wanted = ~inner[leaves]
+            leaves, holders = leaves[wanted], numbers[holders[wanted]]
+            there = tree[holders] >= 0
+            yield leaves[there], holders[there]
 
     def _stretches(self) -> Iterator[tuple[int, int]]:
         """(first, end) of neighbouring objects that have about _AT_ONCE references together."""
