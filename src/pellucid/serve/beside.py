@@ -10,10 +10,11 @@ talk or fails (5xx), the client is answered by this one. A copy is only sent whe
 import asyncio
 import zlib
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
+
+from pellucid.serve.options import Beside
 
 if TYPE_CHECKING:
     from pellucid.serve.slots import Slot
@@ -26,15 +27,6 @@ BUSY = 4
 """With so many requests waiting here, no copy is sent."""
 KEPT = 20
 _HEAD = 1 << 16
-
-
-class Beside(Struct, frozen=True):
-    """`share`: percent of the requests. `model` is what was asked for, in words."""
-
-    kind: Literal["canary", "shadow"]
-    model: str
-    share: float
-    socket: str
 
 
 class Reply(NamedTuple):

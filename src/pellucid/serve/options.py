@@ -4,8 +4,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pellucid.serve.beside import Beside
 from pellucid.serve.keys import Key
+
+
+class Beside(Struct, frozen=True):
+    """`share`: percent of the requests. `model` is the other version, in words."""
+
+    kind: Literal["canary", "shadow"]
+    model: str
+    share: float
+    socket: str
 
 
 class Options(Struct, frozen=True, kw_only=True):

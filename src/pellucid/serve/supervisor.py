@@ -43,10 +43,10 @@ ONE_THREAD = dict.fromkeys(
 )
 """A pool of threads in each worker would fight for the cores, and a template with threads can't be forked."""
 
-START_TICK_S = 0.02
+START_TICK_S = 0.01
 """While a worker starts: that it is ready is seen in its slot."""
 LAST_WORDS_S = 1.0
-LOOK_S = {"half": 5.0, "deadline": 5.0, "grown": 60.0}
+LOOK_S = {"half": 10.0, "deadline": 5.0, "grown": 60.0}
 """A look takes 0.1 s and what it reads, a look at the heap longer; one that takes so long is killed."""
 BESIDE_AGAIN_S = 10.0
 FOLLOW_S = 1.0

@@ -53,7 +53,7 @@ def test_copies_go_to_the_shadow_and_are_compared_and_never_shown(home):
     with serving.serving(home, "faulty:1", "--workers", "1", "--shadow", "faulty:2", "--share", "100") as server:
         wait_beside(server)
         assert {server.predict(row(number=number)).json["version"] for number in range(10)} == {1}
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while (seen := server.ask("/beside").json)["sent"] < 10 and time.monotonic() < until:
             time.sleep(0.05)
         assert (seen["kind"], seen["model"], seen["sent"], seen["different"]) == ("shadow", "faulty version 2", 10, 10)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 if TYPE_CHECKING:
-    from pellucid.serve.beside import Beside
+    from pellucid.serve.options import Beside
 
 Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 
@@ -208,7 +208,7 @@ def _beside(
     import tempfile
 
     from pellucid.model.errors import UsageError
-    from pellucid.serve.beside import Beside
+    from pellucid.serve.options import Beside
     from pellucid.serve.store import Store
 
     if canary and shadow:
