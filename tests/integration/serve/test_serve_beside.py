@@ -46,6 +46,9 @@ def test_a_share_of_the_requests_goes_to_the_canary_and_comes_back_when_it_dies(
         server.wait_log("beside_ended", 10)
         wait_beside(server)
         below = server.family()
+    until = time.monotonic() + 5
+    while serving.alive(below) and time.monotonic() < until:
+        time.sleep(0.02)
     assert not serving.alive(below)
 
 

@@ -163,7 +163,7 @@ def command(
     def announce(pids: tuple[int, ...]) -> None:
         named = f"{model} version {version}"
         told = f"{named} answers on {address} with {len(pids)} workers ({', '.join(f'pid {pid}' for pid in pids)})"
-        screen.tell(Record(level="info", event="ready", sentence=told))
+        screen.tell(Record(level="info", event="ready" if unix is None else "beside_ready", sentence=told))
         screen.plain(_hints(model, address, pids[0], timeout))
 
     def follow(anew: bool) -> int | None:
