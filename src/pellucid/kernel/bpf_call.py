@@ -1,8 +1,8 @@
 """The record of a call that has ended: its arguments, what they point to, what went through its descriptors, and its key.
 
-Arguments lie in the registers until the call returns, so they are copied only when a record is due. Strings are read when the call
-begins, where execve is about to destroy them, and read again here where their page was not in memory then: by now the kernel has
-brought it in, which is why an empty string in such a record is really an empty string.
+Arguments lie in the registers until the call returns, so they are copied only when a record is due, and so are the strings that they
+point to: by now the kernel has brought their pages in, which is why an empty string in such a record is really an empty string. Only
+the path of an execve, which destroys it, is read when the call begins, and here where its page was not in memory then.
 """
 
 from msgspec import Struct
@@ -93,6 +93,10 @@ def describe(code: Assembler, maps: CallMaps) -> None:
     code.store(R7, _CALL + CALL["key"], 0)
     for name in ("reads", "read_bytes", "writes", "written_bytes", "path_length"):
         code.store(R7, _CALL + CALL[name], 0)  # path_length with the three that follow it
+
+
+def registers(code: Assembler) -> None:
+    """The arguments of the call, into the record."""
     code.address(R1, R7, _CALL + CALL["r10"])
     code.move(R2, REGISTERS_SIZE)
     code.load(R3, R10, REGISTERS_AT)

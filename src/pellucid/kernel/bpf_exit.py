@@ -35,6 +35,7 @@ from pellucid.kernel.bpf_call import (
     keep_largest,
     moved,
     record,
+    registers,
 )
 from pellucid.kernel.bpf_code import CodeMaps, code_parts
 from pellucid.kernel.bpf_parts import IDS, count_lost, lookup
@@ -59,6 +60,8 @@ def ended(maps: CallMaps, python: CodeMaps, telling: Telling) -> bytes:
     _find(code, maps)
     _interest(code, telling)
     _if_due(code, telling)
+    registers(code)
+    _if_counted_alone(code, telling)
     describe(code, maps)
     _stack(code, telling)
     code.label("count")
@@ -147,6 +150,17 @@ def _if_due(code: Assembler, telling: Telling) -> None:
         code.jump_if(R1, "!=", 0, "due")
     code.jump("count")
     code.label("due")
+
+
+def _if_counted_alone(code: Assembler, telling: Telling) -> None:
+    """To the counts where only bytes are to be counted: of most calls where descriptors are asked for."""
+    code.load(R1, R7, SCRATCH["interest"])
+    code.jump_if(R1, "!=", 0, "described")
+    if telling.every_line:
+        code.load(R1, R8, THREAD["python"], 4)
+        code.jump_if(R1, "!=", 0, "described")
+    code.jump("count")
+    code.label("described")
 
 
 def _stack(code: Assembler, telling: Telling) -> None:

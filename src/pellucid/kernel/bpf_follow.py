@@ -70,7 +70,7 @@ class FollowMaps(Struct, frozen=True):
 
 
 def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
-    """sys_enter(struct pt_regs *, long number): keep when it began, and its path, which execve(2) is about to destroy."""
+    """sys_enter(struct pt_regs *, long number): keep when it began and where its path lies; the path too where execve(2) destroys it."""
     code = Assembler()
     code.move(R6, R1)
     own_process(code, maps.processes, "unknown" if namespace else "out")
@@ -107,6 +107,7 @@ def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
     code.store(R7, THREAD["tgid"], R1, 4)
     code.store(R7, THREAD["in_call"], 1, 4)
     code.store(R7, THREAD["path_length"], 0, 4)
+    code.store(R7, THREAD["path_at"], 0)
     code.load(R1, R9, PROCESS["runtime"])
     code.jump_if(R1, "==", 0, "no Python")
     code.move(R1, 1)
@@ -117,10 +118,14 @@ def entered(maps: FollowMaps, namespace: Namespace | None) -> bytes:
     code.jump_if(R1, "==", 0, "timed")
     code.load(R3, R6, 0)
     code.add(R3, R1)
-    code.address(R1, R10, -16)
+    code.address(R1, R7, THREAD["path_at"])
     code.move(R2, 8)
     code.call(PROBE_READ_KERNEL)
-    code.load(R3, R10, -16)
+    for number in _EXECVE:
+        code.jump_if(R8, "==", number, "path destroyed")
+    code.jump("timed")
+    code.label("path destroyed")
+    code.load(R3, R7, THREAD["path_at"])
     code.address(R1, R7, THREAD["path"])
     code.move(R2, PATH_ROOM)
     code.call(PROBE_READ_USER_STR)

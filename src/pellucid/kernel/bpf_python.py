@@ -31,8 +31,8 @@ from pellucid.kernel.bpf_assembler import (
 )
 from pellucid.kernel.bpf_parts import MIXING, finish_mixing, mix, user_word
 from pellucid.kernel.bpf_records import CALL, FRAME, MAX_FRAMES, PROCESS, STACK_HEAD, THREAD
-from pellucid.kernel.bpf_scratch import LAST, PAGE, SCRATCH
-from pellucid.kernel.stack_layout import FRAME_BYTES, MAX_STATES, NAMES_BYTES, OWNED_BY_C, StackLayout
+from pellucid.kernel.bpf_scratch import LAST, LAST_OF_STATE, PAGE, SCRATCH, SEEN_CODE, SEEN_CODES
+from pellucid.kernel.stack_layout import FRAME_BYTES, MAX_STATES, NAMES_BYTES, OWNED_BY_C, STATE_BYTES, StackLayout
 
 __all__ = ["StackLayout", "stack_parts"]
 
@@ -58,14 +58,14 @@ def _stack_of(code: Assembler, stacks: int) -> None:
     code.move(R8, R3)
     code.store(R6, head + STACK_HEAD["frames"], 0, 4)
     code.store(R6, SCRATCH["hash"], 0)
-    code.move(R1, R2)
-    code.move(R2, R8)
-    code.load(R3, R6, SCRATCH["interest"])
+    code.load(R1, R6, SCRATCH["walk"])
+    code.add(R1, 1)
+    code.store(R6, SCRATCH["walk"], R1)
+    code.move(R1, R6)
+    code.move(R3, R8)
     code.call_part("find_state")
     code.jump_if(R0, "==", 0, "no stack")
-    code.load(R3, R8, PROCESS["thread_frame"], 4)
-    code.add(R3, R0)
-    user_word(code, R3, "no stack")
+    _state_field(code, R3, R8, R6, "thread_frame")
     code.load(R1, R8, PROCESS["by_cframe"], 4)
     code.jump_if(R1, "==", 0, "frame known")
     code.load(R1, R8, PROCESS["cframe_frame"], 4)
@@ -142,11 +142,7 @@ def _walk(code: Assembler) -> None:
     code.bit_and(R3, -8)  # 3.14: the low bits are a tag, _PyStackRef
     code.jump_if(R3, "==", 0, "next frame")
     code.store(R10, -24, R3)
-    code.load(R1, R7, PROCESS["code_names"], 4)
-    code.add(R3, R1)
-    code.address(R1, R6, SCRATCH["names"])
-    code.move(R2, NAMES_BYTES)
-    code.call(PROBE_READ_USER)  # a failed read leaves zeros
+    _identify(code)
     _append(code)
     code.jump("next frame")
     code.label("walked")
@@ -179,12 +175,38 @@ def _show(code: Assembler) -> None:
     code.label("shown")
 
 
-def _append(code: Assembler) -> None:
-    """The frame whose code and instruction lie on the stack goes into the record, and into the hash of the stack.
+def _identify(code: Assembler) -> None:
+    """R3 = the identity of the code object whose address lies on the stack.
 
-    Addresses of freed code objects are given out again, so the identity of one holds those of its strings and lines too.
+    Addresses of freed code objects are given out again, so the identity of one holds those of its strings and lines too. These are
+    read once a walk and code object: reading eight bytes of the thread's memory takes as long as walking a dozen frames, and
+    a recursion, or an import within an import, has the same few code objects again and again.
     """
-    head = SCRATCH["stack"]
+    seen = SCRATCH["seen"]
+    code.load(R3, R10, -24)
+    code.move(R9, R3)
+    code.shift_right(R9, 4)
+    code.move(R1, R3)
+    code.shift_right(R1, 10)
+    code.bit_xor(R9, R1)
+    code.bit_and(R9, SEEN_CODES - 1)
+    code.multiply(R9, SEEN_CODE.size)
+    code.add(R9, R6)
+    code.load(R1, R9, seen + SEEN_CODE["walk"])
+    code.load(R2, R6, SCRATCH["walk"])
+    code.jump_if(R1, "!=", R2, "new code")
+    code.load(R1, R9, seen + SEEN_CODE["code"])
+    code.jump_if(R1, "!=", R3, "new code")
+    code.load(R3, R9, seen + SEEN_CODE["identity"])
+    code.jump("identified")
+    code.label("new code")
+    code.store(R9, seen + SEEN_CODE["walk"], R2)
+    code.store(R9, seen + SEEN_CODE["code"], R3)
+    code.load(R1, R7, PROCESS["code_names"], 4)
+    code.add(R3, R1)
+    code.address(R1, R6, SCRATCH["names"])
+    code.move(R2, NAMES_BYTES)
+    code.call(PROBE_READ_USER)  # a failed read leaves zeros
     code.load(R3, R10, -24)
     code.load(R1, R6, SCRATCH["call"] + CALL["tgid"], 4)
     code.constant(R2, MIXING)
@@ -192,6 +214,14 @@ def _append(code: Assembler) -> None:
     for at in range(0, NAMES_BYTES, 8):
         code.load(R1, R6, SCRATCH["names"] + at)
         mix(code, R3, R1, R2)
+    code.store(R9, seen + SEEN_CODE["identity"], R3)
+    code.label("identified")
+
+
+def _append(code: Assembler) -> None:
+    """The frame with the identity R3, whose code and instruction lie on the stack, goes into the record and the stack's hash."""
+    head = SCRATCH["stack"]
+    code.constant(R2, MIXING)
     code.load(R4, R6, head + STACK_HEAD["frames"], 4)
     code.move(R5, R4)
     code.bit_and(R5, MAX_FRAMES - 1)
@@ -211,25 +241,26 @@ def _append(code: Assembler) -> None:
 
 
 def _find_state(code: Assembler) -> None:
-    """find_state(thread, process, interest): the address of this thread's PyThreadState, 0 where it has none.
+    """find_state(scratch, thread, process): the address of this thread's PyThreadState, with a copy in the scratch; 0 where it has none.
 
     A call without interest is not looked for again and again in a thread that had none a moment ago: it may run no Python, or be so
     young that CPython has not entered it yet.
     """
     code.label("find_state")
-    code.move(R6, R1)
-    code.move(R7, R2)
-    code.store(R10, -40, R3)
+    code.move(R6, R2)
+    code.move(R7, R3)
+    code.store(R10, -40, R1)
     code.load(R8, R6, THREAD["state"])
     code.jump_if(R8, "==", 0, "not known")
-    code.load(R3, R7, PROCESS["native_id"], 4)
-    code.add(R3, R8)
-    user_word(code, R3, "not known")
+    _copy_state(code, "not known")
+    code.load(R2, R10, -40)
+    _state_field(code, R3, R7, R2, "native_id")
     code.load(R1, R6, THREAD["native_id"], 4)
     code.jump_if(R1, "==", R3, "state found")
     code.label("not known")
     code.store(R6, THREAD["state"], 0)
     code.load(R1, R10, -40)
+    code.load(R1, R1, SCRATCH["interest"])
     code.jump_if(R1, "!=", 0, "search")
     code.call(KTIME_GET_NS)
     code.load(R1, R6, THREAD["absent_until"])
@@ -245,6 +276,7 @@ def _find_state(code: Assembler) -> None:
     _search(code)
     code.label("remember")
     code.store(R6, THREAD["state"], R8)
+    _copy_state(code, "no state")
     code.label("state found")
     code.move(R0, R8)
     code.leave()
@@ -254,6 +286,24 @@ def _find_state(code: Assembler) -> None:
     code.store(R6, THREAD["absent_until"], R0)
     code.label("no state")
     code.leave(0)
+
+
+def _copy_state(code: Assembler, unreadable: str) -> None:
+    """What is asked of the thread state R8, in one read; its pages are in memory, since CPython writes there all the time."""
+    code.load(R1, R10, -40)
+    code.add(R1, SCRATCH["state"])
+    code.move(R2, STATE_BYTES)
+    code.move(R3, R8)
+    code.call(PROBE_READ_USER)
+    code.jump_if(R0, "!=", 0, unreadable)
+
+
+def _state_field(code: Assembler, to: Register, process: Register, scratch: Register, name: str) -> None:
+    """`to` = the field of the copied thread state."""
+    code.load(to, process, PROCESS[name], 4)
+    code.bit_and(to, LAST_OF_STATE)
+    code.add(to, scratch)
+    code.load(to, to, SCRATCH["state"])
 
 
 def _search(code: Assembler) -> None:

@@ -62,11 +62,12 @@ PROCESS = Fields(
 COUNTS, WAITS = 1, 2
 
 THREAD = Fields(
-    "start:8 state:8 absent_until:8 number:4 in_call:4 native_id:4 path_length:4 tgid:4 python:4 bits:4 spare:4 "
+    "start:8 state:8 absent_until:8 path_at:8 number:4 in_call:4 native_id:4 path_length:4 tgid:4 python:4 bits:4 spare:4 "
     f"path:{PATH_ROOM}"
 )
 """The value of `threads`, by the kernel's own tid: the call that it is in, and where its PyThreadState was found.
 
+`path_at`: the address of the path that it was called with, 0 for none; `path`: what lay there, where execve destroys it.
 `python`: its process has a CPython that can be read. `bits`: 64 or 32, 0 where it was not looked at yet."""
 
 WANTED = Fields("flags:4 path:2 second:2 address:2 reads:2 writes:2 spare:2")

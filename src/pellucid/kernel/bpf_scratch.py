@@ -16,10 +16,16 @@ from pellucid.kernel.bpf_records import (
     TABLE_ROOM,
     Fields,
 )
-from pellucid.kernel.stack_layout import FRAME_BYTES, NAMES_BYTES
+from pellucid.kernel.stack_layout import FRAME_BYTES, NAMES_BYTES, STATE_BYTES
 
 LAST = 127
 """Offsets that come from a map are cut to seven bits, so that the verifier knows their bounds."""
+LAST_OF_STATE = 255
+"""And those within a thread state to eight."""
+
+SEEN_CODE = Fields("walk:8 code:8 identity:8")
+"""The identity of a code object that the walk of this number has met."""
+SEEN_CODES = 32
 
 PAGE = 4096
 WINDOW_BYTES = PAGE + FRAME_BYTES
@@ -27,9 +33,12 @@ WINDOW_BYTES = PAGE + FRAME_BYTES
 SCRATCH = Fields(
     f"call:{CALL.size + CALL_DATA_ROOM + PATH_ROOM + 8} "  # and room for the verifier, which adds up the largest lengths
     f"stack:{STACK_HEAD.size + MAX_FRAMES * FRAME.size} "
-    f"names:{NAMES_BYTES} hash:8 depth:8 interest:8 position:8 base:8 window:{WINDOW_BYTES + LAST + 9}"
+    f"names:{NAMES_BYTES} hash:8 depth:8 interest:8 position:8 base:8 walk:8 seen:{SEEN_CODES * SEEN_CODE.size} "
+    f"state:{STATE_BYTES + 8} window:{WINDOW_BYTES + LAST + 9}"
 )
 """The record of a call, that of its stack, and what is needed on the way. `interest`: why a record is due.
+
+`state`: a copy of the thread's PyThreadState. `walk`: the number of this walk, and `seen`: the code objects that walks have met.
 
 `window`: the memory of the thread from `base` on, a page at most, and the frame that begins there last.
 """

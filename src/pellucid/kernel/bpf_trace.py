@@ -31,6 +31,7 @@ from pellucid.kernel.bpf_records import (
     MOVED,
     MOVED_KEY,
     NEW_FD,
+    PATH_ROOM,
     PROCESS,
     TELL,
     THREAD,
@@ -41,9 +42,11 @@ from pellucid.kernel.bpf_records import (
 )
 from pellucid.kernel.bpf_ring import Ring
 from pellucid.kernel.bpf_scratch import CODE_SCRATCH_SIZE, SCRATCH
+from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.permission import INITIAL_PID_NS
 from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.traced import Failure, Moved, Told, Total, Unfinished, Wanted, Watch
+from pellucid.model.errors import LookError
 
 RING_BYTES = 1 << 23
 MAX_PROCESSES, MAX_THREADS = 1 << 14, 1 << 16
@@ -220,10 +223,11 @@ class BpfTracer:
     def unfinished(self) -> Iterator[Unfinished]:
         """The calls that threads are in, of those whose beginning was seen."""
         for key, value in self._threads.items():
-            start, _, _, number, in_call, _, length, tgid, _, _, _, path = THREAD.packing.unpack(value)
+            start, _, _, at, number, in_call, _, length, tgid, _, _, _, path = THREAD.packing.unpack(value)
             if in_call:
-                text = path[: length - 1] if length else None
-                yield Unfinished(self._pid(tgid), _U32.unpack(key)[0], number, start, text)
+                pid = self._pid(tgid)
+                text = path[: length - 1] if length else _string(pid, at)
+                yield Unfinished(pid, _U32.unpack(key)[0], number, start, text)
 
     def lost(self) -> dict[str, int]:
         """How much found no room, by what it was; `skipped`: how often a program was due while it ran on the same CPU."""
@@ -247,6 +251,17 @@ class BpfTracer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _string(pid: int, address: int) -> bytes | None:
+    """The path that a thread has lent to the call that it is in, None where there is none, or no longer a process."""
+    if not address:
+        return None
+    try:
+        with Memory.open(pid, "syscalls") as memory:
+            return memory.string(address, PATH_ROOM)
+    except (LookError, Unreadable):
+        return None
 
 
 def _packed(wanted: Wanted) -> bytes:

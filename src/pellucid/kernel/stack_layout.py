@@ -4,6 +4,8 @@ from msgspec import Struct
 
 FRAME_BYTES = 80
 """Of struct _PyInterpreterFrame before its locals: 72 to 80 in CPython 3.11 to 3.15."""
+STATE_BYTES = 256
+"""Of PyThreadState: current frame and native id lie 56 to 192 bytes from its begin in 3.11 to 3.15."""
 NAMES_BYTES = 32
 """co_filename, co_name, co_qualname, co_linetable: neighbours in 3.11 to 3.15."""
 CODE_ROOM = 216

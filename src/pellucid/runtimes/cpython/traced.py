@@ -13,7 +13,7 @@ from msgspec import Struct
 from pellucid.kernel import maps
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.procfs import failed, read_file
-from pellucid.kernel.stack_layout import CODE_ROOM, FRAME_BYTES, NAMES_BYTES, StackLayout
+from pellucid.kernel.stack_layout import CODE_ROOM, FRAME_BYTES, NAMES_BYTES, STATE_BYTES, StackLayout
 from pellucid.kernel.traced import FRAME, OWNER_SHIFT, CodeTold, StackTold
 from pellucid.model import Frame
 from pellucid.model.errors import NotUnderstood
@@ -126,6 +126,8 @@ def stack_layout(runtime: int, found: Layout) -> StackLayout:
     within_frame = max(stacks.frame_code, stacks.frame_previous, stacks.frame_instruction) + 8
     if max(within_frame, stacks.frame_owner + 1) > FRAME_BYTES or stacks.code_size > CODE_ROOM:
         raise Garbled("its frames or code objects are larger than any known version's")
+    if max(stacks.thread_frame, stacks.native_id) + 8 > STATE_BYTES:
+        raise Garbled("its thread states are larger than any known version's")
     return stacks
 
 
