@@ -87,3 +87,27 @@ def test_a_version_without_a_table_is_told_not_guessed(directory):
     (missing,) = failed(report, "absent.csv")
     assert missing.stack == ()
     assert any("there is no table for it" in gap.why for gap in report.gaps)
+
+
+@each_python
+@needs_bpf
+def test_code_at_the_address_of_freed_code_is_another(tmp_path, python):
+    """Each of these modules is freed before the next is made, which is given its place, and fails at the same instruction.
+
+    In 3.11 a code object has no version: where its names are given the same places too, it can't be told from the one before it.
+    """
+    program = tmp_path / "again.py"
+    program.write_text(
+        "import os\n"
+        "def look(depth):\n"
+        "    if depth:\n"
+        "        return look(depth - 1)\n"
+        "    for number in range(40):\n"
+        f"        exec(compile('os.access(\"/nowhere/at/all\", 0)', f'{tmp_path}/{{number}}.py', 'exec'))\n"
+        "look(12)\n"
+    )
+    found = failed(launch(python.path, program), "/nowhere/at/all")
+    assert sum(event.count for event in found) == 40
+    if python.version != "3.11":
+        assert {event.line.file for event in found} == {f"{tmp_path}/{n}.py" for n in range(40)}
+    assert {tuple(lines(event)) for event in found} == {("<module>:1", "look:6", *["look:4"] * 12, "<module>:7")}

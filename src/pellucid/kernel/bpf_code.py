@@ -37,7 +37,7 @@ from pellucid.kernel.bpf_records import (
     STACK_HEAD,
     TABLE_ROOM,
 )
-from pellucid.kernel.bpf_scratch import LAST, SCRATCH
+from pellucid.kernel.bpf_scratch import LAST, SCRATCH, TOLD_CODES
 from pellucid.kernel.stack_layout import CODE_ROOM
 
 _PAGE = 4096
@@ -84,15 +84,22 @@ def _tell_stack(code: Assembler, maps: CodeMaps) -> None:
     code.multiply(R9, FRAME.size)
     code.add(R9, R6)
     code.add(R9, head + STACK_HEAD.size)
+    _among_told(code)
+    code.load(R2, R1, SCRATCH["told"])
+    code.jump_if(R2, "==", R3, "code known")
     code.map_address(R1, maps.codes)
     code.move(R2, R9)
     code.call(MAP_LOOKUP)
-    code.jump_if(R0, "!=", 0, "code known")
+    code.jump_if(R0, "!=", 0, "code told before")
     code.move(R1, R6)
     code.move(R2, R7)
     code.load(R3, R9, FRAME["identity"])
     code.load(R4, R9, FRAME["code"])
     code.call_part("tell_code")
+    code.jump("code known")
+    code.label("code told before")
+    _among_told(code)
+    code.store(R1, SCRATCH["told"], R3)
     code.label("code known")
     code.add(R8, 1)
     code.jump("next code")
@@ -116,6 +123,16 @@ def _tell_stack(code: Assembler, maps: CodeMaps) -> None:
     code.leave(0)
     code.label("stack lost")
     count_lost(code, maps.lost, "stacks", "stack told", -8)
+
+
+def _among_told(code: Assembler) -> None:
+    """R3 = the identity of the frame R9, and R1 + `told` = where it stands in the scratch when it was found in `codes` before."""
+    code.load(R3, R9, FRAME["identity"])
+    code.move(R1, R3)
+    code.shift_right(R1, 32)  # the high bits of a hash are the mixed ones
+    code.bit_and(R1, TOLD_CODES - 1)
+    code.shift_left(R1, 3)
+    code.add(R1, R6)
 
 
 def _tell_code(code: Assembler, maps: CodeMaps) -> None:

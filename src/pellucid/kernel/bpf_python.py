@@ -32,7 +32,15 @@ from pellucid.kernel.bpf_assembler import (
 from pellucid.kernel.bpf_parts import MIXING, finish_mixing, mix, user_word
 from pellucid.kernel.bpf_records import CALL, FRAME, MAX_FRAMES, PROCESS, STACK_HEAD, THREAD
 from pellucid.kernel.bpf_scratch import LAST, LAST_OF_STATE, PAGE, SCRATCH, SEEN_CODE, SEEN_CODES
-from pellucid.kernel.stack_layout import FRAME_BYTES, MAX_STATES, NAMES_BYTES, OWNED_BY_C, STATE_BYTES, StackLayout
+from pellucid.kernel.stack_layout import (
+    BEFORE_NAMES,
+    FIELDS_BYTES,
+    FRAME_BYTES,
+    MAX_STATES,
+    OWNED_BY_C,
+    STATE_BYTES,
+    StackLayout,
+)
 
 __all__ = ["StackLayout", "stack_parts"]
 
@@ -178,8 +186,9 @@ def _show(code: Assembler) -> None:
 def _identify(code: Assembler) -> None:
     """R3 = the identity of the code object whose address lies on the stack.
 
-    Addresses of freed code objects are given out again, so the identity of one holds those of its strings and lines too. These are
-    read once a walk and code object: reading eight bytes of the thread's memory takes as long as walking a dozen frames, and
+    Addresses of freed code objects are given out again, so the identity of one is made of its fields up to its names and lines, too:
+    among them is its version, which no other code object of the interpreter ever has (3.12 and newer; Objects/codeobject.c,
+    init_code). They are read once a walk and code object: reading eight bytes of the thread's memory takes as long as walking a dozen frames, and
     a recursion, or an import within an import, has the same few code objects again and again.
     """
     seen = SCRATCH["seen"]
@@ -204,15 +213,16 @@ def _identify(code: Assembler) -> None:
     code.store(R9, seen + SEEN_CODE["code"], R3)
     code.load(R1, R7, PROCESS["code_names"], 4)
     code.add(R3, R1)
-    code.address(R1, R6, SCRATCH["names"])
-    code.move(R2, NAMES_BYTES)
+    code.subtract(R3, BEFORE_NAMES)
+    code.address(R1, R6, SCRATCH["fields"])
+    code.move(R2, FIELDS_BYTES)
     code.call(PROBE_READ_USER)  # a failed read leaves zeros
     code.load(R3, R10, -24)
     code.load(R1, R6, SCRATCH["call"] + CALL["tgid"], 4)
     code.constant(R2, MIXING)
     mix(code, R3, R1, R2)
-    for at in range(0, NAMES_BYTES, 8):
-        code.load(R1, R6, SCRATCH["names"] + at)
+    for at in range(0, FIELDS_BYTES, 8):
+        code.load(R1, R6, SCRATCH["fields"] + at)
         mix(code, R3, R1, R2)
     code.store(R9, seen + SEEN_CODE["identity"], R3)
     code.label("identified")

@@ -8,6 +8,9 @@ STATE_BYTES = 256
 """Of PyThreadState: current frame and native id lie 56 to 192 bytes from its begin in 3.11 to 3.15."""
 NAMES_BYTES = 32
 """co_filename, co_name, co_qualname, co_linetable: neighbours in 3.11 to 3.15."""
+BEFORE_NAMES = 48
+"""The fields from co_firstlineno on, with co_version where there is one, and those of the local variables."""
+FIELDS_BYTES = BEFORE_NAMES + NAMES_BYTES
 CODE_ROOM = 216
 """At most so many bytes of a code object lie before its instructions: 184 to 208."""
 

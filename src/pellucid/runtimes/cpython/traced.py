@@ -13,7 +13,7 @@ from msgspec import Struct
 from pellucid.kernel import maps
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.kernel.procfs import failed, read_file
-from pellucid.kernel.stack_layout import CODE_ROOM, FRAME_BYTES, NAMES_BYTES, STATE_BYTES, StackLayout
+from pellucid.kernel.stack_layout import BEFORE_NAMES, CODE_ROOM, FRAME_BYTES, NAMES_BYTES, STATE_BYTES, StackLayout
 from pellucid.kernel.traced import FRAME, OWNER_SHIFT, CodeTold, StackTold
 from pellucid.model import Frame
 from pellucid.model.errors import NotUnderstood
@@ -103,7 +103,9 @@ def stack_layout(runtime: int, found: Layout) -> StackLayout:
     """What the tracer needs of the build whose _PyRuntime is at `runtime`. Raises Garbled where it is not built as expected."""
     names = found["code_object.filename"]
     order = [found[f"code_object.{name}"] - names for name in ("filename", "name", "qualname", "linetable")]
-    if order != list(range(0, NAMES_BYTES, 8)):
+    if order != list(range(0, NAMES_BYTES, 8)) or names - found["code_object.firstlineno"] not in range(
+        4, BEFORE_NAMES
+    ):
         raise Garbled(f"the names of a code object lie {order} bytes apart")
     by_cframe = found.minor < 13
     stacks = StackLayout(
