@@ -22,6 +22,7 @@ from pellucid.kernel.sockdiag import (
     Exact,
     Inet,
     Unix,
+    plain,
     plain_ends,
     reversed_ends,
 )
@@ -31,6 +32,7 @@ TABLES = {"tcp": (INET, TCP), "tcp6": (INET6, TCP), "udp": (INET, UDP), "udp6": 
 """What `look` takes as `tables`, beside "unix"."""
 
 T = TypeVar("T")
+_NO_PORT = bytes(2)
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -64,8 +66,8 @@ def look(tables: Collection[str], inodes: frozenset[int] | None, far: bool) -> N
     own: frozenset[bytes] = frozenset()
     listeners = _listeners(gaps) if tcp else ()
     try:
-        ends = _paired(tcp, tcp) if inodes is None else _exact(tcp)
-        alone = [one for one in inet if one.remote_port and plain_ends(one) not in ends]
+        ends = _pairs(tcp) if inodes is None else _exact(tcp)
+        alone = [one for one in inet if plain_ends(one) not in ends and one.remote_port]
         own = nets.own({one.remote_address for one in alone})
         lost = [one for one in alone if one.protocol == TCP and one.state != SYN_SENT and one.remote_address in own]
         if inodes is not None and lost:  # a socket bound to an interface is not found by its addresses alone
@@ -80,7 +82,7 @@ def look(tables: Collection[str], inodes: frozenset[int] | None, far: bool) -> N
         far=ends,
         far_unix=_far_unix(unix, inodes is None, gaps),
         listeners=listeners,
-        own=own.union(one.remote_address for one in tcp if plain_ends(one) in ends),
+        own=own.union(_remote_addresses(one for one in tcp if plain_ends(one) in ends)),
         gaps=tuple(gaps),
     )
 
@@ -127,6 +129,19 @@ def _exact(near: Iterable[Inet]) -> dict[bytes, Inet]:
             elif far.state == LISTEN and one.state == SYN_SENT and nets.own([one.remote_address]):
                 found[ends] = far  # one that listens on all addresses is found for addresses of other hosts, too
     return found
+
+
+def _remote_addresses(sockets: Iterable[Inet]) -> set[bytes]:
+    """Each looked at once: most sockets of a host lead to few addresses."""
+    by_family = {(one.family, one.ends[20:36]) for one in sockets}
+    return {plain(address) if family == INET6 else address[:4] for family, address in by_family}
+
+
+def _pairs(everything: Iterable[Inet]) -> dict[bytes, Inet]:
+    """Of connections whose two ends are both here, the other one of each."""
+    by_ends = {plain_ends(one): one for one in everything if one.ends[2:4] != _NO_PORT}
+    wanted = ((ends, by_ends.get(reversed_ends(ends))) for ends in by_ends)
+    return {ends: far for ends, far in wanted if far is not None}
 
 
 def _paired(near: Iterable[Inet], everything: Iterable[Inet]) -> dict[bytes, Inet]:

@@ -208,6 +208,60 @@ def holders_and_gaps(
     }, hidden_gap(sorted(hidden, key=lambda one: one[0]), command)
 
 
+def socket_holders(inodes: set[int], command: str = "why") -> tuple[dict[int, tuple[int, ...]], tuple[Gap, ...]]:
+    """The processes that hold each of these sockets, lowest first, in one pass; a socket that nobody holds is left out."""
+    found: dict[int, tuple[int, ...]] = {}
+    hidden: list[tuple[int, OSError]] = []
+    for part in shared(lambda pids: _held_sockets(inodes, pids), procfs.pids() if inodes else (), _HeldSockets):
+        for inode, held in part.found.items():
+            found[inode] = tuple(sorted((*found[inode], *held))) if inode in found else held
+        hidden += ((pid, OSError(number, os.strerror(number))) for pid, number in part.hidden)
+    return found, hidden_gap(sorted(hidden, key=lambda one: one[0]), command)
+
+
+class _HeldSockets(Struct, frozen=True):
+    """As `_Held`, by inode and without descriptors: a host may have very many."""
+
+    found: dict[int, tuple[int, ...]]
+    hidden: list[tuple[int, int]]
+
+
+def _held_sockets(inodes: set[int], pids: Sequence[int]) -> _HeldSockets:
+    held = _HeldSockets({}, [])
+    found = held.found
+    for pid in pids:
+        alone = (pid,)
+        for inode in inodes.intersection(_sockets_of(pid, held.hidden)):
+            found[inode] = tuple(sorted((*found[inode], pid))) if inode in found else alone
+    return held
+
+
+def _sockets_of(pid: int, hidden: list[tuple[int, int]]) -> set[int]:
+    """The inodes of the sockets that a process has open; what hides them is added to `hidden`."""
+    found: set[int] = set()
+    readlink, add = os.readlink, found.add
+    try:
+        directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if not gone(error):
+            hidden.append((pid, error.errno or 0))
+        return found
+    try:
+        for name in os.listdir(directory):
+            try:
+                target = readlink(name, dir_fd=directory)
+            except FileNotFoundError:  # closed meanwhile
+                continue
+            if target.startswith("socket:["):
+                add(int(target[8:-1]))
+    except OSError as error:
+        if not gone(error):
+            hidden.append((pid, error.errno or 0))
+    finally:
+        os.close(directory)
+    return found
+
+
 class _Held(Struct, frozen=True):
     """(pid, fd) by target, of some processes; and those that hide their descriptors, with the number of the error."""
 

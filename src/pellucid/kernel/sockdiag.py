@@ -74,7 +74,8 @@ _TCP_WORDS = Struct("=2xBxB3x16xI4xI8xI4xII8xI28xI16xQQ")
 """Retransmits, backoff; unacked (word 4), lost (6), the times of data sent, data received and an ACK (9, 11, 12), rtt (15), total_retrans
 (23), and from byte 120 on the bytes acknowledged and received."""
 _NOTSENT, _SND_WND = 144, 228
-_MAPPED = bytes(10) + b"\xff\xff"
+MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4 address in IPv6 clothes begins with."""
 
 
 class Inet(msgspec.Struct, frozen=True, gc=False):
@@ -272,13 +273,13 @@ def reversed_ends(ends: bytes) -> bytes:
 
 def plain(address: bytes) -> bytes:
     """An IPv4 address in IPv6 clothes (::ffff:127.0.0.1) without them; any other as it is."""
-    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
+    return address[12:] if len(address) == 16 and address.startswith(MAPPED) else address
 
 
 def plain_ends(socket: Inet) -> bytes:
     """The ends of a connection, equal for both address families that may carry it over IPv4."""
     ends = socket.ends
-    if socket.family == INET6 and ends[4:16] == _MAPPED and ends[20:32] == _MAPPED:
+    if socket.family == INET6 and ends[4:16] == MAPPED and ends[20:32] == MAPPED:
         return ends[:4] + ends[16:20] + bytes(12) + ends[32:36] + bytes(12)
     return ends
 

@@ -11,13 +11,27 @@ import os
 from _socket import inet_ntop
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from struct import Struct as Packing
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from pellucid.kernel import ends, fds, sockdiag
 from pellucid.kernel.ends import Network
-from pellucid.kernel.sockdiag import INET, INET6, LISTEN, SYN_SENT, TCP, UDP, Inet, Unix, plain_ends
+from pellucid.kernel.sockdiag import (
+    INET,
+    INET6,
+    LISTEN,
+    MAPPED,
+    STATES,
+    SYN_SENT,
+    TCP,
+    UDP,
+    Inet,
+    Unix,
+    plain,
+    plain_ends,
+)
 from pellucid.model import Gap, Socket, Tcp, Timer
 from pellucid.observe import networks
 from pellucid.observe.networks import TABLE_OF, TABLES
@@ -27,35 +41,37 @@ _TIMERS: tuple[Timer, ...] = ("none", "retransmit", "keepalive", "time-wait", "p
 _UNCONNECTED = 7  # TCP_CLOSE; ss(8) calls it UNCONN where there is nothing to close
 _PROTOCOLS = {(TCP, INET): "tcp", (TCP, INET6): "tcp6", (UDP, INET): "udp", (UDP, INET6): "udp6"}
 _NO_PORT = bytes(2)
+_PORTS = Packing(">HH").unpack_from
 _Fields = tuple[None, str, str, str, str, int, int, int, int, Timer, int, int, Tcp | None]
 _NOT_YET_ACCEPTED = frozenset({"ESTABLISHED", "CLOSE_WAIT", "SYN_RECV"})
 
 
 def sockets(
-    pid: int | None, inodes: set[int] | None = None, far: bool = True
+    pid: int | None, inodes: set[int] | None = None, far: bool = True, *, whole: bool = True
 ) -> tuple[tuple[Socket, ...], tuple[Gap, ...]]:
     """The sockets of `pid`, one a descriptor, lowest first; all of our network namespace when it is None.
 
     `inodes` keeps only those. `far` also finds the other ends, the listening sockets and the processes that hold them, which
-    takes a pass over the descriptors of all processes. Sockets that are neither TCP, UDP nor unix are listed with their kind as
+    takes a pass over the descriptors of all processes. Without `whole`, for a list, the processes at the other ends are told and not how
+    these ends see the connection themselves, nor the counters of TCP. Sockets that are neither TCP, UDP nor unix are listed with their kind as
     `proto` ("netlink", "packet", "other") and state "", as are those that are in no table: not connected, or made in another
     namespace. NoSuchProcess; NotPermitted where the descriptors of `pid` may not be listed.
     """
     if pid is None:
         network = ends.look(TABLES, None if inodes is None else frozenset(inodes), far)
         holders, hidden = _holders(network, {}) if far else ({}, ())
-        join = _Join(network, {}, holders)
+        join = _Join(network, {}, holders, whole=whole)
         found = [join.inet(one) for one in network.inet] + [join.unix(one) for one in network.unix]
-        unheld = _unheld(found, hidden, whole_host=True) if far else ()
+        unheld = _unheld(join, found, hidden, whole_host=True) if far else ()
         return tuple(sorted(found, key=_order)), (*network.gaps, *unheld)
     held = networks.held(pid, inodes)
     network = networks.look(pid, held, far)
     elsewhere, unsearched = networks.elsewhere(pid, network) if far else ({}, ())
     holders, hidden = _holders(network, elsewhere) if far else ({}, ())
-    join = _Join(network, elsewhere, holders)
+    join = _Join(network, elsewhere, holders, whole=whole)
     known = {one.inode: join.inet(one) for one in network.inet} | {one.inode: join.unix(one) for one in network.unix}
     found = [_of_descriptor(pid, one, known.get(one.inode)) for one in held]
-    unheld = _unheld(found, hidden, whole_host=False) if far else ()
+    unheld = _unheld(join, found, hidden, whole_host=False) if far else ()
     return tuple(found), tuple(dict.fromkeys((*network.gaps, *unsearched, *unheld)))
 
 
@@ -78,55 +94,61 @@ def _holders(
         seen.update(one.inode for one in (*each.inet, *each.far.values(), *each.listeners))
         seen.update(one.inode for one in (*each.unix, *each.far_unix.values()))
     seen.discard(0)
-    held, gaps = fds.holders_and_gaps({f"socket:[{inode}]" for inode in seen}, "sockets")
-    return {int(target[8:-1]): tuple(dict.fromkeys(pid for pid, _ in by)) for target, by in held.items() if by}, gaps
+    return fds.socket_holders(seen, "sockets")
 
 
-def _unheld(found: Iterable[Socket], hidden: tuple[Gap, ...], whole_host: bool) -> tuple[Gap, ...]:
+def _unheld(join: "_Join", found: Iterable[Socket], hidden: tuple[Gap, ...], whole_host: bool) -> tuple[Gap, ...]:
     """Why some process that holds a socket, or its other end, is not known; nothing when all are."""
-    unknown = [one for one in found if _without_holder(one, whole_host)]
+    alone = join.without_peer
+    unknown = [
+        one
+        for one in found
+        if (whole_host and one.inode and not one.pids) or (alone and (one.inode, one.local, one.remote) in alone)
+    ]
     if not unknown or hidden:
         return hidden if unknown else ()
     what = f"who holds {len(unknown)} socket{'s' if len(unknown) > 1 else ''} or their other ends, among them {unknown[0].local}"
     return (Gap(what, "no process that is seen from here: it is in another pid namespace, or has closed it meanwhile"),)
 
 
-def _without_holder(socket: Socket, whole_host: bool) -> bool:
-    other = socket.listener or socket.far
-    return (other is not None and other.inode != 0 and not socket.peer_pids) or (
-        whole_host and socket.inode != 0 and not socket.pids
-    )
-
-
 class _OnPort(NamedTuple):
     """The sockets that listen on one port, and those of them that take what comes to an address, as far as that was asked."""
 
     listeners: list[Inet]
-    by_address: dict[bytes, list[Inet]]
+    by_address: dict[tuple[int, bytes], list[Inet]]
 
 
 class _Join:
     """Raw records to sockets with their other ends. Each record is made into a Socket once: it is one's near and another's far."""
 
     def __init__(
-        self, network: Network, elsewhere: Mapping[bytes, Network], holders: Mapping[int, tuple[int, ...]]
+        self,
+        network: Network,
+        elsewhere: Mapping[bytes, Network],
+        holders: Mapping[int, tuple[int, ...]],
+        *,
+        whole: bool,
     ) -> None:
+        """Without `whole` the other ends are not made, nor what TCP has counted."""
         self.network = network
         self.elsewhere = elsewhere
         self.holders = holders
+        self.whole = whole
+        self.without_peer: set[tuple[int, str, str]] = set()
+        """Inode, local and remote address of those whose other end is here, and is held by nobody who is seen."""
         self._made: dict[int, Socket] = {}
         self._known: dict[int, _Fields] = {}
-        self._ports: dict[int, dict[int, _OnPort]] = {}
+        self._ports: dict[int, dict[bytes, _OnPort]] = {}
+        self._own = frozenset(as_told for address in network.own for as_told in _as_told(address))
 
     def inet(self, near: Inet) -> Socket:
         """A TCP or UDP socket with its other end."""
-        if not near.remote_port:
+        if near.ends[2:4] == _NO_PORT:
             return self._alone(near)
         key = plain_ends(near)
         network = self.elsewhere.get(key, self.network) if self.elsewhere else self.network
         far = network.far.get(key)
-        remote_address = near.remote_address
-        listening = self._listening(network, remote_address, near.remote_port)
+        listening = self._listening(network, near.family, near.ends[20:36], near.ends[2:4])
         if far is not None and far.state == LISTEN:  # it listens for the connection that is still being made
             listening, far = [far, *(one for one in listening if one.inode != far.inode)], None
         waits: Sequence[Inet] = ()
@@ -136,16 +158,19 @@ class _Join:
             waits = listening
         peers = self._who(waits) if waits else self.holders.get(far.inode, ()) if far is not None else ()
         accepted = self._accepted(near, bool(listening)) if near.protocol == TCP else None
-        return Socket(
+        made = Socket(
             *self._fields(near),
             peers[0] if peers else None,
             peers,
-            self._alone(far) if far is not None else None,
+            self._alone(far) if self.whole and far is not None else None,
             self._alone(waits[0]) if waits else None,
             self.holders.get(near.inode, ()),
             accepted,
-            remote_address in self.network.own,
+            (near.family, near.ends[20:36]) in self._own,
         )
+        if not peers and (waits[0].inode if waits else far is not None and far.inode):
+            self.without_peer.add((made.inode, made.local, made.remote))
+        return made
 
     def unix(self, near: Unix) -> Socket:
         """A unix socket with its other end."""
@@ -153,6 +178,8 @@ class _Join:
         waits = far is not None and far.state == LISTEN
         peers = self.holders.get(far.inode if far is not None else near.peer or 0, ())
         other = self._alone_unix(far) if far is not None else None
+        if other is not None and other.inode and not peers:
+            self.without_peer.add((near.inode, _name(near.name), other.local))
         return replace(
             self._alone_unix(near),
             remote=other.local if other is not None else "",
@@ -162,26 +189,28 @@ class _Join:
             listener=other if waits else None,
         )
 
-    def _listening(self, network: Network, address: bytes, port: int) -> Sequence[Inet]:
+    def _listening(self, network: Network, family: int, address: bytes, port: bytes) -> Sequence[Inet]:
         """`ends.listening`, looked up once for each address and port: a server has thousands of connections to the same."""
         on_port = self._on_ports(network).get(port)
         if on_port is None:
             return ()  # the end of a client
-        known = on_port.by_address.get(address)
+        known = on_port.by_address.get((family, address))
         if known is None:
-            known = on_port.by_address[address] = ends.listening(on_port.listeners, address, port)
+            at = plain(address) if family == INET6 else address[:4]
+            known = ends.listening(on_port.listeners, at, int.from_bytes(port, "big"))
+            on_port.by_address[family, address] = known
         return known
 
-    def _on_ports(self, network: Network) -> dict[int, "_OnPort"]:
+    def _on_ports(self, network: Network) -> dict[bytes, "_OnPort"]:
         by_port = self._ports.get(id(network))
         if by_port is None:
             by_port = self._ports[id(network)] = {}
             for one in network.listeners:
-                by_port.setdefault(one.local_port, _OnPort([], {})).listeners.append(one)
+                by_port.setdefault(one.ends[:2], _OnPort([], {})).listeners.append(one)
         return by_port
 
     def _accepted(self, near: Inet, listened_there: bool) -> bool | None:
-        if self._listening(self.network, near.local_address, near.local_port):
+        if self._listening(self.network, near.family, near.ends[4:20], near.ends[:2]):
             return True
         return False if listened_there else None
 
@@ -200,13 +229,14 @@ class _Join:
         known = self._known.get(id(one))
         if known is not None:
             return known
-        ends, family = one.ends, one.family
-        known = self._known[id(one)] = (
+        ends, family, protocol = one.ends, one.family, one.protocol
+        local_port, remote_port = _PORTS(ends)
+        known = (
             None,
-            _PROTOCOLS[one.protocol, family],
-            _state(one),
-            _end(family, ends[4:20], one.local_port),
-            _end(family, ends[20:36], one.remote_port) if ends[2:4] != _NO_PORT else "",
+            _PROTOCOLS[protocol, family],
+            STATES.get(one.state, "") if protocol == TCP else _state(one),
+            f"{_spelled(family, ends[4:20])}:{local_port}",
+            f"{_spelled(family, ends[20:36])}:{remote_port}" if remote_port else "",
             one.rx_queue,
             one.tx_queue,
             one.inode,
@@ -214,8 +244,10 @@ class _Join:
             _TIMERS[one.timer] if one.timer < len(_TIMERS) else "none",
             one.expires_ms,
             one.retransmits,
-            sockdiag.tcp(one.info),
+            sockdiag.tcp(one.info) if self.whole else None,
         )
+        if self.whole:  # else it is asked for once
+            self._known[id(one)] = known
         return known
 
     def _alone_unix(self, one: Unix) -> Socket:
@@ -237,11 +269,14 @@ class _Join:
 def _state(one: Inet | Unix) -> str:
     if one.state == _UNCONNECTED and not (isinstance(one, Inet) and one.protocol == TCP):
         return "UNCONN"
-    return sockdiag.STATES.get(one.state, "")
+    return STATES.get(one.state, "")
 
 
-def _end(family: int, address: bytes, port: int) -> str:
-    return f"{_spelled(family, address)}:{port}"
+def _as_told(address: bytes) -> tuple[tuple[int, bytes], ...]:
+    """An address of four or sixteen bytes as sockets of each family have it, in sixteen."""
+    if len(address) == 4:
+        return (INET, address + bytes(12)), (INET6, MAPPED + address)
+    return ((INET6, address),)
 
 
 @lru_cache(1 << 14)

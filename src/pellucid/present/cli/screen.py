@@ -79,7 +79,7 @@ def findings(found: Sequence[Finding], *, evidence: bool = False) -> None:
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> None:
     """A plain table; the last column is as long as it is."""
-    columns = [[printable(cell) for cell in column] for column in zip(head, *rows, strict=True)]
+    columns = [_printable(column) for column in zip(head, *rows, strict=True)]
     padded = [_aligned(column, right=place in right) for place, column in enumerate(columns)]
     lines = [line.rstrip() for line in map("  ".join, zip(*padded, strict=True))]
     say(lines[0], bold=True)
@@ -87,6 +87,11 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: froz
         say("\n".join(lines[1:]))
 
 
-def _aligned(column: list[str], *, right: bool) -> list[str]:
+def _printable(column: tuple[str, ...]) -> Sequence[str]:
+    """Looked at as a whole first: most columns have nothing to spell out, and a host has many sockets."""
+    return column if "".join(column).isprintable() else [printable(cell) for cell in column]
+
+
+def _aligned(column: Sequence[str], *, right: bool) -> list[str]:
     width = max(map(len, column))
     return [cell.rjust(width) for cell in column] if right else [cell.ljust(width) for cell in column]

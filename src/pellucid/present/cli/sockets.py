@@ -22,7 +22,7 @@ def command(target: str | None, as_json: bool) -> None:
 
     pid = options.resolve(target) if target is not None else None
     process = procfs.process(pid) if pid is not None else None
-    found, gaps = sockets(pid)
+    found, gaps = sockets(pid, whole=as_json)
     report = SocketsReport(process=process, taken_at=time.time(), gaps=gaps, sockets=found)
     if as_json:
         options.emit(report)
@@ -36,7 +36,8 @@ def command(target: str | None, as_json: bool) -> None:
 
 
 def _row(socket: Socket) -> tuple[str, ...]:
-    peer = ", ".join(f"pid {pid}" for pid in socket.peer_pids[:3]) + (", ..." if len(socket.peer_pids) > 3 else "")
+    peers = socket.peer_pids
+    peer = ", ".join([f"pid {pid}" for pid in peers[:3]]) + (", ..." if len(peers) > 3 else "") if peers else ""
     if socket.listener is not None:
         peer += " (not accepted)"
     timer = f" {socket.timer} x{socket.retransmits}" if socket.timer in {"retransmit", "probe"} else ""
