@@ -78,7 +78,7 @@ def _part(file: Answer, tables: "_Tables", pids: Sequence[int]) -> _Part:
     found: list[Opened] = []
     ask: list[Opened] = []
     places = ("cwd", "root") if S_ISDIR(file.mode) else ()  # an executable is among the mappings
-    for opened in _links(_alike(file, tables), hidden, pids, places):
+    for opened in _links(_alike(file, tables), hidden, pids, places, tables.known):
         if not file.name.startswith("/"):
             found.append(opened)  # pipe:[41] is all its identity
             continue
@@ -120,11 +120,17 @@ def _links(
     hidden: list[tuple[int, OSError]],
     pids: Sequence[int],
     places: tuple[str, ...] = _PLACES,
+    known_to: Callable[[int], dict[str, bool]] | None = None,
 ) -> Iterator[Opened]:
-    """Every link that may be the file, of these processes: one readlink for each descriptor and place."""
+    """Every link that may be the file, of these processes: one readlink for each descriptor and place.
+
+    `known_to`: what is known of the links of a process by their texts, since most are those of many; it learns here.
+    """
     readlink = os.readlink
-    known: dict[str, bool] = {}  # most links are those of many processes
+    known: dict[str, bool] = {}
     for pid in pids:
+        if known_to is not None:
+            known = known_to(pid)
         try:
             directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -181,8 +187,8 @@ class _Tables:
         self._by_length = sorted(self.points, key=len, reverse=True)
         self._folders: dict[str, str | None] = {}
         self._theirs: dict[str, dict[int, fds.Mount]] = {}
-        self._others: set[tuple[str, str]] = set()
-        self._namespace = (0, "")
+        self._known: dict[str, dict[str, bool]] = {}
+        self._known_here: dict[str, bool] = {}
 
     def device_of(self, link: str) -> str | None:
         """The device of the mount that a name lies on, as we see mounts; None where nothing of ours is above it."""
@@ -193,19 +199,23 @@ class _Tables:
             known = self._folders[folder] = self.points[point] if point is not None else None
         return known
 
+    def known(self, pid: int) -> dict[str, bool]:
+        """Whether a link may be the file, by its text, in the mount namespace of this process, which is the next one that is looked at."""
+        self._known_here = self._known.setdefault(_mount_namespace(pid), {})
+        return self._known_here
+
     def compared(self, opened: Opened, file: Answer) -> bool | None:
         """`_by_fdinfo`; of links with one text in one mount namespace, only the first that is another file is read.
 
         A deleted file has the text of others. Two live ones have the same only where one lies below a mount that hides it.
         """
-        if opened.pid != self._namespace[0]:
-            self._namespace = (opened.pid, _mount_namespace(opened.pid))
-        key = (self._namespace[1], opened.link)
-        if key in self._others:
+        try:
+            told = procfs.read_small(f"/proc/{opened.pid}/fdinfo/{opened.fd}", 4096)
+        except OSError:  # closed meanwhile, which says nothing of the others
             return False
-        same = _by_fdinfo(opened, file, self)
+        same = _by_fdinfo(opened.pid, told, file, self)
         if same is False and not opened.link.endswith(DELETED):
-            self._others.add(key)
+            self._known_here[opened.link] = False
         return same
 
     def mount(self, pid: int, number: int) -> fds.Mount | None:
@@ -245,18 +255,14 @@ def _unescaped(point: str) -> str:
     return point
 
 
-def _by_fdinfo(opened: Opened, file: Answer, tables: _Tables) -> bool | None:
-    """Whether a descriptor leads to the file; None where only stat(2) could tell."""
-    try:
-        text = procfs.read_small(f"/proc/{opened.pid}/fdinfo/{opened.fd}", 4096)
-    except OSError:  # closed meanwhile
-        return False
+def _by_fdinfo(pid: int, text: bytes, file: Answer, tables: _Tables) -> bool | None:
+    """Whether a descriptor with this fdinfo leads to the file; None where only stat(2) could tell."""
     told = procfs.parse_status(text)
     if file.file_inode is None or "ino" not in told:
         return None
     if int(told["ino"]) != file.file_inode:
         return False
-    theirs, ours = tables.mount(opened.pid, int(told["mnt_id"])), tables.ours.get(file.mount)
+    theirs, ours = tables.mount(pid, int(told["mnt_id"])), tables.ours.get(file.mount)
     if int(told["mnt_id"]) == file.mount:
         return None if ours is not None and ours.filesystem in _SHARED_NUMBERS else True
     if theirs is None or ours is None or ours.filesystem in _SHARED_NUMBERS:
