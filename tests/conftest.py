@@ -61,6 +61,7 @@ def java(tmp_path_factory):
     if jvms.JAVA is None or jvms.JAVAC is None:
         pytest.skip("*** no java and javac (Debian: default-jdk-headless)")
     classes = jvms.compiled(tmp_path_factory.mktemp("classes"))
-    for part in (classes, *classes.parents[:2]):  # for JVMs of other users
-        part.chmod(0o755)
+    for part in (classes, *classes.parents):  # for JVMs of other users
+        if part.stat().st_uid == os.getuid():
+            part.chmod(part.stat().st_mode | 0o755)
     return functools.partial(jvms.Running, classes)

@@ -36,8 +36,11 @@ def findings(pid, seconds=1.2):
 def test_what_takes_the_time_is_told_with_line_and_share(version, mode, rule, said, target):
     process, _ = target(interpreters.get(version), "slow.py", mode)
     time.sleep(0.3)
-    found = findings(process.pid)
-    assert rule in found, (found, "the machine was too busy?")
+    for _ in range(3):  # a crowded machine gives it few samples
+        found = findings(process.pid)
+        if rule in found:
+            break
+    assert rule in found
     finding = found[rule]
     assert said in finding.sentence
     assert " % of" in finding.sentence

@@ -2,7 +2,7 @@
 
 The first line of each function says what has to be found. Those that begin with `healthy_` must raise nothing.
 """
-import contextlib, os, queue, signal, socket, subprocess, sys, tempfile, threading, time
+import contextlib, os, queue, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.managers import BaseManager
@@ -452,7 +452,7 @@ def describe():
     time.sleep(0.3)
     start("imports-too", bring)
     time.sleep(0.2)
-    os.unlink(folder + "/slow_to_import.py"), os.rmdir(folder)
+    shutil.rmtree(folder)
     ready(0.5)
     time.sleep(600)
 
