@@ -31,7 +31,7 @@ from pellucid.kernel.bpf_assembler import (
 )
 from pellucid.kernel.bpf_parts import MIXING, finish_mixing, mix, user_word
 from pellucid.kernel.bpf_records import CALL, FRAME, MAX_FRAMES, PROCESS, STACK_HEAD, THREAD
-from pellucid.kernel.bpf_scratch import LAST, LAST_OF_STATE, PAGE, SCRATCH, SEEN_CODE, SEEN_CODES
+from pellucid.kernel.bpf_scratch import LAST, LAST_OF_STATE, PAGE, SCRATCH, SEEN_CODE, SEEN_CODES, TOLD_STACKS
 from pellucid.kernel.stack_layout import (
     BEFORE_NAMES,
     FIELDS_BYTES,
@@ -90,10 +90,21 @@ def _stack_of(code: Assembler, stacks: int) -> None:
     finish_mixing(code, R1, R2)
     code.store(R6, SCRATCH["call"] + CALL["stack"], R1)
     code.store(R6, head + STACK_HEAD["stack"], R1)
+    code.move(R9, R1)
+    code.shift_right(R9, 32)
+    code.bit_and(R9, TOLD_STACKS - 1)
+    code.shift_left(R9, 3)
+    code.add(R9, R6)
+    code.load(R2, R9, SCRATCH["told_stacks"])
+    code.jump_if(R1, "==", R2, "no stack")  # it was told before
     code.map_address(R1, stacks)
     code.address(R2, R6, head + STACK_HEAD["stack"])
     code.call(MAP_LOOKUP)
-    code.jump_if(R0, "!=", 0, "no stack")  # it was told before
+    code.jump_if(R0, "==", 0, "a new stack")
+    code.load(R1, R6, head + STACK_HEAD["stack"])
+    code.store(R9, SCRATCH["told_stacks"], R1)
+    code.jump("no stack")
+    code.label("a new stack")
     code.store(R6, SCRATCH["depth"], MAX_FRAMES)
     code.move(R1, R6)
     code.move(R2, R8)

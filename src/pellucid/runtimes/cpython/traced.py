@@ -139,15 +139,23 @@ class Naming:
     def __init__(self) -> None:
         self._codes: dict[int, tuple[Code, int] | None] = {}
         self._frames: dict[tuple[int, int], Frame | None] = {}
+        self._types: dict[int, tuple[Memory, set[int]]] = {}
 
     def told(self, code: CodeTold, build: Build, memory: Memory | None) -> None:
         """Keep a code object. `memory` of its process is asked for what was not copied whole; None when it has ended."""
         try:
-            found = _read(code, build.layout, Objects(memory, build.layout) if memory else None)
+            found = _read(code, build.layout, memory, self._types_of(code.pid, memory) if memory else set())
         except (error, UnicodeDecodeError, Unreadable):
             found = None
         start = code.address + build.layout["code_object.co_code_adaptive"]
         self._codes[code.identity] = (found, start) if found else None
+
+    def _types_of(self, pid: int, memory: Memory) -> set[int]:
+        """Addresses of the type `code`, mostly one, in the program that has this memory."""
+        known = self._types.get(pid)
+        if known is None or known[0] is not memory:
+            known = self._types[pid] = (memory, set())
+        return known[1]
 
     def frames(self, stack: StackTold) -> tuple[Frame, ...]:
         """The frames of a stack, innermost first; `UNTOLD` stands for those whose code object was not told."""
@@ -175,14 +183,19 @@ class Naming:
         return frame
 
 
-def _read(told: CodeTold, found: Layout, objects: Objects | None) -> Code | None:
-    """None where something else than a code object was copied. Raises Unreadable, struct.error."""
+def _read(told: CodeTold, found: Layout, memory: Memory | None, types: set[int]) -> Code | None:
+    """None where something else than a code object was copied. `types` are known to be `code`; what is seen to be it is added.
+
+    Raises Unreadable, struct.error.
+    """
     kind: int = _U64.unpack_from(told.head, found["pyobject.ob_type"])[0]
     lines = told.table
-    if objects is not None:
+    if memory is not None and not (told.whole and kind in types):
+        objects = Objects(memory, found)
         try:
             if objects.type_name(kind) != "code":
                 return None
+            types.add(kind)
             if not told.whole:
                 at: int = _U64.unpack_from(told.head, found["code_object.linetable"])[0]
                 lines = objects.data(at, MAX_LINETABLE)
