@@ -1,5 +1,7 @@
 """What a command reads, writes, creates, renames, deletes and connects to, by every way of looking."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -113,3 +115,17 @@ def test_a_call_that_has_not_ended_is_told(tmp_path):
         child.wait()
         server.close()
         peer.close()
+
+
+@needs_bpf
+def test_the_path_of_a_call_that_has_not_ended(tmp_path):
+    """It is read from the process at the end: what a finished call was given is read when it ends."""
+    fifo = tmp_path / "nobody writes here"
+    os.mkfifo(fifo)
+    report = launch(sys.executable, "-S", "-c", f"open({str(fifo)!r})", seconds=0.6)
+    try:
+        (call,) = report.unfinished
+        assert (call.name, call.path) == ("openat", str(fifo))
+    finally:
+        os.kill(report.process.pid, signal.SIGKILL)
+        os.waitpid(report.process.pid, 0)
