@@ -53,7 +53,7 @@ def sockets(
 
     `inodes` keeps only those. `far` also finds the other ends, the listening sockets and the processes that hold them, which
     takes a pass over the descriptors of all processes. Without `whole`, for a list, the processes at the other ends are told and not how
-    these ends see the connection themselves, nor the counters of TCP. Sockets that are neither TCP, UDP nor unix are listed with their kind as
+    these ends see the connection themselves, nor the counters of TCP and who accepted it. Sockets that are neither TCP, UDP nor unix are listed with their kind as
     `proto` ("netlink", "packet", "other") and state "", as are those that are in no table: not connected, or made in another
     namespace. NoSuchProcess; NotPermitted where the descriptors of `pid` may not be listed.
     """
@@ -129,7 +129,7 @@ class _Join:
         *,
         whole: bool,
     ) -> None:
-        """Without `whole` the other ends are not made, nor what TCP has counted."""
+        """Without `whole` the other ends are not made, nor is it told what TCP has counted and who accepted."""
         self.network = network
         self.elsewhere = elsewhere
         self.holders = holders
@@ -157,7 +157,7 @@ class _Join:
         ):
             waits = listening
         peers = self._who(waits) if waits else self.holders.get(far.inode, ()) if far is not None else ()
-        accepted = self._accepted(near, bool(listening)) if near.protocol == TCP else None
+        accepted = self._accepted(near, bool(listening)) if self.whole and near.protocol == TCP else None
         made = Socket(
             *self._fields(near),
             peers[0] if peers else None,
@@ -191,7 +191,10 @@ class _Join:
 
     def _listening(self, network: Network, family: int, address: bytes, port: bytes) -> Sequence[Inet]:
         """`ends.listening`, looked up once for each address and port: a server has thousands of connections to the same."""
-        on_port = self._on_ports(network).get(port)
+        ports = self._ports.get(id(network))
+        if ports is None:
+            ports = self._ports[id(network)] = _by_port(network.listeners)
+        on_port = ports.get(port)
         if on_port is None:
             return ()  # the end of a client
         known = on_port.by_address.get((family, address))
@@ -200,14 +203,6 @@ class _Join:
             known = ends.listening(on_port.listeners, at, int.from_bytes(port, "big"))
             on_port.by_address[family, address] = known
         return known
-
-    def _on_ports(self, network: Network) -> dict[bytes, "_OnPort"]:
-        by_port = self._ports.get(id(network))
-        if by_port is None:
-            by_port = self._ports[id(network)] = {}
-            for one in network.listeners:
-                by_port.setdefault(one.ends[:2], _OnPort([], {})).listeners.append(one)
-        return by_port
 
     def _accepted(self, near: Inet, listened_there: bool) -> bool | None:
         if self._listening(self.network, near.family, near.ends[4:20], near.ends[:2]):
@@ -270,6 +265,13 @@ def _state(one: Inet | Unix) -> str:
     if one.state == _UNCONNECTED and not (isinstance(one, Inet) and one.protocol == TCP):
         return "UNCONN"
     return STATES.get(one.state, "")
+
+
+def _by_port(listeners: Iterable[Inet]) -> dict[bytes, _OnPort]:
+    found: dict[bytes, _OnPort] = {}
+    for one in listeners:
+        found.setdefault(one.ends[:2], _OnPort([], {})).listeners.append(one)
+    return found
 
 
 def _as_told(address: bytes) -> tuple[tuple[int, bytes], ...]:
