@@ -2,7 +2,7 @@
 
 Three commands tell their own time, so that the start of a tool counts for nothing: `dd bs=1`, which does nothing but calls of
 some 0.1 µs; `import pandas`, which does some thousand of them and much else; and a loop whose every call fails, thirteen Python
-frames deep. Before anything is timed, pellucid has to count what strace counts: a tool that loses what it should tell looks cheap.
+frames deep in a recursion (each further function on a stack is one more read of the program's memory). Before anything is timed, pellucid has to count what strace counts: a tool that loses what it should tell looks cheap.
 """
 
 import json
@@ -52,7 +52,7 @@ def report() -> str:
         _table(_rounds(_tools(), STORM, _copied)),
         "### import pandas: 8,400 calls, and much else\n",
         _table(_rounds(_tools(), IMPORT, _printed)),
-        "### One failed call in a loop, with its Python stack of 13 frames (strace: without)\n",
+        "### One failed call in a loop, with its Python stack of 13 frames of a recursion (strace: without)\n",
         _per_failure(),
     ]
     return "\n".join(parts)
