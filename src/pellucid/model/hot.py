@@ -14,6 +14,9 @@ from pellucid.model.thread import Frame
 Function = tuple[str, str]
 """(qualified name, file): lines of one function are told together."""
 
+UNKNOWN = "(moving)"
+"""Stands for the calls above a stack that was cut, because they never held still: their time is not that of their caller."""
+
 MOST = 100
 """Functions of a report."""
 
@@ -41,6 +44,7 @@ def weights(profile: Profile, chosen: Callable[[Run], bool]) -> tuple[Counter[in
 def hottest(profile: Profile, chosen: Callable[[Run], bool] = ran, most: int = MOST) -> tuple[Hot, ...]:
     """Functions, most own time first; those that only call others come after, by their total."""
     weight, samples = weights(profile, chosen)
+    cut, cut_samples = weights(profile, lambda run: run.moving and chosen(run))
     below = _below(profile, weight)
     own, total, counted = Counter[Function](), Counter[Function](), Counter[Function]()
     lines: dict[Function, Counter[int | None]] = defaultdict(Counter)
@@ -56,11 +60,13 @@ def hottest(profile: Profile, chosen: Callable[[Run], bool] = ran, most: int = M
         key = (frame.qualname, frame.file)
         names.setdefault(key, frame)
         lines[key][frame.line] += below[stack]
-        if weight[stack]:
-            own[key] += weight[stack]
-            counted[key] += samples[stack]
-            inner[key][frame.line] += weight[stack]
-    found = [
+        if weight[stack] > cut[stack]:
+            own[key] += weight[stack] - cut[stack]
+            counted[key] += samples[stack] - cut_samples[stack]
+            inner[key][frame.line] += weight[stack] - cut[stack]
+    moving = sum(cut.values())
+    found = [Hot(UNKNOWN, UNKNOWN, "", None, moving, moving, sum(cut_samples.values()))] if moving else []
+    found += [
         Hot(
             names[key].function,
             key[0],

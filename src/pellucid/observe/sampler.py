@@ -257,6 +257,7 @@ class _Sampling:
             wall_s=duration_ns / 1e9,
             slowdown=slowdown,
             slowdown_how=how,
+            later=sum(each.later for each in family.all),
         )
         runtimes = [program.sampled.python.name for program in family.all[0].programs] if family.all else []
         process = procfs.with_runtime(self.process, runtimes[0]) if runtimes else self.process

@@ -29,8 +29,6 @@ _LEAST_PAUSE_S = 0.001
 _PAUSE_OF_AGE = 1 / 8
 _MOST_FAILED = 10
 """Ticks in a row that failed: then it is attached anew."""
-_MOST_UNREAD = 50
-"""A zombie's clock stands still, too: so many ticks after the last one, it is read all the same."""
 
 
 class Program:
@@ -58,7 +56,9 @@ class Watched:
         self.refusal: LookError | None = None
         self.python_seen = False
         self.ended = False
-        self.ticks = self.asked = self.unstable = self.failed = self.retries = self.lost_threads = self.cut = 0
+        self.ticks = self.asked = self.unstable = self.later = self.failed = self.retries = self.lost_threads = (
+            self.cut
+        ) = 0
         self.unlisted = 0
         self._like = like
         self._not_yet = not_yet
@@ -74,8 +74,6 @@ class Watched:
         self._begun = self.next_attach = time.monotonic()
         self._window_at = self._all_at = 0.0
         self._cpu_s = 0.0
-        self._cpu_seen = -1.0
-        self._unread = 0
 
     @property
     def reading(self) -> bool:
@@ -158,13 +156,6 @@ class Watched:
         self.asked += 1
         number = self.ticks
         cpu_s = states.process_cpu_s()
-        if cpu_s == self._cpu_seen and self._unread < _MOST_UNREAD:
-            self._unread += 1  # nobody has run since the last tick: all stacks are as they were
-            if states.awake:
-                self._look_at_states(states, cpu_s, number, now_ns)
-            self.ticks = number + 1
-            return
-        self._cpu_seen, self._unread = cpu_s, 0
         try:
             tick = program.sampled.tick()
         except Unreadable as gone:
@@ -193,6 +184,7 @@ class Watched:
         self.ticks = number + 1
         self.retries += tick.retries
         self.unstable += tick.unstable
+        self.later += tick.later
         self.lost_threads += tick.ended
         self.unlisted += tick.unlisted
 

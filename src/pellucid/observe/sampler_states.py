@@ -2,7 +2,8 @@
 
 /proc/PID/task/TID/syscall says `running` or the system call that a thread sleeps in (proc_pid_syscall(5)), by which one knows a futex in
 the GIL. It costs microseconds a thread, so few are read at each tick: those that moved or were awake, and one or two of the others in
-turn. The CPU clock of the process (clock_getcpuclockid(3)) costs a tenth of that, and says whether anybody ran at all.
+turn. The CPU clock of the process (clock_getcpuclockid(3)) costs a tenth of that, and says whether anybody ran; not that nobody did: for
+who runs now it is brought up to date at the kernel's own ticks only (kernel/sched/cputime.c, thread_group_cputime).
 """
 
 import os
@@ -55,8 +56,6 @@ class States:
         self._open = 0
         self._turn: list[Doing] = []
         self.threads: dict[int, Doing] = {}
-        self.awake = True
-        """At the last look some thread did not sleep."""
         self.refused = False
         """The kernel does not let us see system calls."""
 
@@ -81,10 +80,7 @@ class States:
         now = time.monotonic()
         ran, span = cpu_s - self._cpu_s, now - self._at
         self._cpu_s, self._at = cpu_s, now
-        changed = self._changed(ran, span)
-        if changed or ran:
-            self.awake = any(each.state != "waiting" for each in self.threads.values())
-        return changed
+        return self._changed(ran, span)
 
     def _changed(self, ran: float, span: float) -> list[Doing]:
         threads = self.threads

@@ -19,6 +19,8 @@ from pellucid.runtimes.cpython.trie import EMPTY, Trie
 
 MAX_CHAIN = 1 << 15
 """Frames of one stack that are walked; the outer ones of a deeper stack are left out."""
+ROOT = (0, 0)
+"""Stands for the caller of an outermost frame."""
 LONG = 16
 """So many frames are taken together sooner than walked one by one."""
 
@@ -54,13 +56,15 @@ class Chain:
     `ends`: how many bytes of the top chunk prove the frame: to the end of its header, or its caller's where it lies outside.
     """
 
-    __slots__ = ("addresses", "ends", "epoch", "index", "last", "nodes", "outer", "walked")
+    __slots__ = ("addresses", "callers", "ends", "epoch", "index", "last", "nodes", "outer", "walked")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.addresses: list[int] = []
         self.index: dict[int, int] = {}
         self.nodes: list[int] = []
+        self.callers: list[tuple[int, int]] = []
+        """Code and instruction of each."""
         self.ends: list[int] = []
         self.last = b""
         self.outer = b""
@@ -72,6 +76,7 @@ class Chain:
             self.index.pop(address, None)
         del self.addresses[count:]
         del self.nodes[count:]
+        del self.callers[count:]
         del self.ends[count:]
 
 
@@ -83,13 +88,18 @@ class Chains(Frames):
     def __init__(self, memory: Memory, layout: Layout, trie: Trie) -> None:
         super().__init__(memory, layout)
         self._trie = trie
+        self._calls: set[tuple[int, int, int]] = set()
+        """(code, instruction, code of what it calls there) of stacks that were proved; of the epoch `_calls_epoch` of the trie."""
+        self._calls_epoch = trie.epoch
         self._span = layout["interpreter_frame.instr_ptr"] + 8 - self._frame.start
 
     def walk(self, plan: Plan, copies: Copies) -> Walked | None:
-        """As of `Frames`."""
-        frame = self._current(plan, copies.state)
+        """As of `Frames`, and the first state has to agree too."""
+        frame = self._current(plan, copies.first)
         if frame is None:
             plan.stale = True
+            return None
+        if copies.first != copies.state and frame != self._current(plan, copies.state):
             return None
         chain = plan.chain
         kept = 0
@@ -137,6 +147,23 @@ class Chains(Frames):
             chain.outer = after[plan.chunk_size :]
         return chain.walked
 
+    def recognised(self, plan: Plan, copies: Copies) -> Walked | None:
+        """The stack of one side, where each frame is known to call the next one at its instruction; None where that is not so.
+
+        A torn stack, made of two moments, nearly always has a frame in it that calls somebody else. The earlier side is the nearer one
+        to the first state.
+        """
+        if self._calls_epoch != self._trie.epoch:
+            return None
+        copies = copies.at_first()
+        for side, top, outer in ((copies.before, plan.outer_size, 0), (copies.after, 0, plan.chunk_size)):
+            found = self._alone(plan, copies, side, top, outer)
+            calls = [ROOT, *((code, instruction) for _, code, _, instruction, _ in reversed(found))]
+            called = [code for _, code, _, _, _ in reversed(found)]
+            if found and self._calls.issuperset((*call, code) for call, code in zip(calls, called, strict=False)):
+                return self._walked(found)
+        return None
+
     def _extend(self, chain: Chain, kept: int, found: list[Header], plan: Plan) -> None:
         """The chain from `kept` frames on; `found` is innermost first."""
         chain.cut(kept)
@@ -144,7 +171,15 @@ class Chains(Frames):
         node = nodes[-1] if nodes else EMPTY
         end = ends[-1] if ends else 0
         chunk, header, size = plan.chunk, self._frame.start + self._frame.size, plan.chunk_size
+        if self._calls_epoch != self._trie.epoch:
+            self._calls.clear()
+            self._calls_epoch = self._trie.epoch
+        calls, callers = self._calls, chain.callers
+        caller = callers[-1] if callers else ROOT
         for frame, code, _, instruction, owner in reversed(found):
+            calls.add((*caller, code))
+            caller = (code, instruction)
+            callers.append(caller)
             node = child(node, code, instruction, owner)
             if 0 <= frame - chunk < size:
                 end = frame - chunk + header

@@ -12,11 +12,20 @@ if TYPE_CHECKING:
 
 
 class Copies(Struct, frozen=True, gc=False):
-    """What came of one thread: its frames before its state, the state, and its frames after it, the top chunk first."""
+    """What came of one thread: its frames before its state, the state, and its frames after it, the top chunk first.
+
+    `first`: the state before all of them. It alone is of a random moment: to copy the frames takes their cache lines from the CPU that
+    runs the thread, which then waits for them wherever it writes to frames next, at a call or a return.
+    """
 
     before: bytes
     state: bytes
     after: bytes
+    first: bytes
+
+    def at_first(self) -> "Copies":
+        """With the first state as the state."""
+        return Copies(self.before, self.first, self.after, self.first)
 
 
 class Content(Struct, frozen=True, gc=False):
@@ -110,7 +119,7 @@ class Plan:
     def add_state(self, address: int, size: int) -> None:
         self.state.append((address, size))
         self.state_size += size
-        self.size += size
+        self.size += 2 * size
 
     @property
     def once(self) -> list[tuple[int, int]]:
@@ -142,8 +151,8 @@ class Plan:
 
     @property
     def twice(self) -> list[tuple[int, int]]:
-        """The ranges of a double copy with the state between both sides."""
-        return [*self.outer, *self._top, *self.state, *self._top, *self.outer]
+        """The ranges of a double copy with the state before and between both sides."""
+        return [*self.state, *self.outer, *self._top, *self.state, *self._top, *self.outer]
 
     @property
     def _top(self) -> list[tuple[int, int]]:
@@ -151,10 +160,10 @@ class Plan:
 
     def cut(self, whole: bytes, start: int) -> Copies:
         """The double copy of the ranges `twice` that begins at `start` of `whole`."""
-        side = self.side
-        state = start + side
+        before = start + self.state_size
+        state = before + self.side
         after = state + self.state_size
-        return Copies(whole[start:state], whole[state:after], whole[after : after + side])
+        return Copies(whole[before:state], whole[state:after], whole[after : after + self.side], whole[start:before])
 
     def copy(self, pid: int) -> Copies | None:
         """A double copy, taken now by a call for this thread alone; None where a part of it could not be read."""
@@ -172,7 +181,8 @@ class Plan:
             return None
         state = self.side + self.chunk_size
         outer = state + self.state_size
-        return Copies(whole[: self.side], whole[state:outer], whole[self.side : state] + whole[outer:])
+        last = whole[state:outer]
+        return Copies(whole[: self.side], last, whole[self.side : state] + whole[outer:], last)
 
     def _taken(self, vector: Vector) -> bytes | None:
         if vector.copy() == vector.size:

@@ -102,8 +102,11 @@ class Frames:
         self._chunk_data = layout["stack_chunk.data"]
         self._untagged = ~7 if layout.minor >= 14 else ~0  # _PyStackRef, Include/internal/pycore_stackref.h
 
-    def plan(self, thread: int) -> Plan:
-        """What to copy of the thread whose state is at `thread`, from a single look at it. Raises Unreadable."""
+    def plan(self, thread: int, least: int = 0) -> Plan:
+        """What to copy of the thread whose state is at `thread`, from a single look at it; of its top chunk at `least` so many bytes.
+
+        Raises Unreadable.
+        """
         memory, state = self._memory, self.state
         _, _, frame, _, _, chunk, top = state.unpack(memory.read(thread + state.start, state.size))
         cframe = frame if self._by_cframe else 0
@@ -112,7 +115,7 @@ class Frames:
         older: list[tuple[int, int]] = []
         content = b""
         if chunk:
-            wanted = min(max((top - chunk + _SPARE) & -64, _LEAST), MAX_CHUNK)
+            wanted = min(max((top - chunk + _SPARE) & -64, _LEAST, least), MAX_CHUNK)
             content = memory.read_some(chunk, wanted)
             previous, whole, _ = self._chunk.unpack_from(content, self._chunk.start)
             content = content[: max(whole, self._chunk_data)]

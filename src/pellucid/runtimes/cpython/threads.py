@@ -23,6 +23,7 @@ PROVED_RETRIES = 2
 6,000 stacks each of tests/targets/ladder.py on 3.11, 3.13 and 3.15, twice: with the state between in all tries 0 impossible
 ones and 5 to 13 % given up; with it last in all retries 0 or 1 impossible and 0.1 to 1.7 % given up; so 0 and 0.2 to 2.1 %.
 """
+MAX_DEEPEST = 1 << 14  # bytes of a chunk that are copied because the stack was once so deep
 MAX_CENSUS = 3  # tries to find the lists as they are in the copy
 MAX_BATCHED = 1 << 17  # bytes of a double copy: a deeper stack is copied by itself
 RESTING_AFTER = 2  # readings with the same bytes
@@ -58,6 +59,7 @@ class ThreadState:
 
     __slots__ = (
         "batched",
+        "deepest",
         "following",
         "ident",
         "interpreter",
@@ -83,6 +85,8 @@ class ThreadState:
         self.plan: Plan | None = None
         self.laid: Plan | None = None
         """The plan by which it was laid out at `start`; of a tick."""
+        self.deepest = 0
+        """Bytes of the top chunk that were ever planned for: a stack that has just become shallow will be deep again."""
         self.start = 0
         self.batched = False
         self.resting = False
@@ -284,7 +288,8 @@ class Threads:
     def _plan(self, thread: ThreadState) -> None:
         """Makes the plan of a thread; None where a part of its stack could not be read, as when it ends just now."""
         try:
-            thread.plan = self._frames.plan(thread.state)
+            thread.plan = self._frames.plan(thread.state, thread.deepest)
+            thread.deepest = min(max(thread.deepest, thread.plan.chunk_size), MAX_DEEPEST)
         except Unreadable:
             thread.plan = None
 
@@ -300,21 +305,27 @@ class Threads:
                 continue
             if self._is_other(thread, copies.state):
                 return None, tries
-            if thread.last and thread.last == copies.before + copies.state and thread.plan.still(copies):
-                thread.quiet += 1
-                if thread.quiet == RESTING_AFTER:
-                    self._once = None  # laid out anew before the next reading, with this thread
-                return copies, tries
-            walked = self._frames.walk(thread.plan, copies)
-            if walked is not None:
-                thread.walked, thread.quiet = walked, 0
-                thread.last = copies.before + copies.state if thread.plan.still(copies) else b""
+            if self._proves(thread, thread.plan, copies):
                 return copies, tries
         if copies is None or thread.plan is None:
             return None, MAX_RETRIES
         self._twice = None if thread.plan.stale else self._twice
         thread.walked, thread.last, thread.quiet = self._frames.outer(thread.plan, copies), b"", 0
         return copies, MAX_RETRIES
+
+    def _proves(self, thread: ThreadState, plan: Plan, copies: Copies) -> bool:
+        """Whether both sides agree on the stack, which is then `thread.walked`."""
+        if thread.last and thread.last == copies.before + copies.state and plan.still(copies):
+            thread.quiet += 1
+            if thread.quiet == RESTING_AFTER:
+                self._once = None  # laid out anew before the next reading, with this thread
+            return True
+        walked = self._frames.walk(plan, copies)
+        if walked is None:
+            return False
+        thread.walked, thread.quiet = walked, 0
+        thread.last = copies.before + copies.state if plan.still(copies) else b""
+        return True
 
     def _again(self, thread: ThreadState, *, fast: bool) -> Copies | None:
         """A double copy of this thread alone, by a new plan where the old one does not fit any more."""

@@ -6,8 +6,11 @@ A resting thread is one whose bytes were the same at the last readings: it costs
 wakes. One that has woken is copied by a call of its own until it rests again, so that what is copied need not be laid out anew each time
 a thread wakes. It is laid out again when threads came or went, and now and then.
 
-A copy that is taken again is taken some microseconds later, at a moment at which the stack holds still: so what calls every few hundred
-nanoseconds is seen less, and what it calls for longest more, than at random moments. `benchmarks/profile.py` measures by how much, beside
+A copy that is taken again is taken at a moment at which the stack holds still, and no short call holds still for long: to count that
+moment in place of the one that was asked for would take the time from the short calls and give it to their callers. So where the two
+sides of the first copy differ, one side is told if each of its frames is known to call the next one, at that very instruction, from stacks
+that were proved (`Chains.recognised`): it is off by the microsecond that lies between the sides. Copies are taken again only to learn such
+calls; what stays unknown is told as far as both sides agree, and as moving. `benchmarks/profile.py` measures what that leaves, beside
 stacks that are read while the process is stopped.
 """
 
@@ -16,12 +19,17 @@ from struct import pack
 
 from msgspec import Struct
 
-from pellucid.kernel.memory import MAX_BYTES, Vector
+from pellucid.kernel.memory import MAX_BYTES, Memory, Vector
+from pellucid.runtimes.cpython.chains import Chains
 from pellucid.runtimes.cpython.copies import Copies
+from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.threads import MAX_BATCHED, MAX_CENSUS, RESTING_AFTER, Threads, ThreadState
+from pellucid.runtimes.cpython.trie import EMPTY
 
 MOST_AWAKE = 8
 """Threads that are copied one by one: with more, all are laid out again."""
+MAX_PLANS = 2
+"""Times that a thread is planned anew in a tick, because its stack has become deeper than what was copied."""
 LAID_FOR = (4, 16, 64)
 """Ticks after which they are laid out again, where anything would then be cheaper; then each time after the last."""
 
@@ -35,7 +43,7 @@ class Tick(Struct, frozen=True):
 
     `moved`: the threads that have another stack, or are new; what is said of them is in them. `threads`: all of them, the same tuple
     while none has come or gone. `holders`: the thread states that hold a GIL. `retries`: copies that were taken again; `unstable`: of
-    `moved`, those that never held still; `ended` threads were gone before they could be read; `unlisted`: some may be missing.
+    `moved`, those that never held still; `later`: those whose stack is of a moment at which it did, not of the one that was asked for; `ended` threads were gone before they could be read; `unlisted`: some may be missing.
     """
 
     moved: list[ThreadState]
@@ -43,6 +51,7 @@ class Tick(Struct, frozen=True):
     holders: frozenset[int]
     retries: int
     unstable: int
+    later: int
     ended: int
     unlisted: bool
 
@@ -55,9 +64,14 @@ class Ticks(Threads):
     _heads_text = b""
     _gil_text = b""
     _rest = b""
+    _later = False
     _singles_end = 0
     _holders: frozenset[int] = frozenset()
     _all: tuple[ThreadState, ...] = ()
+
+    def __init__(self, memory: Memory, layout: Layout, runtime: int, chains: Chains) -> None:
+        super().__init__(memory, layout, runtime, chains)
+        self._chains = chains
 
     def tick(self) -> Tick:
         """Raises Unreadable when the process is gone."""
@@ -81,11 +95,12 @@ class Ticks(Threads):
             self._list_again()
         moved: list[ThreadState] = []
         holders = self._holding(text, copied)
-        retries = unstable = ended = 0
+        retries = unstable = later = ended = 0
         for thread, copies in moving:
             before = thread.walked
             settled, tries = self._settle(thread, copies)
             retries += tries
+            later += self._later
             if settled is None:
                 ended += 1
                 continue
@@ -95,7 +110,41 @@ class Ticks(Threads):
             if self._holds is not None and self._flag(settled.state, self._holds):
                 holders |= {thread.state}
         self._settled(ended)
-        return Tick(moved, self._all, holders, retries, unstable, ended, not same or not self._whole)
+        return Tick(moved, self._all, holders, retries, unstable, later, ended, not same or not self._whole)
+
+    def _settle(self, thread: ThreadState, copies: Copies | None) -> tuple[Copies | None, int]:
+        """As of `Threads`, but the stack is that of the first copy that fits its plan; `_later` where it could not be."""
+        self._later = False
+        tries = 0
+        while True:
+            plan = thread.plan
+            if copies is not None and plan is not None:
+                if self._is_other(thread, copies.state):
+                    return None, tries
+                if self._proves(thread, plan, copies):
+                    return copies, tries
+                if not plan.stale:
+                    break
+            if tries == MAX_PLANS:
+                return self._taken_later(thread, copies, tries)
+            copies, tries = self._again(thread, fast=False), tries + 1
+        walked = self._chains.recognised(plan, copies)
+        if walked is None:
+            settled, tries = self._taken_later(thread, None, tries)
+            if settled is None or thread.plan is not plan:
+                return settled, tries  # it has ended, or left what was planned
+            walked = self._chains.recognised(plan, copies) or self._chains.outer(plan, copies.at_first())
+            if walked.node == EMPTY:
+                return settled, tries  # frames that were not planned for: better a moment later than nothing
+            self._later = False
+        thread.walked, thread.last, thread.quiet = walked, b"", 0
+        return copies, tries
+
+    def _taken_later(self, thread: ThreadState, copies: Copies | None, tries: int) -> tuple[Copies | None, int]:
+        """As of `Threads`: a stack of whichever moment holds still."""
+        settled, more = super()._settle(thread, copies)
+        self._later = settled is not None and not thread.walked.moving
+        return settled, tries + more
 
     def _list_again(self) -> None:
         """Threads or interpreters came or went: follow the lists before the next copy. What is known of the threads is kept."""
