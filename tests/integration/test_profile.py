@@ -96,7 +96,7 @@ def test_a_thousand_samples_a_second_have_no_impossible_stack(python, target):
                 whole += run.samples
                 wrong += run.samples * bool(impossible(profile.frames_of(run.stack)))
     assert whole > 50
-    assert wrong <= 1 + whole // 200, (wrong, whole)
+    assert wrong <= 1 + whole // 1000, (wrong, whole)
 
 
 def test_the_screen_and_the_files(target, tmp_path):
@@ -316,5 +316,15 @@ def test_coroutines_and_generators_are_read_again_each_time(python, target):
                     and "break" not in line  # closes the generators
                 ):
                     wrong.append((caller, callee))
-    assert len(wrong) <= 1 + taken // 100, wrong[:3]
+    assert len(wrong) <= taken // 500, wrong[:3]
     assert seen, "some of them were seen"
+
+
+@each_python
+@pytest.mark.xfail(
+    strict=False, reason="frames outside of the thread's stack that live for microseconds are mostly told as (moving)"
+)
+def test_coroutines_that_live_for_microseconds_are_seen(python, target):
+    process, _ = target(python, "awaits.py")
+    profile = profiled(process.pid, rate_hz=500, seconds=0.7)
+    assert {"main", "outer", "both", "left", "right", "spin"} <= {frame.function for frame in profile.frames}
