@@ -13,12 +13,11 @@ When the supervisor itself stood still (a frozen container, a stopped process), 
 
 from msgspec.structs import replace
 
-from pellucid.model.incident import Incident, IncidentKind, Moment
+from pellucid.model.incident import Incident, IncidentKind
 from pellucid.serve import chronicle, slots
+from pellucid.serve.cases import Cases
 from pellucid.serve.events import (
     Adopt,
-    Count,
-    Describe,
     Event,
     Exit,
     Fork,
@@ -26,25 +25,20 @@ from pellucid.serve.events import (
     ForkFailed,
     Instruction,
     Kill,
-    KillNext,
-    KillTemplate,
-    Look,
     Looked,
     Order,
     Ready,
     Reload,
     Save,
     Say,
-    StartTemplate,
     Stop,
     StopListening,
-    Swap,
     TemplateEnded,
     TemplateReady,
     Tick,
-    Trouble,
     WorkerEnded,
 )
+from pellucid.serve.loading import Loading
 from pellucid.serve.slots import Seen
 from pellucid.serve.supervised import Limits, Phase, Supervised
 
@@ -58,19 +52,11 @@ class Supervision:
         self.limits = limits
         self.workers: dict[int, Supervised] = {}
         self.stopping: float | None = None
-        self._out: list[Instruction] = [StartTemplate(limits.version)]
-        self._edition = 0
-        self._next: int | None = None
-        """The version that another template loads, beside the one that forks now."""
-        self._next_since = now
+        self._out: list[Instruction] = []
+        self._loading = Loading(limits, self._out, now)
+        self._cases = Cases(limits, self._out)
         self._reloading = 0
         """The edition of which it was told that it serves."""
-        self._template: int | None = None
-        self._template_since = now
-        self._template_started = True
-        self._template_failures = 0
-        self._template_not_before = now
-        self._ever_ready = False
         self._announced = False
         self._not_before = now
         self._quick = 0
@@ -80,8 +66,6 @@ class Supervision:
         self._generation = 0
         self._over = False
         self._gave_up = False
-        self._closed: dict[str, tuple[Incident, int]] = {}
-        """Incidents that are decided while looks of theirs, so many, are still going on."""
 
     def start(self) -> tuple[Instruction, ...]:
         """What to do before the first event."""
@@ -103,11 +87,12 @@ class Supervision:
             case Tick():
                 self._tick(event)
             case Reload():
-                self._reload(event)
+                if self.stopping is None:
+                    self._loading.reload(event)
             case TemplateReady():
                 self._template_ready(event)
             case TemplateEnded():
-                self._template_ended(event)
+                self._over = not self._loading.ended(event, stopping=self.stopping is not None)
             case Forked():
                 self._forked(event.slot, event.generation, event.pid, event.now)
             case ForkFailed():
@@ -123,15 +108,26 @@ class Supervision:
 
     def _said(self) -> tuple[Instruction, ...]:
         """Writing and telling come last: a disk that takes its time must not delay a fork or a kill."""
-        said, self._out = sorted(self._out, key=lambda one: isinstance(one, Save | Say | Ready)), []
+        said = sorted(self._out, key=lambda one: isinstance(one, Save | Say | Ready))
+        self._out.clear()
         return tuple(said)
+
+    def _template_ready(self, event: TemplateReady) -> None:
+        """Workers of a new version take the place of all others, which serve until as many new ones do."""
+        before = self._loading.edition
+        self._loading.ready(event)
+        if self._loading.edition == before:
+            return
+        self._quick = 0
+        self._not_before = event.now
+        for worker in self.workers.values():
+            worker.retired = True
 
     def _tick(self, event: Tick) -> None:
         if event.now - self._last_tick > self.limits.pause_s:
             self._resumed = event.now
         self._last_tick = event.now
-        self._template_too_slow(event.now)
-        self._next_too_slow(event.now)
+        self._loading.end_slow(event.now, self._resumed)
         for worker in list(self.workers.values()):
             seen = event.seen[worker.slot]
             if worker.phase == "forking":
@@ -153,7 +149,7 @@ class Supervision:
                 self._out.append(Say("info", "worker_ready", f"{worker} answers", worker=worker.slot, pid=worker.pid))
             elif now - max(worker.since, self._resumed) >= self.limits.start_s and not worker.last_look:
                 self._out.append(Save(self._open(worker, seen, event, "start")))
-                self._ask_look(worker, seen, "deadline")
+                self._cases.ask_look(worker, seen, "deadline")
             return
         predicting, silent = self._ages(seen, now)
         age = max(predicting, silent)
@@ -183,43 +179,25 @@ class Supervision:
         incident = self._open(worker, seen, event, "grew")
         worker.retired = True
         self._out.append(Save(incident))
-        self._ask_look(worker, seen, "grown")
+        self._cases.ask_look(worker, seen, "grown")
 
     def _ages(self, seen: Seen, now: float) -> tuple[float, float]:
         """(seconds that the prediction has taken, seconds since the loop turned)."""
         predicting = now - max(seen.started, self._resumed) if seen.started else 0.0
         return predicting, now - max(seen.loop_beat, self._resumed)
 
+    def _open(self, worker: Supervised, seen: Seen, event: Tick | WorkerEnded, kind: IncidentKind) -> Incident:
+        silent_s = self._ages(seen, event.now)[1]
+        return self._cases.open(worker, seen, kind, now=event.now, wall=event.wall, silent_s=silent_s)
+
     def _suspect(self, worker: Supervised, seen: Seen, event: Tick, kind: IncidentKind) -> None:
         worker.turn("suspect", event.now)
         if worker.incident is not None:  # it had grown, and now it is stuck as well
-            self._close(worker, chronicle.retired(worker.incident))
+            self._cases.close(worker, chronicle.retired(worker.incident))
         worker.request = seen.request if seen.started else 0
         incident = self._open(worker, seen, event, kind)
         self._out += (Order(worker.slot, slots.SUSPECT, incident.id), Save(incident))
-        self._ask_look(worker, seen, "half")
-
-    def _open(self, worker: Supervised, seen: Seen, event: Tick | WorkerEnded, kind: IncidentKind) -> Incident:
-        worker.incident = chronicle.opened(
-            kind,
-            seen,
-            now=event.now,
-            wall=event.wall,
-            silent_s=self._ages(seen, event.now)[1],
-            timeout_s=self.limits.timeout_s,
-            model=self.limits.model,
-            version=worker.version or self.limits.version,
-            grown=seen.rss - (worker.settled_rss or 0),
-        )
-        self._out.append(Count(kind))
-        return worker.incident
-
-    def _ask_look(self, worker: Supervised, seen: Seen, moment: Moment) -> None:
-        assert worker.incident is not None
-        worker.last_look = moment == "deadline"
-        worker.looks += 1
-        tid = seen.predict_tid if seen.started and seen.predict_tid else worker.pid
-        self._out.append(Look(pid=worker.pid, tid=tid, incident=worker.incident.id, moment=moment))
+        self._cases.ask_look(worker, seen, "half")
 
     def _judge_suspect(self, worker: Supervised, seen: Seen, now: float, age: float, *, mute: bool) -> None:
         if worker.last_look:
@@ -228,14 +206,14 @@ class Supervision:
         if age >= self.limits.timeout_s:
             worker.mute = mute
             worker.incident = replace(worker.incident, request=chronicle.served(seen, now), rss_bytes=seen.rss or None)
-            self._ask_look(worker, seen, "deadline")
+            self._cases.ask_look(worker, seen, "deadline")
         elif age < self.limits.timeout_s / 2 and not (seen.started and seen.request == worker.request):
             said = f"{worker} answered after all, {now - worker.since:.1f} s after half its deadline, and is replaced by a fresh one"
             self._out += (
                 Say("info", "recovered", said, worker=worker.slot, pid=worker.pid, incident=worker.incident.id),
                 Order(worker.slot, slots.LEAVE),
             )
-            self._close(worker, chronicle.recovered(worker.incident))
+            self._cases.close(worker, chronicle.recovered(worker.incident))
             worker.turn("leaving", now)
 
     def _give_up(self, worker: Supervised, seen: Seen, now: float) -> None:
@@ -249,39 +227,16 @@ class Supervision:
         self._out.append(Kill(worker.pid))
 
     def _looked(self, event: Looked) -> None:
-        look = event.look
-        if event.incident in self._closed:
-            incident, awaited = self._closed.pop(event.incident)
-            incident = chronicle.looked_at(incident, look)
-            if awaited > 1:
-                self._closed[incident.id] = incident, awaited - 1
-            self._out.append(Save(incident))
-            if look.moment != "deadline":
-                self._out.append(chronicle.noticed(incident, look))
-            return
         worker = next(
             (one for one in self.workers.values() if one.incident and one.incident.id == event.incident), None
         )
-        if worker is None or worker.incident is None:
+        self._cases.looked(event, worker)
+        if worker is None or worker.incident is None or event.look.moment != "deadline":
             return
-        worker.incident = chronicle.looked_at(worker.incident, look)
-        if look.moment == "half":
-            noticed = chronicle.noticed(worker.incident, look)
-            self._out += (Save(worker.incident), Describe(worker.slot, noticed.sentence), noticed)
-        elif look.moment == "grown":
-            self._out += (Save(worker.incident), chronicle.noticed(worker.incident, look))
-        elif worker.incident.kind == "start":
+        if worker.incident.kind == "start":
             worker.kill_at = event.now
         else:
             worker.kill_at = max(event.now, self._deadline(worker) + self.limits.answer_s)
-
-    def _close(self, worker: Supervised, incident: Incident) -> None:
-        """It is decided; a look that is still going on will be added to it."""
-        awaited = worker.looks - len(incident.looks)
-        if awaited:
-            self._closed[incident.id] = incident, awaited
-        self._out.append(Save(incident))
-        worker.incident = None
 
     def _deadline(self, worker: Supervised) -> float:
         return worker.since + self.limits.timeout_s / 2
@@ -300,7 +255,7 @@ class Supervision:
             said = f"{worker} finished what it had and left{asked}"
             if worker.incident is not None:
                 grew = worker.incident.kind == "grew"
-                self._close(worker, (chronicle.retired if grew else chronicle.recovered)(worker.incident))
+                self._cases.close(worker, (chronicle.retired if grew else chronicle.recovered)(worker.incident))
             self._out.append(Say("info", "worker_left", said, worker=worker.slot, pid=worker.pid))
         else:
             self._died(worker, event)
@@ -308,7 +263,7 @@ class Supervision:
     def _replaced(self, worker: Supervised, incident: Incident) -> None:
         done = chronicle.killed(incident, mute=worker.mute, timeout_s=self.limits.timeout_s)
         said = f"{done.sentence}, and was replaced: {done.cause}"
-        self._close(worker, done)
+        self._cases.close(worker, done)
         self._out.append(Say("error", "replaced", said, worker=worker.slot, pid=worker.pid, incident=done.id))
 
     def _died(self, worker: Supervised, event: WorkerEnded) -> None:
@@ -316,7 +271,7 @@ class Supervision:
         incident = worker.incident or self._open(worker, event.seen, event, kind)
         done = chronicle.died(incident, event.seen, event.death, event.oom, event.now)
         said = f"{done.sentence}: {done.cause}"
-        self._close(worker, done)
+        self._cases.close(worker, done)
         self._out.append(Say("error", "died", said, worker=worker.slot, pid=worker.pid, incident=done.id))
         self._count_quick(worker, event.now)
 
@@ -333,100 +288,14 @@ class Supervision:
             said = f"{self._quick} workers died young in a row; the next is forked in {wait:g} s"
             self._out.append(Say("warning", "crash_loop", said))
 
-    def _reload(self, event: Reload) -> None:
-        """Load the wanted version beside the one that serves. What is loading already and no longer wanted ends."""
-        if self.stopping is not None or not self._ever_ready:
-            return
-        if self._next is not None:
-            self._out.append(KillNext())
-        self._next = event.version
-        self._next_since = event.now
-        said = f"{self.limits.model} version {event.version} is being loaded beside version {self.limits.version}"
-        self._out += (Say("info", "reload", said), StartTemplate(event.version, next=True))
-
-    def _next_ready(self, event: TemplateReady) -> None:
-        """From now on its workers take the place of all others, which serve until as many new ones do."""
-        assert self._next is not None
-        self.limits = replace(self.limits, version=self._next)
-        self._next = None
-        self._edition += 1
-        self._template = event.pid
-        self._template_started = True
-        self._template_failures = 0
-        self._quick = 0
-        self._not_before = event.now
-        for worker in self.workers.values():
-            worker.retired = True
-        self._out.append(Swap())
-
-    def _next_ended(self, event: TemplateEnded) -> None:
-        version, self._next = self._next, None
-        if self.stopping is not None or version is None:
-            return
-        why = event.trouble.said if event.trouble else f"the process that loads it {event.how}"
-        said = f"version {version} can't be served: {why}; version {self.limits.version} goes on"
-        self._out.append(Say("error", "reload_failed", said, pid=event.pid))
-
-    def _next_too_slow(self, now: float) -> None:
-        if self._next is not None and now - max(self._next_since, self._resumed) >= self.limits.template_start_s:
-            self._out.append(KillNext())
-            self._next_since = now
-
-    def _template_ready(self, event: TemplateReady) -> None:
-        if event.next:
-            self._next_ready(event)
-        else:
-            self._template = event.pid
-        self._template_failures = 0
-        self._ever_ready = True
-        said = f"the model {self.limits.model} version {self.limits.version} is loaded"
-        said += f"; {event.how}" if event.how else ""
-        self._out.append(Say("info", "template_ready", said, pid=event.pid))
-
-    def _template_ended(self, event: TemplateEnded) -> None:
-        if event.next:
-            self._next_ended(event)
-            return
-        self._template = None
-        self._template_started = False
-        if self.stopping is not None:
-            return
-        if not self._ever_ready:
-            self._over = True
-            trouble = event.trouble or Trouble(
-                tried=f"load the model {self.limits.model} version {self.limits.version}",
-                said=f"the process that loads it {event.how}",
-                remedy="what it printed above says more",
-            )
-            self._out.append(Exit(2, trouble))
-            return
-        self._template_failures += 1
-        wait = min(self.limits.longest_wait_s, 0.25 * 2 ** min(self._template_failures - 1, 10))
-        self._template_not_before = event.now + (0.0 if self._template_failures == 1 else wait)
-        why = f"{event.how}: {event.trouble.said}" if event.trouble else event.how
-        said = f"the template (pid {event.pid}) {why}; the workers go on, and another is started"
-        self._out.append(Say("warning", "template_ended", said, pid=event.pid))
-
-    def _template_too_slow(self, now: float) -> None:
-        """It neither became ready nor forked in time: it hangs, or somebody stopped it."""
-        started_at = max(self._template_since, self._resumed)
-        if self._template is None and self._template_started and now - started_at >= self.limits.template_start_s:
-            self._out.append(
-                Say("error", "template_slow", f"the model did not load within {self.limits.template_start_s:g} s")
-            )
-            self._out.append(KillTemplate())
-            self._template_since = now
-
     def _find_forked(self, worker: Supervised, seen: Seen, now: float) -> None:
         if seen.pid and seen.generation == worker.generation:
             self._out.append(Adopt(worker.slot, seen.pid))
             self._forked(worker.slot, worker.generation, seen.pid, now)
         elif now - max(worker.since, self._resumed) >= self.limits.fork_s:
             del self.workers[worker.slot]
-            if self._template is not None and worker.edition == self._edition:
-                said = f"the template (pid {self._template}) did not fork within {self.limits.fork_s:g} s: it is killed"
-                self._out += (Say("error", "template_stuck", said, pid=self._template), KillTemplate())
-                self._template = None
+            if self._loading.template is not None and worker.edition == self._loading.edition:
+                self._loading.end_stuck()
 
     def _forked(self, slot: int, generation: int, pid: int, now: float) -> None:
         worker = self.workers.get(slot)
@@ -456,9 +325,8 @@ class Supervision:
         self._out += (
             Say("info", "stopping", f"stopping: {len(self.workers)} workers finish what they have"),
             StopListening(),
-            KillTemplate(),
-            *((KillNext(),) if self._next is not None else ()),
         )
+        self._loading.stop()
         for worker in list(self.workers.values()):
             if worker.phase == "forking":
                 del self.workers[worker.slot]
@@ -472,7 +340,7 @@ class Supervision:
         if self._over:
             return
         if self.stopping is not None:
-            if not self.workers and not self._template_started and self._next is None:
+            if not self.workers and self._loading.stopped():
                 self._over = True
                 self._out += (
                     (Say("warning", "stopped", "stopped; a worker that did not finish was killed"), Exit(1))
@@ -480,16 +348,15 @@ class Supervision:
                     else (Say("info", "stopped", "stopped: every request was answered or told why not"), Exit(0))
                 )
             return
-        if not self._template_started and now >= self._template_not_before:
-            self._template_started = True
-            self._template_since = now
-            self._out.append(StartTemplate(self.limits.version))
+        self._loading.start_again(now)
         active = [worker for worker in self.workers.values() if worker.phase in _ACTIVE and not worker.retired]
         free = [slot for slot in range(2 * self.limits.workers) if slot not in self.workers]
-        if self._template is not None and now >= self._not_before:
+        if self._loading.template is not None and now >= self._not_before:
             for slot in free[: self.limits.workers - len(active)]:
                 self._generation += 1
-                self.workers[slot] = Supervised(slot, self._generation, now, self._edition, self.limits.version)
+                self.workers[slot] = Supervised(
+                    slot, self._generation, now, self._loading.edition, self._loading.version
+                )
                 self._out.append(Fork(slot, self._generation))
         serving = [worker.pid for worker in active if worker.phase == "serving"]
         if len(serving) >= self.limits.workers:
@@ -506,7 +373,11 @@ class Supervision:
             if worker.phase == "serving" and not looked_at:
                 worker.turn("leaving", now)
                 self._out.append(Order(worker.slot, slots.LEAVE))
-        if retired and self._reloading != self._edition and all(worker.edition < self._edition for worker in retired):
-            self._reloading = self._edition
-            said = f"{self.limits.model} version {self.limits.version} serves now; {len(retired)} workers of the former one leave"
+        if (
+            retired
+            and self._reloading != self._loading.edition
+            and all(worker.edition < self._loading.edition for worker in retired)
+        ):
+            self._reloading = self._loading.edition
+            said = f"{self.limits.model} version {self._loading.version} serves now; {len(retired)} workers of the former one leave"
             self._out.append(Say("info", "reloaded", said))

@@ -12,68 +12,30 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 
-import msgspec
 from msgspec.structs import replace
 
 from pellucid.model.errors import UsageError
-from pellucid.model.incident import LookAt
-from pellucid.serve import control, events, look, oom, processes
-from pellucid.serve.events import Event, Instruction, Trouble
+from pellucid.serve import events, look, oom, processes
+from pellucid.serve.children import Children
+from pellucid.serve.events import Event, Instruction
 from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Lines, Record, Screen
+from pellucid.serve.looks import Looks
 from pellucid.serve.options import Options
 from pellucid.serve.slots import Board
 from pellucid.serve.state import Supervision
 from pellucid.serve.supervised import Limits
-
-ONE_THREAD = dict.fromkeys(
-    (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-        "ORT_DISABLE_TELEMETRY",  # onnxruntime starts a thread for it
-    ),
-    "1",
-)
-"""A pool of threads in each worker would fight for the cores, and a template with threads can't be forked."""
+from pellucid.serve.templates import Templates
 
 START_TICK_S = 0.01
 """While a worker starts: that it is ready is seen in its slot."""
-LAST_WORDS_S = 1.0
-LOOK_S = {"half": 10.0, "deadline": 5.0, "grown": 60.0}
-"""A look takes 0.1 s and what it reads, a look at the heap longer; one that takes so long is killed."""
 BESIDE_AGAIN_S = 10.0
 FOLLOW_S = 1.0
 """So often the alias is read that the server follows."""
-_MOST_OUTPUT = 1 << 26
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class Template:
-    """A process that loads a version, or has loaded it. `end`: our end of its socket, None once it has hung up."""
-
-    def __init__(self, pid: int, end: socket.socket) -> None:
-        self.pid = pid
-        self.end: socket.socket | None = end
-        self.trouble: Trouble | None = None
-
-
-class Looking:
-    """A look that is going on."""
-
-    def __init__(self, asked: events.Look, pid: int, output: int) -> None:
-        self.asked = asked
-        self.pid = pid
-        self.output = output
-        self.began = time.monotonic()
-        self.said = bytearray()
-        self.late = False
 
 
 class Supervisor:
@@ -91,9 +53,9 @@ class Supervisor:
     ) -> None:
         self.beside = beside
         """The command line of the other version's server, which runs as long as this one."""
-        """`follow`: the version that is wanted now, None for the one that is served; True: anew, whatever it is (SIGHUP). UsageError."""
         name = options.model.partition(":")[0]
         self.follow = follow
+        """The version that is wanted now, None for the one that is served; True: anew, whatever it is (SIGHUP). UsageError."""
         self.screen = screen
         self.announce = announce
         self.incidents = Incidents(options.incidents)
@@ -120,12 +82,13 @@ class Supervisor:
         )
         self._lines = Lines()
         self._selector = selectors.DefaultSelector()
-        self._pidfds: dict[int, int] = {}
+        self._children = Children(self._selector)
+        self._looks = Looks(self._selector, self._children, self._learn)
+        self._templates = Templates(
+            self._selector, self._children, self.options, self._learn, self._watch_worker, self.screen
+        )
         self._workers: dict[int, int] = {}  # pid → slot
         self._lost: list[tuple[int, int]] = []
-        self._template: Template | None = None
-        self._next: Template | None = None
-        self._looks: dict[int, Looking] = {}  # by pid
         self._counters = oom.counters()
         self._kills = oom.read(self._counters)
         self._exit: events.Exit | None = None
@@ -149,7 +112,8 @@ class Supervisor:
                         self._tick()
                         ticked = time.monotonic()
             finally:
-                self._end_children()
+                self._children.end()
+                self._read_log()
         if self._exit.trouble is not None:
             trouble = self._exit.trouble
             raise UsageError(tried=trouble.tried, said=trouble.said, remedy=trouble.remedy)
@@ -160,11 +124,9 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        for looking in self._looks.values():
-            if now - looking.began > LOOK_S[looking.asked.moment] and not looking.late:
-                looking.late = True
-                self._kill(looking.pid)
-        self._reap_strangers()
+        self._looks.end_late(now)
+        if not self.state.awaits_a_birth():  # a worker whose birth was not told yet keeps its status until it is
+            self._children.reap_strangers()
         self._mourn()
         if self.beside and not self._beside_pid and self._listener is not None and now >= self._beside_not_before:
             self._start_beside(now)
@@ -177,15 +139,14 @@ class Supervisor:
         for instruction in instructions:
             match instruction:
                 case events.StartTemplate(version, as_next):
-                    self._start_template(version, as_next=as_next)
+                    self._templates.start(version, as_next=as_next)
                 case events.Swap():
-                    self._swap()
+                    self._templates.swap()
                 case events.KillNext():
-                    if self._next is not None:
-                        self._kill(self._next.pid)
+                    self._templates.kill_next()
                 case events.Fork(slot, generation):
                     self.board.slots[slot].want(generation)
-                    self._order(instruction)
+                    self._templates.order(instruction)
                 case events.Adopt(slot, pid):
                     self._watch_worker(slot, pid)
                 case events.Order(slot, command, incident):
@@ -195,12 +156,11 @@ class Supervisor:
                 case events.Describe(slot, sentence):
                     self.board.slots[slot].say("sentence", sentence)
                 case events.Kill(pid):
-                    self._kill(pid)
+                    self._children.kill(pid)
                 case events.KillTemplate():
-                    if self._template is not None:
-                        self._kill(self._template.pid)
+                    self._templates.kill()
                 case events.Look():
-                    self._start_look(instruction)
+                    self._looks.start(instruction)
                 case events.Count(kind):
                     self.board.incident(kind)
                 case events.Save():
@@ -243,10 +203,10 @@ class Supervisor:
             if self.options.beside is not None:
                 os.unlink(self.options.beside.socket)
         self._beside_pid = processes.spawn(self.beside, os.environ, [])
-        self._watch(self._beside_pid, self._beside_ended)
+        self._children.watch(self._beside_pid, self._beside_ended)
 
     def _beside_ended(self) -> None:
-        death = self._reap(self._beside_pid)
+        death = self._children.reap(self._beside_pid)
         self._beside_pid = 0
         if self._listener is not None:
             told = f"the server of the version beside this one {'was ' if death.signal else ''}{death}; it is started again"
@@ -264,88 +224,12 @@ class Supervisor:
             self._wanted = version
             self._learn(events.Reload(time.monotonic(), version))
 
-    def _start_template(self, version: int, *, as_next: bool) -> None:
-        ours, theirs = control.pair()
-        options = replace(self.options, model=f"{self.options.model.partition(':')[0]}:{version}")
-        keep = [theirs.fileno(), options.listener, options.slots, options.log]
-        command = [sys.executable, "-P", "-m", "pellucid.serve.template", str(theirs.fileno())]
-        template = Template(processes.spawn(command, {**os.environ, **ONE_THREAD}, keep), ours)
-        theirs.close()
-        if as_next:
-            self._next = template
-        else:
-            self._template = template
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._read_control(template))
-        self._watch(template.pid, lambda: self._template_ended(template))
-        _send(template, control.Begin(options))
-
-    def _swap(self) -> None:
-        """The next template forks from now on; the one before has nothing to do any more."""
-        before, self._template, self._next = self._template, self._next, None
-        if before is not None:
-            self._kill(before.pid)
-
-    def _order(self, order: control.ToTemplate) -> None:
-        if self._template is not None:
-            _send(self._template, order)
-
-    def _read_control(self, template: Template) -> None:
-        assert template.end is not None
-        try:
-            told = control.report(template.end)
-        except BlockingIOError:
-            return
-        except OSError:
-            told = None
-        now = time.monotonic()
-        match told:
-            case None:
-                self._hang_up(template)
-            case control.Loaded(note, how):
-                if note:
-                    self.screen.tell(Record(level="warning", event="drift", sentence=note))
-                self._learn(events.TemplateReady(now, template.pid, how, next=template is self._next))
-            case control.Refused(trouble):
-                template.trouble = trouble
-            case control.Born(slot, generation, pid):
-                self._watch_worker(slot, pid)
-                self._learn(events.Forked(now, slot, generation, pid))
-            case control.Unborn(slot, generation, said):
-                self._learn(events.ForkFailed(now, slot, generation, said))
-
-    def _hang_up(self, template: Template) -> None:
-        if template.end is not None:
-            self._selector.unregister(template.end)
-            template.end.close()
-            template.end = None
-
-    def _template_ended(self, template: Template) -> None:
-        while template.end is not None:  # what it said last: a refusal, or a worker that it forked
-            before = template.end
-            self._read_control(template)
-            if template.end is before and not _readable(before):
-                break
-        death = self._reap(template.pid)
-        self._hang_up(template)
-        how = f"{'was ' if death.signal else ''}{death}"
-        if template is self._next:
-            self._next = None
-            self._learn(events.TemplateEnded(time.monotonic(), template.pid, how, template.trouble, next=True))
-        elif template is self._template:
-            self._template = None
-            self._learn(events.TemplateEnded(time.monotonic(), template.pid, how, template.trouble))
-
-    def _watch(self, pid: int, ended: Callable[[], None]) -> None:
-        pidfd = os.pidfd_open(pid)
-        self._pidfds[pid] = pidfd
-        self._selector.register(pidfd, selectors.EVENT_READ, ended)
-
     def _watch_worker(self, slot: int, pid: int) -> None:
-        if pid in self._pidfds:
+        if pid in self._children:
             return
         self._workers[pid] = slot
         try:
-            self._watch(pid, lambda: self._worker_ended(pid))
+            self._children.watch(pid, lambda: self._worker_ended(pid))
         except ProcessLookupError:  # it ended unheard of, and was reaped as a stranger
             del self._workers[pid]
             self._lost.append((slot, pid))
@@ -361,7 +245,7 @@ class Supervisor:
         slot = self.board.slots[self._workers.pop(pid)]
         seen = slot.seen()
         slot.vacate()
-        death = self._reap(pid)
+        death = self._children.reap(pid)
         self._read_log()
         told = ""
         if death.signal == signal.SIGKILL:
@@ -369,73 +253,6 @@ class Supervisor:
             told = oom.verdict(self._counters, self._kills, now)
             self._kills = now
         self._learn(events.WorkerEnded(time.monotonic(), time.time(), pid, death, told, seen))
-
-    def _reap(self, pid: int) -> processes.Death:
-        """Collect a child whose pidfd says that it has ended."""
-        pidfd = self._pidfds.pop(pid)
-        self._selector.unregister(pidfd)
-        os.close(pidfd)
-        try:
-            death = processes.ended(pid)
-        except ChildProcessError:
-            death = None
-        return death or processes.Death(status=255)
-
-    def _reap_strangers(self) -> None:
-        """Orphans of workers that were given to us. A worker whose birth was not told yet keeps its status until it is."""
-        with contextlib.suppress(ChildProcessError):
-            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                if found.si_pid in self._pidfds or self.state.awaits_a_birth():
-                    return
-                os.waitpid(found.si_pid, os.WNOHANG)
-
-    def _kill(self, pid: int) -> None:
-        """By its pidfd, which can't mean another process that got the same number."""
-        if pid in self._pidfds:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfds[pid], signal.SIGKILL)
-
-    def _start_look(self, asked: events.Look) -> None:
-        output, theirs = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(output, False)
-        pid = processes.fork(lambda: look.tell(theirs, asked.pid, asked.tid, asked.moment))
-        os.close(theirs)
-        looking = Looking(asked, pid, output)
-        self._looks[pid] = looking
-        self._selector.register(output, selectors.EVENT_READ, lambda: self._read_look(looking))
-        self._watch(pid, lambda: self._look_ended(looking))
-
-    def _read_look(self, looking: Looking) -> None:
-        while looking.output >= 0:
-            try:
-                chunk = os.read(looking.output, 1 << 16)
-            except BlockingIOError:
-                return
-            looking.said += chunk
-            if not chunk or len(looking.said) > _MOST_OUTPUT:
-                self._close_output(looking)
-
-    def _close_output(self, looking: Looking) -> None:
-        self._selector.unregister(looking.output)
-        os.close(looking.output)
-        looking.output = -1
-
-    def _look_ended(self, looking: Looking) -> None:
-        self._read_look(looking)  # all that it wrote is in the pipe by now
-        if looking.output >= 0:
-            self._close_output(looking)
-        del self._looks[looking.pid]
-        death = self._reap(looking.pid)
-        why_not = (
-            f"the look took longer than {LOOK_S[looking.asked.moment]:g} s"
-            if looking.late
-            else f"the look itself {death}"
-        )
-        try:
-            seen = msgspec.json.decode(looking.said, type=LookAt)
-        except msgspec.DecodeError:
-            seen = look.unseen(looking.asked.moment, time.monotonic() - looking.began, why_not)
-        self._learn(events.Looked(time.monotonic(), looking.asked.incident, seen))
 
     def _read_log(self) -> None:
         while True:
@@ -452,34 +269,6 @@ class Supervisor:
                 self._follow(anew=True)
             else:
                 self._learn(events.Stop(time.monotonic()))
-
-    def _end_children(self) -> None:
-        """Nobody is left when the command returns."""
-        for pid in list(self._pidfds):
-            self._kill(pid)
-        until = time.monotonic() + LAST_WORDS_S
-        while self._pidfds and time.monotonic() < until:
-            for pid in list(self._pidfds):
-                with contextlib.suppress(ChildProcessError):
-                    if processes.ended(pid) is None:
-                        continue
-                self._selector.unregister(self._pidfds[pid])
-                os.close(self._pidfds.pop(pid))
-            time.sleep(0.005)
-        self._read_log()
-
-
-def _send(template: Template, order: control.ToTemplate) -> None:
-    if template.end is not None:
-        with contextlib.suppress(OSError):  # it is gone: its pidfd tells the rest
-            control.send(template.end, order)
-
-
-def _readable(end: socket.socket) -> bool:
-    with contextlib.suppress(BlockingIOError, OSError):
-        end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        return True
-    return False
 
 
 @contextlib.contextmanager
