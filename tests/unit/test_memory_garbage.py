@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pellucid.kernel import killlog
+from pellucid.kernel.pagemap import Regions, of_words
 from pellucid.kernel.pages import Pages
 from pellucid.runtimes.cpython import large_blocks
 from pellucid.runtimes.glibc import chunks
@@ -57,8 +58,12 @@ def test_a_log_may_say_anything(text):
 
 def test_pages_that_are_there_in_part():
     present, swapped, shared = 1 << 63, 1 << 62, 1 << 63 | 1 << 61
-    words = np.array([present, 0, swapped, present, shared, present], np.uint64)
-    seen = Pages(np.array([0x10000, 0x20000], np.uint64), np.array([0x14000, 0x22000], np.uint64), words)
+    low, high = (
+        of_words(np.array(words, np.uint64), start)
+        for words, start in (((present, 0, swapped, present), 0x10000), ((shared, present), 0x20000))
+    )
+    both = Regions(*(np.concatenate((getattr(low, name), getattr(high, name))) for name in Regions.__struct_fields__))
+    seen = Pages(np.array([0x10000, 0x20000], np.uint64), np.array([0x14000, 0x22000], np.uint64), both)
     assert seen.index(np.array([0xFFFF, 0x10000, 0x13FFF, 0x14000, 0x21000], np.uint64)).tolist() == [-1, 0, 3, -1, 5]
     assert seen.are_present(np.array([0x10000, 0x11000, 0x12000, 0x20000, 0x30000], np.uint64)).tolist() == [
         True,

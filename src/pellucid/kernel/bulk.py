@@ -8,7 +8,9 @@ import contextlib
 import ctypes
 import mmap
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from errno import EFAULT, ESRCH
 
 from msgspec import Struct
@@ -16,11 +18,15 @@ from msgspec import Struct
 from pellucid.kernel.memory import MAX_RANGES
 from pellucid.model.errors import NoSuchProcess
 
-_MOST = 0x7FFFF000  # bytes of one call: MAX_RW_COUNT, include/linux/fs.h
-_PIECE = 1 << 30
+_BATCH = 4 << 20  # bytes of one call
+_WORTH = 16 << 20  # bytes, for each thread
+_MOST_THREADS = 4  # memory itself is busy then
 _PAGE = 4096
 _MADV_HUGEPAGE, _MADV_POPULATE_WRITE = 14, 23  # include/uapi/asm-generic/mman-common.h; the second from Linux 5.14 on
 _MAX_LOST = 4096  # pages of one copy that could not be read: then the rest is given up
+
+
+_Piece = tuple[int, int, int]  # address, offset in the buffer, size
 
 
 class Lost(Struct, frozen=True):
@@ -59,60 +65,90 @@ class Buffer:
 def copy(pid: int, runs: tuple[tuple[int, int], ...], buffer: Buffer) -> list[Lost]:
     """Copies `runs` (address, end) one after the other into `buffer`, which is large enough. Returns what could not be read.
 
+    Most of the time goes into the kernel's look at each page, one after the other: several threads do that at once, one a CPU.
     Raises NoSuchProcess when the process has ended.
     """
-    remote: list[tuple[int, int, int]] = []  # address, offset in the buffer, size
-    at = 0
+    batches = _batches(runs)
+    size = sum(end - start for start, end in runs)
+    if size > buffer.size:
+        raise ValueError(f"{size} bytes do not fit into a buffer of {buffer.size}")
+    copier = _Copier(pid, buffer, batches)
+    helpers = min(len(os.sched_getaffinity(0)), _MOST_THREADS, size // _WORTH) - 1
+    if helpers <= 0:
+        return copier.run()
+    with ThreadPoolExecutor(helpers) as pool:
+        others = [pool.submit(copier.run) for _ in range(helpers)]
+        lost = copier.run()
+        return sorted([*lost, *(one for other in others for one in other.result())], key=lambda one: one.address)
+
+
+def _batches(runs: tuple[tuple[int, int], ...]) -> Iterator[list[_Piece]]:
+    """The runs in groups, each for one call: about _BATCH bytes, at most MAX_RANGES pieces."""
+    batch: list[_Piece] = []
+    at = total = 0
     for start, end in runs:
-        for first in range(start, end, _PIECE):
-            size = min(_PIECE, end - first)
-            remote.append((first, at, size))
-            at += size
-    if at > buffer.size:
-        raise ValueError(f"{at} bytes do not fit into a buffer of {buffer.size}")
-    readv = _readv()
-    lost: list[Lost] = []
-    number = 0
-    while number < len(remote):
-        batch: list[tuple[int, int, int]] = []
-        total = 0
-        while number + len(batch) < len(remote) and len(batch) < MAX_RANGES:
-            piece = remote[number + len(batch)]
-            if total + piece[2] > _MOST:
-                break
-            batch.append(piece)
-            total += piece[2]
-        local = (ctypes.c_uint64 * 2)(buffer.address + batch[0][1], total)
+        while start < end:
+            size = min(_BATCH - total, end - start)
+            batch.append((start, at, size))
+            start, at, total = start + size, at + size, total + size
+            if total == _BATCH or len(batch) == MAX_RANGES:
+                yield batch
+                batch, total = [], 0
+    if batch:
+        yield batch
+
+
+class _Copier:
+    """Takes one batch after the other, whoever of the threads comes first."""
+
+    def __init__(self, pid: int, buffer: Buffer, batches: Iterator[list[_Piece]]) -> None:
+        self._pid = pid
+        self._buffer = buffer
+        self._batches = batches
+        self._next = threading.Lock()
+        self._readv = _readv()
+
+    def run(self) -> list[Lost]:
+        lost: list[Lost] = []
+        while True:
+            with self._next:
+                batch = next(self._batches, None)
+            if batch is None:
+                return lost
+            self._copy(batch, lost)
+
+    def _copy(self, batch: list[_Piece], lost: list[Lost]) -> None:
+        """A page that is gone, unmapped since it was listed, becomes zeros: what came before it is kept, and the copy goes on after it."""
+        while batch:
+            came = self._read(batch) if len(lost) < _MAX_LOST else 0
+            number = 0
+            while number < len(batch) and came >= batch[number][2]:
+                came -= batch[number][2]
+                number += 1
+            batch = batch[number:]
+            if not batch:
+                return
+            start, offset, size = batch.pop(0)
+            gone = size - came if len(lost) >= _MAX_LOST else min(_PAGE - (start + came) % _PAGE, size - came)
+            ctypes.memset(self._buffer.address + offset + came, 0, gone)
+            lost.append(Lost(start + came, gone))
+            done = came + gone
+            if done < size:
+                batch.insert(0, (start + done, offset + done, size - done))
+
+    def _read(self, batch: list[_Piece]) -> int:
+        """How many bytes came."""
+        local = (ctypes.c_uint64 * 2)(self._buffer.address + batch[0][1], sum(size for _, _, size in batch))
         theirs = (ctypes.c_uint64 * (2 * len(batch)))(*(word for start, _, size in batch for word in (start, size)))
-        came = readv(pid, ctypes.byref(local), 1, ctypes.byref(theirs), len(batch), 0)
-        error = ctypes.get_errno() if came < 0 else 0
-        if error and error != EFAULT:
-            if error == ESRCH:
-                raise NoSuchProcess.ended(pid, f"copy the memory of pid {pid}")
+        came = self._readv(self._pid, ctypes.byref(local), 1, ctypes.byref(theirs), len(batch), 0)
+        if came >= 0:
+            return came
+        error = ctypes.get_errno()
+        if error == ESRCH:
+            raise NoSuchProcess.ended(self._pid, f"copy the memory of pid {self._pid}")
+        if error != EFAULT:
             raise OSError(error, os.strerror(error))
-        came = max(came, 0)
-        for piece in batch:
-            if came < piece[2]:
-                break
-            came -= piece[2]
-            number += 1
-        else:
-            continue
-        # A page of this piece is gone: it was unmapped since it was listed. What came before it is kept, and the copy goes on after it.
-        start, offset, size = remote[number]
-        good = came + (_PAGE - (start + came) % _PAGE)
-        skipped = min(good, size) - came
-        ctypes.memset(buffer.address + offset + came, 0, skipped)
-        lost.append(Lost(start + came, skipped))
-        if len(lost) >= _MAX_LOST:
-            lost += [Lost(first, length) for first, _, length in remote[number + 1 :]]
-            break
-        if came + skipped < size:
-            done = came + skipped
-            remote[number] = (start + done, offset + done, size - done)
-        else:
-            number += 1
-    return lost
+        return 0
 
 
 def _readv() -> Callable[..., int]:

@@ -1,33 +1,30 @@
-"""Which pages of a process are in memory, which in swap: /proc/PID/pagemap as arrays, and sums over any range of addresses.
-
-One 64-bit word a page (Documentation/admin-guide/mm/pagemap.rst): bit 63 in memory, bit 62 in swap, bit 61 of a file or shared. A page
-that is neither in memory nor in swap holds nothing; to read it would make the kernel map a page of zeros, and to read one in swap would
-bring it back: so whoever reads foreign memory asks here first.
-"""
-
-import os
+"""How much of any range of addresses is in memory: sums over the page map of a process (`kernel.pagemap`)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pellucid.kernel.maps import Mapping
+from pellucid.kernel.pagemap import PAGE, PageMap, Regions
 
-PAGE = 4096
 _SHIFT = np.uint64(12)
-_ENTRIES = 1 << 19  # words in one read
 
 
 class Pages:
     """The pages of some mappings, lowest address first. Arrays have one entry a page, in the order of the addresses."""
 
-    def __init__(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64], words: NDArray[np.uint64]) -> None:
+    def __init__(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64], regions: Regions) -> None:
         self.starts, self.ends = starts, ends
         counts = ((ends - starts) >> _SHIFT).astype(np.int64)
         self._first = np.concatenate(([0], np.cumsum(counts)))
-        self.present = (words >> np.uint64(63)) != 0
-        self.swapped = (words >> np.uint64(62)) & np.uint64(3) == 1
-        self.anonymous = self.present & ((words >> np.uint64(61)) & np.uint64(1) == 0)
-        self._there = np.concatenate(([0], np.cumsum(self.anonymous)))
+        self.present = self._marked(regions, ~regions.swapped)
+        self._there = np.concatenate(([0], np.cumsum(self._marked(regions, regions.anonymous))))
+
+    def _marked(self, regions: Regions, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether each page lies in one of the chosen regions; a region lies within one mapping."""
+        steps = np.zeros(int(self._first[-1]) + 1, np.int8)
+        steps[self.index(regions.starts[chosen])] += 1
+        steps[self.index(regions.ends[chosen] - np.uint64(PAGE)) + 1] -= 1
+        return np.cumsum(steps[:-1], dtype=np.int8).view(np.bool_)
 
     def index(self, addresses: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The number of the page of each address, -1 where it lies in none of the mappings."""
@@ -66,20 +63,8 @@ class Pages:
 
 def pages(pid: int, mappings: tuple[Mapping, ...]) -> Pages:
     """The pages of `mappings`, which are in the order of their addresses. Raises OSError."""
-    fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-    parts: list[NDArray[np.uint64]] = []
-    try:
-        for mapping in mappings:
-            count = (mapping.end - mapping.start) // PAGE
-            for first in range(0, count, _ENTRIES):
-                wanted = min(_ENTRIES, count - first)
-                told = os.pread(fd, 8 * wanted, (mapping.start // PAGE + first) * 8)
-                words = np.frombuffer(told[: len(told) & ~7], np.uint64)
-                parts.append(words)
-                if len(words) < wanted:  # it ended, or unmapped it meanwhile
-                    parts.append(np.zeros(wanted - len(words), np.uint64))
-    finally:
-        os.close(fd)
+    with PageMap(pid) as told:
+        regions = told.regions([(mapping.start, mapping.end) for mapping in mappings], files=True)
     starts = np.array([mapping.start for mapping in mappings], np.uint64)
     ends = np.array([mapping.end for mapping in mappings], np.uint64)
-    return Pages(starts, ends, np.concatenate(parts) if parts else np.zeros(0, np.uint64))
+    return Pages(starts, ends, regions)

@@ -18,7 +18,8 @@ from pellucid.kernel import pages as page_maps
 from pellucid.kernel import procfs, smaps
 from pellucid.kernel.maps import Mapping
 from pellucid.kernel.memory import Memory
-from pellucid.kernel.pages import PAGE, Pages
+from pellucid.kernel.pagemap import PAGE
+from pellucid.kernel.pages import Pages
 from pellucid.model import Gap
 from pellucid.model.memory import LargeBlock, MemoryMap, Part, SizeClass
 from pellucid.runtimes.cpython import large_blocks, pool_headers

@@ -13,7 +13,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from pellucid.kernel.gather import copy_runs
-from pellucid.kernel.pages import PAGE, Pages
+from pellucid.kernel.pagemap import PAGE
+from pellucid.kernel.pages import Pages
 from pellucid.runtimes.glibc.arenas import Heap
 
 WINDOW = 1 << 22
