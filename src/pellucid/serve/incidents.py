@@ -7,10 +7,11 @@ import time
 import msgspec
 from msgspec import Struct
 
+from pellucid import home
 from pellucid.model import Gap
 from pellucid.model.errors import UsageError, os_words
 from pellucid.model.incident import Incident, LookAt
-from pellucid.serve import chronicle, durable, home
+from pellucid.serve import chronicle, durable
 
 KEPT = 500
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from pellucid import home
 from pellucid.model.errors import UsageError
-from pellucid.serve import home
 
 Backend = Literal["loky", "ray"]
 

@@ -16,8 +16,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pellucid import home
 from pellucid.model.errors import UsageError, os_words
-from pellucid.serve import durable, home
+from pellucid.serve import durable
 from pellucid.serve.manifest import Manifest, Member
 
 LATEST = "latest"

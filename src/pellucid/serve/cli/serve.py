@@ -118,9 +118,10 @@ def command(
     import os
     import sys
 
+    from pellucid import home
     from pellucid.model.errors import UsageError
     from pellucid.serve import callable_names as callables
-    from pellucid.serve import extras, home, keys
+    from pellucid.serve import extras, keys
     from pellucid.serve.cli.importing import is_place
     from pellucid.serve.listener import listen, listen_here
     from pellucid.serve.log import Record, Screen
