@@ -2,7 +2,7 @@
 
 Three commands tell their own time, so that the start of a tool counts for nothing: `dd bs=1`, which does nothing but calls of
 some 0.1 µs; `import pandas`, which does some thousand of them and much else; and a loop whose every call fails, thirteen Python
-frames deep in a recursion (each further function on a stack is one more read of the program's memory). Before anything is timed, pellucid has to count what strace counts: a tool that loses what it should tell looks cheap.
+frames deep, in a recursion and in as many functions. Before anything is timed, pellucid has to count what strace counts: a tool that loses what it should tell looks cheap.
 """
 
 import json
@@ -11,20 +11,26 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from benchmarks import harness, machine
+from tests.interpreters import find
 
 ROUNDS = 7
+ROUNDS_OF_PTRACE = 3
 STORM = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=50000"]
 _IMPORT = "w, c = perf_counter(), process_time(); import pandas; print(perf_counter() - w, process_time() - c)"
 IMPORT = [sys.executable, "-c", f"from time import *; {_IMPORT}"]
-FAILING = [sys.executable, "-S", str(harness.here() / "benchmarks" / "targets" / "failing.py"), "/nowhere/at/all"]
+FAILING = ["-S", str(harness.here() / "benchmarks" / "targets" / "failing.py"), "/nowhere/at/all"]
+STACKS = ("recursion", "functions")
 PELLUCID = [str(Path(sys.executable).with_name("pellucid")), "syscalls", "--json"]
 BEST = "pellucid, all calls with their lines"
+_GOAL = """Goal: 1 µs more, where the CPU is free. Each function on a stack is one more read of the program's memory: at each call before
+CPython 3.13, and once a program from there on, where CPython counts its code objects.
+"""
 _COPIED = re.compile(r"copied, ([0-9.e+-]+) s")
 
 
@@ -52,8 +58,9 @@ def report() -> str:
         _table(_rounds(_tools(), STORM, _copied)),
         "### import pandas: 8,400 calls, and much else\n",
         _table(_rounds(_tools(), IMPORT, _printed)),
-        "### One failed call in a loop, with its Python stack of 13 frames of a recursion (strace: without)\n",
-        _per_failure(),
+        "### One failed call in a loop, with its Python stack of 13 frames (strace: without)\n",
+        _GOAL,
+        *_per_failure(),
     ]
     return "\n".join(parts)
 
@@ -129,7 +136,7 @@ def _printed(ended: harness.Ended) -> Measured:
     return Measured(wall, cpu[0] if cpu else None)
 
 
-def _rounds(tools: dict[str, list[str]], command: Sequence[str], tell: Tell) -> Runs:
+def _rounds(tools: dict[str, list[str]], command: Sequence[str], tell: Tell, rounds: int | None = None) -> Runs:
     def timed(before: Sequence[str]) -> Callable[[], Measured]:
         def once() -> Measured:
             ended = _once([*before, *command])
@@ -137,7 +144,7 @@ def _rounds(tools: dict[str, list[str]], command: Sequence[str], tell: Tell) -> 
 
         return once
 
-    return harness.interleave({name: timed(before) for name, before in tools.items()}, ROUNDS)
+    return harness.interleave({name: timed(before) for name, before in tools.items()}, rounds or ROUNDS)
 
 
 def _table(found: Runs) -> str:
@@ -169,11 +176,22 @@ def _cpus(runs: Sequence[Measured]) -> list[float | None]:
     return [None if run.error else run.cpu_s for run in runs]
 
 
-def _per_failure() -> str:
-    """Microseconds that one failed call costs more, in each round, than alone."""
-    names = ("nothing", BEST, "pellucid --failed", "pellucid --failed --backend ptrace", "strace -f")
-    tools = {name: before for name, before in _tools().items() if name in names}
-    found = _rounds(tools, FAILING, _printed)
+def _per_failure() -> Iterator[str]:
+    """Microseconds that one failed call costs more, in each round, than alone: by this interpreter and by the newest one here."""
+    all_tools = _tools()
+    tools = {name: all_tools[name] for name in ("nothing", BEST, "pellucid --failed", "strace -f") if name in all_tools}
+    stopping = {name: all_tools[name] for name in ("nothing", "pellucid --failed --backend ptrace")}
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pythons = {own: sys.executable} | {python.version: python.path for python in find()[-1:]}
+    for version, path in pythons.items():
+        for stack in STACKS:
+            yield f"#### CPython {version}, {'a recursion' if stack == 'recursion' else 'thirteen functions'}\n"
+            yield _failure_table(_rounds(tools, [path, *FAILING, stack], _printed))
+    yield f"#### CPython {own}, a recursion, by ptrace, which stops the program at each call\n"
+    yield _failure_table(_rounds(stopping, [sys.executable, *FAILING, STACKS[0]], _printed, ROUNDS_OF_PTRACE))
+
+
+def _failure_table(found: Runs) -> str:
     rows = []
     for name, runs in found.items():
         pairs = zip(_walls(runs), _walls(found["nothing"]), strict=True)

@@ -223,6 +223,9 @@ static void runtime(void) {
 #if PY_VERSION_HEX >= 0x030e0000
     OFFSET("gc.heap_size", struct _gc_runtime_state, heap_size);
 #endif
+#if PY_VERSION_HEX >= 0x030d0000
+    OFFSET("interpreter_state.next_code_version", PyInterpreterState, func_state.next_version);
+#endif
 #if PY_VERSION_HEX >= 0x030e0000
     OFFSET("interpreter_state.code_object_generation", PyInterpreterState, _code_object_generation);
     OFFSET("interpreter_state.asyncio_tasks_head", PyInterpreterState, asyncio_tasks_head);

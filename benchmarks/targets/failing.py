@@ -1,4 +1,9 @@
-"""Fails twenty thousand times, twelve calls deep, and tells the nanoseconds of one failed call."""
+"""Fails twenty thousand times, twelve calls deep, and tells the nanoseconds of one failed call.
+
+    python failing.py PATH recursion|functions
+
+The stack is that of a recursion, or of as many functions of which each has a code object of its own.
+"""
 
 import os
 import sys
@@ -20,6 +25,17 @@ def deep(levels: int, path: str) -> None:
         fail(path)
 
 
+def functions() -> None:
+    """Make `level_2` ... `level_DEPTH`, of which each calls the one before, and the first `fail`."""
+    names = ["fail", *(f"level_{number}" for number in range(2, DEPTH + 1))]
+    for callee, name in zip(names, names[1:], strict=False):
+        exec(f"def {name}(path):\n    {callee}(path)", globals())
+
+
 began = time.perf_counter_ns()
-deep(DEPTH - 2, sys.argv[1])
+if sys.argv[2] == "recursion":
+    deep(DEPTH - 2, sys.argv[1])
+else:
+    functions()
+    globals()[f"level_{DEPTH}"](sys.argv[1])
 print((time.perf_counter_ns() - began) / CALLS)

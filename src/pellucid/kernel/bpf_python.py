@@ -73,6 +73,7 @@ def _stack_of(code: Assembler, stacks: int) -> None:
     code.move(R3, R8)
     code.call_part("find_state")
     code.jump_if(R0, "==", 0, "no stack")
+    _epoch(code)
     _state_field(code, R3, R8, R6, "thread_frame")
     code.load(R1, R8, PROCESS["by_cframe"], 4)
     code.jump_if(R1, "==", 0, "frame known")
@@ -115,6 +116,34 @@ def _stack_of(code: Assembler, stacks: int) -> None:
     code.call_part("tell_stack")
     code.label("no stack")
     code.leave(0)
+
+
+def _epoch(code: Assembler) -> None:
+    """In the scratch (R6): the epoch of the process (R8), odd; where it has no counter, an even one of this walk alone.
+
+    The counter is the interpreter's own: how many code objects were freed (3.14 and newer; Objects/codeobject.c, code_dealloc), or the
+    version that the next one gets (3.13; init_code). It is read before the frames whose code objects are looked up.
+    """
+    code.load(R9, R6, SCRATCH["walk"])
+    code.shift_left(R9, 1)
+    code.load(R7, R8, PROCESS["code_counter"], 4)
+    code.jump_if(R7, "==", 0, "epoch known")
+    _state_field(code, R3, R8, R6, "state_interpreter")
+    code.add(R3, R7)
+    code.move(R7, R3)
+    user_word(code, R3, "epoch known")
+    code.shift_left(R3, 32)
+    code.shift_right(R3, 32)
+    code.load(R1, R8, PROCESS["code_counter_least"], 4)
+    code.jump_if(R3, "<", R1, "epoch known")
+    code.constant(R2, MIXING)
+    code.load(R9, R6, SCRATCH["call"] + CALL["tgid"], 4)
+    code.load(R1, R8, PROCESS["program"], 4)
+    for word in (R1, R7, R3):
+        mix(code, R9, word, R2)
+    code.bit_or(R9, 1)
+    code.label("epoch known")
+    code.store(R6, SCRATCH["epoch"], R9)
 
 
 def _walk(code: Assembler) -> None:
@@ -199,8 +228,7 @@ def _identify(code: Assembler) -> None:
 
     Addresses of freed code objects are given out again, so the identity of one is made of its fields up to its names and lines, too:
     among them is its version, which no other code object of the interpreter ever has (3.12 and newer; Objects/codeobject.c,
-    init_code). They are read once a walk and code object: reading eight bytes of the thread's memory takes as long as walking a dozen frames, and
-    a recursion, or an import within an import, has the same few code objects again and again.
+    init_code). They are read once an epoch and code object: a read of the thread's memory takes as long as the walk of some frames.
     """
     seen = SCRATCH["seen"]
     code.load(R3, R10, -24)
@@ -212,15 +240,15 @@ def _identify(code: Assembler) -> None:
     code.bit_and(R9, SEEN_CODES - 1)
     code.multiply(R9, SEEN_CODE.size)
     code.add(R9, R6)
-    code.load(R1, R9, seen + SEEN_CODE["walk"])
-    code.load(R2, R6, SCRATCH["walk"])
+    code.load(R1, R9, seen + SEEN_CODE["epoch"])
+    code.load(R2, R6, SCRATCH["epoch"])
     code.jump_if(R1, "!=", R2, "new code")
     code.load(R1, R9, seen + SEEN_CODE["code"])
     code.jump_if(R1, "!=", R3, "new code")
     code.load(R3, R9, seen + SEEN_CODE["identity"])
     code.jump("identified")
     code.label("new code")
-    code.store(R9, seen + SEEN_CODE["walk"], R2)
+    code.store(R9, seen + SEEN_CODE["epoch"], R2)
     code.store(R9, seen + SEEN_CODE["code"], R3)
     code.load(R1, R7, PROCESS["code_names"], 4)
     code.add(R3, R1)

@@ -51,10 +51,11 @@ SHALLOW = 8
 PROCESS = Fields(
     # counts: 1, or WAITS while a launched command has not called execve yet. pid: as we see it, 0 where not known yet.
     "counts:4 pid:4 "
-    # `StackLayout`, by the names of its fields; runtime 0: no CPython that can be read.
+    # `StackLayout`, by the names of its fields; runtime 0: no CPython that can be read. program: a number of its own for each layout told.
     "runtime:8 interpreters_head:4 interpreter_next:4 threads_head:4 thread_next:4 native_id:4 thread_frame:4 "
+    "state_interpreter:4 code_counter:4 code_counter_least:4 "
     "by_cframe:4 cframe_frame:4 frame_code:4 frame_previous:4 frame_instruction:4 frame_owner:4 code_names:4 "
-    "code_size:4 "
+    "code_size:4 program:4 "
     # The pid namespace in which its thread ids count; 0 for the first one.
     "namespace_device:8 namespace_inode:8"
 )

@@ -83,6 +83,7 @@ class BpfTracer:
         self._decoder = bpf_decode.Decoder()
         self._tgids = self._decoder.tgids  # it learns more while it decodes
         self._links = ExitStack()
+        self._layouts = 0
 
     def _make_maps(self, ring_bytes: int) -> None:
         def new(kind: int, key: int, value: int, entries: int, name: bytes) -> bpf.Map:
@@ -168,7 +169,8 @@ class BpfTracer:
         if layout is None:
             known["runtime"] = 0
         else:
-            known |= asdict(layout)
+            self._layouts += 1
+            known |= asdict(layout) | {"program": self._layouts}
             inside = namespace is not None and namespace.st_ino != INITIAL_PID_NS
             known["namespace_device"] = _kernel_device(namespace.st_dev) if namespace and inside else 0
             known["namespace_inode"] = namespace.st_ino if namespace and inside else 0

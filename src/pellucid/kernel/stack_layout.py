@@ -24,6 +24,8 @@ class StackLayout(Struct, frozen=True):
     """`runtime` is the address of _PyRuntime, the others are offsets in bytes.
 
     `by_cframe`: 1 where thread_frame leads to a struct _PyCFrame (3.11 and 3.12) whose `cframe_frame` is the current frame.
+    `state_interpreter`: in a thread state. `code_counter`: four bytes of an interpreter that change before the address of a code object
+    can become that of another one, from the value `code_counter_least` on; 0 where it has no such bytes.
     `code_names`: NAMES_BYTES of names lie there in a code object. `code_size`: all that lies before the instructions.
     """
 
@@ -33,6 +35,9 @@ class StackLayout(Struct, frozen=True):
     threads_head: int
     thread_next: int
     native_id: int
+    state_interpreter: int
+    code_counter: int
+    code_counter_least: int
     thread_frame: int
     by_cframe: int
     cframe_frame: int

@@ -76,6 +76,7 @@ def _beside(known: dict[str, int], found: dict[str, int]) -> dict[str, int]:
         ("thread_state.datastack_top", "thread_state.datastack_chunk"),
         ("interpreter_state.gc_generations", "interpreter_state.gc"),
         ("interpreter_state.gc_garbage", "interpreter_state.gc"),
+        ("interpreter_state.next_code_version", "interpreter_state.gc"),
         ("interpreter_frame.globals", "interpreter_frame.previous"),
         ("interpreter_frame.locals", "interpreter_frame.previous"),
     )

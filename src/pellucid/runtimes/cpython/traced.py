@@ -108,6 +108,7 @@ def stack_layout(runtime: int, found: Layout) -> StackLayout:
     ):
         raise Garbled(f"the names of a code object lie {order} bytes apart")
     by_cframe = found.minor < 13
+    counter, least = _code_counter(found)
     stacks = StackLayout(
         runtime=runtime,
         interpreters_head=found["runtime_state.interpreters_head"],
@@ -115,6 +116,9 @@ def stack_layout(runtime: int, found: Layout) -> StackLayout:
         threads_head=found["interpreter_state.threads_head"],
         thread_next=found["thread_state.next"],
         native_id=found["thread_state.native_thread_id"],
+        state_interpreter=found["thread_state.interp"],
+        code_counter=counter,
+        code_counter_least=least,
         thread_frame=found["thread_state.cframe" if by_cframe else "thread_state.current_frame"],
         by_cframe=int(by_cframe),
         cframe_frame=found["cframe.current_frame"] if by_cframe else 0,
@@ -128,9 +132,20 @@ def stack_layout(runtime: int, found: Layout) -> StackLayout:
     within_frame = max(stacks.frame_code, stacks.frame_previous, stacks.frame_instruction) + 8
     if max(within_frame, stacks.frame_owner + 1) > FRAME_BYTES or stacks.code_size > CODE_ROOM:
         raise Garbled("its frames or code objects are larger than any known version's")
-    if max(stacks.thread_frame, stacks.native_id) + 8 > STATE_BYTES:
+    if max(stacks.thread_frame, stacks.native_id, stacks.state_interpreter) + 8 > STATE_BYTES:
         raise Garbled("its thread states are larger than any known version's")
     return stacks
+
+
+def _code_counter(found: Layout) -> tuple[int, int]:
+    """`StackLayout.code_counter` and `code_counter_least`; no build publishes where 3.13 has its own, so a small one is not believed.
+
+    3.14: `_code_object_generation`, Include/internal/pycore_interp_structs.h; 3.13: `func_state.next_version`, pycore_interp.h. 3.12 counts
+    in a variable that no struct has (`_Py_next_func_version`), 3.11 not at all.
+    """
+    if found.minor >= 14:
+        return found["interpreter_state.code_object_generation"], 1
+    return found.get("interpreter_state.next_code_version") or 0, 256
 
 
 class Naming:

@@ -104,6 +104,7 @@ OFFSETS: dict[str, int] = {
     "gc_stats.collections": 0,
     "gc_stats.collected": 8,
     "gc_stats.uncollectable": 16,
+    "interpreter_state.next_code_version": 17000,
     "interpreter_state.imports_modules": 7656,
     "interpreter_state.ceval_gil": 16,
     "thread_state.size": 304,

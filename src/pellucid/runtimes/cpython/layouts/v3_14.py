@@ -127,6 +127,7 @@ OFFSETS: dict[str, int] = {
     "gc_stats.collected": 8,
     "gc_stats.uncollectable": 16,
     "gc.heap_size": 216,
+    "interpreter_state.next_code_version": 14256,
     "interpreter_state.code_object_generation": 7992,
     "interpreter_state.asyncio_tasks_head": 10880,
     "interpreter_state.imports_modules": 7688,

@@ -153,6 +153,7 @@ OFFSETS: dict[str, int] = {
     "gc_stats_buffers.old_2": 912,
     "gc_stats_buffers.old_index": 192,
     "gc.heap_size": 144,
+    "interpreter_state.next_code_version": 14264,
     "interpreter_state.code_object_generation": 7944,
     "interpreter_state.asyncio_tasks_head": 10856,
     "interpreter_state.imports_modules": 7592,
