@@ -1,5 +1,6 @@
 """What a worker answers to GET: probes, health, metrics, incidents, and what is to be known about the model."""
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -35,11 +36,19 @@ class Pages:
         self.timeout_s = service.options.timeout_s
         self.incidents = Incidents(service.options.incidents)
         self._v2 = V2(service.model)
-        self._description = openapi.describe(
-            self.manifest, example, keyed=bool(service.options.keys), unseen=service.options.unseen == "count"
-        )
-        self._docs = docs_page.page(self.manifest, example, self._description)
+        self._example = example
         self._named = {"model": self.manifest.name, "version": self.manifest.version}
+
+    @functools.cached_property
+    def _description(self) -> dict[str, Any]:
+        options = self.service.options
+        return openapi.describe(
+            self.manifest, self._example, keyed=bool(options.keys), unseen=options.unseen == "count"
+        )
+
+    @functools.cached_property
+    def _docs(self) -> bytes:
+        return docs_page.page(self.manifest, self._example, self._description)
 
     def application(self) -> Starlette:
         name, version = self.manifest.name, self.manifest.version

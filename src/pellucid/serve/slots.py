@@ -155,6 +155,9 @@ class Slot:
     def open_connections(self) -> int:
         return self._words[_CONNECTIONS]
 
+    def is_starting(self) -> bool:
+        return self._words[_STATE] == STARTING
+
     def is_ready(self) -> bool:
         return self._words[_PID] != 0 and self._words[_STATE] == READY
 

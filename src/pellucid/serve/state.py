@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from pellucid.model.incident import Incident, IncidentKind
 from pellucid.serve import chronicle, slots
+from pellucid.serve.backoff import Backoff
 from pellucid.serve.cases import Cases
 from pellucid.serve.events import (
     Adopt,
@@ -58,9 +59,7 @@ class Supervision:
         self._reloading = 0
         """The edition of which it was told that it serves."""
         self._announced = False
-        self._not_before = now
-        self._quick = 0
-        self._last_quick = now
+        self._backoff = Backoff(limits, now)
         self._last_tick = now
         self._resumed = 0.0
         self._generation = 0
@@ -118,8 +117,7 @@ class Supervision:
         self._loading.ready(event)
         if self._loading.edition == before:
             return
-        self._quick = 0
-        self._not_before = event.now
+        self._backoff.forget(event.now)
         for worker in self.workers.values():
             worker.retired = True
 
@@ -273,20 +271,9 @@ class Supervision:
         said = f"{done.sentence}: {done.cause}"
         self._cases.close(worker, done)
         self._out.append(Say("error", "died", said, worker=worker.slot, pid=worker.pid, incident=done.id))
-        self._count_quick(worker, event.now)
-
-    def _count_quick(self, worker: Supervised, now: float) -> None:
-        """A first early death is answered at once, each further one later, up to `longest_wait_s`."""
-        lived = now - worker.served_since if worker.served_since is not None else 0.0
-        if lived >= self.limits.quick_s:
-            return
-        self._quick = self._quick + 1 if now - self._last_quick < self.limits.longest_wait_s * 2 else 1
-        self._last_quick = now
-        if self._quick > 1:
-            wait = min(self.limits.longest_wait_s, 0.25 * 2 ** min(self._quick - 2, 10))
-            self._not_before = now + wait
-            said = f"{self._quick} workers died young in a row; the next is forked in {wait:g} s"
-            self._out.append(Say("warning", "crash_loop", said))
+        served_s = None if worker.served_since is None else event.now - worker.served_since
+        if waits := self._backoff.died(event.now, served_s):
+            self._out.append(Say("warning", "crash_loop", waits))
 
     def _find_forked(self, worker: Supervised, seen: Seen, now: float) -> None:
         if seen.pid and seen.generation == worker.generation:
@@ -310,7 +297,7 @@ class Supervision:
         if worker is None or worker.generation != event.generation:
             return
         del self.workers[event.slot]
-        self._not_before = event.now + 1.0
+        self._backoff.wait(event.now, 1.0)
         self._out.append(
             Say("error", "fork_failed", f"no worker could be forked: {event.said}; again in 1 s", worker=event.slot)
         )
@@ -351,7 +338,7 @@ class Supervision:
         self._loading.start_again(now)
         active = [worker for worker in self.workers.values() if worker.phase in _ACTIVE and not worker.retired]
         free = [slot for slot in range(2 * self.limits.workers) if slot not in self.workers]
-        if self._loading.template is not None and now >= self._not_before:
+        if self._loading.template is not None and now >= self._backoff.not_before:
             for slot in free[: self.limits.workers - len(active)]:
                 self._generation += 1
                 self.workers[slot] = Supervised(

@@ -1,33 +1,31 @@
 """The template: loads the model once, proves it on its sample, and forks each worker from itself. `python -m pellucid.serve.template FD`.
 
-A worker's parent is not the template but the supervisor: the template forks a child, that child forks the worker and ends, and the kernel gives
-the orphan to the nearest subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)), which the supervisor is. So the supervisor itself learns how a
-worker died, the workers outlive a template that is killed, and they are killed with the supervisor.
-Only a process with one thread is forked: another thread's locks would be copied locked, with nobody to release them.
+How a worker is forked is `forking.py`. Only a process with one thread is: another thread's locks would be copied locked, with nobody to
+release them.
 """
 
 import contextlib
 import gc
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pellucid.model.errors import PellucidError, UsageError, os_words
+from pellucid.model.errors import PellucidError, UsageError
 from pellucid.serve import control, processes
 from pellucid.serve.events import Fork, Trouble
+from pellucid.serve.forking import Become, Forking, NotForked
 from pellucid.serve.options import Options
 
 if TYPE_CHECKING:
     from pellucid.serve.package import Model
 
-ORPHANED_S = 2.0
-"""At the most until the kernel has given a worker to the supervisor."""
+QUIET_S = 0.3
+"""After an order so long nothing else is done, for the new worker needs the processor."""
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 class _Become(NamedTuple):
-    run: Callable[[int, int], int]
+    run: Become
     note: str
     how: str
 
@@ -138,66 +136,24 @@ def _other_threads() -> list[str]:
     return names
 
 
-def _obey(end: socket.socket, options: Options, become: Callable[[int, int], int]) -> int:
-    while (order := control.order(end)) is not None:
+def _obey(end: socket.socket, options: Options, become: Become) -> int:
+    """Fork as ordered until the supervisor is gone. While nothing is ordered, a spare process is made for the next order."""
+    forking = Forking(options.supervisor, become, end.close)
+    while True:
+        if not select.select([end], [], [], QUIET_S)[0]:
+            forking.prepare()
+        order = control.order(end)
+        if order is None:
+            return 0
         if isinstance(order, Fork):
-            _fork(end, options, become, order)
-    return 0
+            control.send(end, _forked(forking, order))
 
 
-def _fork(end: socket.socket, options: Options, become: Callable[[int, int], int], order: Fork) -> None:
-    reading, writing = os.pipe()
+def _forked(forking: Forking, order: Fork) -> control.Born | control.Unborn:
     try:
-        middle = os.fork()
-    except OSError as error:
-        os.close(reading)
-        os.close(writing)
-        control.send(end, control.Unborn(order.slot, order.generation, os_words(error)))
-        return
-    if middle == 0:
-        _middle(end, options, become, order, writing)
-    os.close(writing)
-    told = os.read(reading, 64)
-    os.close(reading)
-    os.waitpid(middle, 0)  # only now the worker is the supervisor's child
-    if told.isdigit():
-        control.send(end, control.Born(order.slot, order.generation, int(told)))
-    else:
-        said = told.decode() or "the process between template and worker was killed"
-        control.send(end, control.Unborn(order.slot, order.generation, said))
-
-
-def _middle(end: socket.socket, options: Options, become: Callable[[int, int], int], order: Fork, writing: int) -> None:
-    """In the child: fork the worker, tell its pid, end. In the worker: work, end. Does not return in either."""
-    status = 1
-    try:
-        here = os.getpid()
-        processes.die_with(os.getppid())
-        try:
-            worker = os.fork()
-        except OSError as error:
-            os.write(writing, os_words(error).encode())
-            os._exit(1)
-        if worker:
-            os.write(writing, str(worker).encode())
-            os._exit(0)
-        os.close(writing)
-        end.close()
-        if _given_to(options.supervisor, here):
-            processes.die_with(options.supervisor)
-            status = become(order.slot, order.generation)
-    finally:
-        os._exit(status)
-
-
-def _given_to(supervisor: int, middle: int) -> bool:
-    """Wait until the kernel has made us the supervisor's child. PR_SET_PDEATHSIG set earlier would fire when the process in the middle ends."""
-    until = time.monotonic() + ORPHANED_S
-    while (parent := os.getppid()) != supervisor:
-        if parent != middle or time.monotonic() > until:
-            return False
-        time.sleep(0.0002)
-    return True
+        return control.Born(order.slot, order.generation, forking.worker(order.slot, order.generation))
+    except NotForked as error:
+        return control.Unborn(order.slot, order.generation, str(error))
 
 
 if __name__ == "__main__":

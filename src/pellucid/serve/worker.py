@@ -30,7 +30,7 @@ SWITCH_S = 0.0005
 """How long one thread may keep the GIL while the other waits: with Python's 5 ms the loop would answer late during each prediction."""
 PULSE_S = 0.1
 START_PULSE_S = 0.01
-"""Until the first sample is predicted, so that a new worker is ready without delay."""
+"""Until the worker is ready, which then is not delayed."""
 RSS_EVERY_S = 1.0
 KEEP_ALIVE_S = 75
 """A connection that nobody uses is closed after so long. Longer than the 60 s of common proxies, so that they close first."""
@@ -181,7 +181,15 @@ class Pulse:
             self._tell_late()
             self.service.cut_off_slow()
             self._check_itself()
-            await asyncio.sleep(self.every_s if self._proved else START_PULSE_S)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next beat; while the worker is not ready, until it may be."""
+        starting = self.slot.is_starting()
+        if starting and self._check is not None:
+            await asyncio.wait({self._check.future}, timeout=self.every_s)
+        else:
+            await asyncio.sleep(START_PULSE_S if starting else self.every_s)
 
     def _tell_late(self) -> None:
         """Who waited too long learns it now; when the prediction itself hangs, so do those behind it, for the kill is near."""

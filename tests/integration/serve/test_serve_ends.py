@@ -29,13 +29,25 @@ def gone_within(pids, seconds):
     return not left, left
 
 
+def spare(server, within_s=20):
+    """The pid of the process that waits to become the next worker."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        for pid in serving.alive(server.family()):
+            if serving.comm(pid) == "pellucid-spare":
+                return pid
+        time.sleep(0.02)
+    raise AssertionError(f"no spare process within {within_s} s")
+
+
 def test_a_killed_supervisor_leaves_no_process(home):
     with serving.serving(home, "faulty", "--workers", "2") as server:
         Asking(server, row("lock"))
         Asking(server, row("sleep 30"))
         time.sleep(0.2)
+        spare(server)
         below = server.family()
-        assert len(below) == 3, "a template and two workers"
+        assert sorted(map(serving.comm, below)) == ["pellucid-model", "pellucid-spare", "pellucid-w0", "pellucid-w1"]
         server.process.kill()
         ended, left = gone_within(below, 1.0)
         assert ended, left
@@ -57,6 +69,30 @@ def test_a_killed_template_is_started_again_while_the_workers_go_on(home):
         os.kill(victim, signal.SIGKILL)
         server.wait_log("worker_ready", 10, after)
         server.wait_workers(2)
+
+
+def test_the_next_worker_waits_already(home):
+    with serving.serving(home, "faulty", "--workers", "1") as server:
+        for _ in range(2):
+            waits, (worker,) = spare(server), server.workers()
+            os.kill(worker["pid"], signal.SIGKILL)
+            server.wait_log("worker_ready", 20, pid=waits)
+            assert serving.comm(waits) == "pellucid-w0"
+        os.kill(spare(server), signal.SIGKILL)
+        after = len(server.log)
+        os.kill(waits, signal.SIGKILL)
+        server.wait_log("worker_ready", 20, after)
+        assert server.predict(row()).status == 200
+
+
+def test_a_process_that_waits_ends_with_the_template_that_made_it(home):
+    with serving.serving(home, "faulty", "--workers", "1") as server:
+        waits = spare(server)
+        (template,) = (pid for pid in server.family() if serving.comm(pid) == "pellucid-model")
+        os.kill(template, signal.SIGKILL)
+        assert gone_within([waits], 10)[0]
+        server.wait_log("template_ended", 10)
+        assert spare(server, 60) != waits
 
 
 def test_a_stopped_template_is_replaced_when_it_does_not_fork(home):
@@ -125,19 +161,6 @@ def test_a_second_signal_means_now(home):
         assert server.process.wait(2) == 130
         assert gone_within(below, 0.5)[0]
         assert isinstance(asking.answer(), OSError)
-
-
-def test_a_model_that_kills_each_worker_at_once_is_not_forked_in_a_hurry(home):
-    with serving.serving(home, "faulty", "--workers", "1") as server:
-        for number in range(4):
-            after = len(server.log)
-            server.wait_workers(1, 15)
-            Asking(server, row("die SIGKILL", number)).answer()
-            server.wait_log("died", 5, after)
-        waits = [record["sentence"] for record in server.log if record["event"] == "crash_loop"]
-        assert len(waits) >= 2, "the first early death is answered at once, the others later"
-        died = [record["at"] for record in server.log if record["event"] == "died"]
-        assert died[3] - died[2] > 0.4
 
 
 def test_there_is_no_such_model(home, tmp_path):

@@ -358,33 +358,46 @@ def test_a_worker_that_leaves_by_itself_is_replaced_without_an_incident():
     assert of(said, Fork)
 
 
-def test_early_deaths_in_a_row_are_answered_ever_later():
-    story = Story(workers=1)
+def deaths(story, count, *, ready, lived_s):
+    """Seconds from each of so many deaths to the fork that answers it."""
     fork = only(story.tell(TemplateReady(story.now, 900)), Fork)
     waits = []
-    for _ in range(9):
+    for _ in range(count):
         story.forked(fork)
-        story.become_ready(fork.slot)
-        story.until(story.now + 1)
+        if ready:
+            story.become_ready(fork.slot)
+        story.until(story.now + lived_s)
         died = story.now
         said = story.died(fork.slot)
         while not of(said, Fork):
             said = story.until(story.now + 0.25)
         fork = only(said, Fork)
         waits.append(story.now - died)
-    assert waits[:3] == [0, 0.25, 0.5], "the first at once, each further one later"
+    return waits
+
+
+def test_workers_that_die_before_they_answer_are_replaced_ever_later():
+    story = Story(workers=1)
+    waits = deaths(story, 10, ready=False, lived_s=1)
+    assert waits[:4] == [0, 0.25, 0.5, 1], "the first at once, each further one later"
     assert waits == sorted(waits)
     assert waits[-1] == 30, "and never later than that"
+    assert "before they answered; the next is forked in 30 s" in of(story.done, Say)[-1].sentence
+
+
+def test_workers_that_are_killed_one_a_second_are_replaced_at_once_each_time():
+    assert set(deaths(Story(workers=1), 30, ready=True, lived_s=1)) == {0}
+
+
+def test_workers_that_die_in_quick_succession_are_replaced_at_once_then_one_a_second():
+    waits = deaths(Story(workers=1), 20, ready=True, lived_s=0.25)
+    assert set(waits[:8]) == {0}
+    assert waits[-1] == 0.75, "one a second, of which it lived a quarter"
+    assert max(waits) <= 1
 
 
 def test_a_worker_that_lived_long_is_no_crash_loop():
-    story = Story(workers=1)
-    fork = only(story.tell(TemplateReady(story.now, 900)), Fork)
-    for _ in range(6):
-        story.forked(fork)
-        story.become_ready(fork.slot)
-        story.until(story.now + 20)
-        fork = only(story.died(fork.slot), Fork)
+    assert set(deaths(Story(workers=1), 20, ready=True, lived_s=20)) == {0}
 
 
 def test_a_worker_that_never_becomes_ready_is_looked_at_and_killed():
