@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         f"{_CLI}.jvm:command",
         "Ask a JVM itself: a dump at its next OutOfMemoryError, its commands, flags, properties.",
     ),
+    "record": (f"{_CLI}.record:command", "Record processes while they run, to look back at the moment it went wrong."),
+    "replay": (f"{_CLI}.replay:command", "Look back: what a recording holds, and other commands on the past."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

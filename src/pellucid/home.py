@@ -22,3 +22,8 @@ def models() -> str:
 def incidents() -> str:
     """The folder of incidents."""
     return os.path.join(home(), "incidents")
+
+
+def recordings() -> str:
+    """The folder of recordings that were given no name."""
+    return os.path.join(home(), "recordings")

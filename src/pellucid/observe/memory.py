@@ -16,6 +16,7 @@ from pellucid.kernel import cgroups, procfs, smaps
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.model import Gap, Limit, Process
 from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
+from pellucid.model.gc import Collector
 from pellucid.model.memory import ChildMemory, MemoryMap, MemorySample, MemorySeen
 from pellucid.observe.identity import limits
 from pellucid.observe.memory_map import Where
@@ -43,13 +44,15 @@ class Watch:
         self.process: Process = procfs.process(pid)
         self._python = self._attached()
         self._memory = self._python.memory if self._python is not None else Memory.open(pid, "memory")
+        self._collectors: tuple[CollectorState, ...] = ()
         self._collector: CollectorState | None = None
         self.runtime = self._python is not None
         if self._python is not None:
             self.process = procfs.with_runtime(self.process, self._python.name)
             try:
                 self._python.read()
-                self._collector = next(iter(states(self._python)), None)
+                self._collectors = states(self._python)
+                self._collector = next(iter(self._collectors), None)
             except (NoSuchProcess, Unreadable):
                 self.close()
                 raise NoSuchProcess.ended(pid, f"look at the memory of pid {pid}") from None
@@ -97,7 +100,7 @@ class Watch:
             descriptors=_descriptors(self.pid),
             mappings=_mappings(self.pid) if made is not None else None,
             collections=self._collections(),
-            collecting=self._collecting(),
+            collecting=self.collecting(),
             known_bytes=made.known_bytes if made else None,
             native_bytes=made.native_bytes if made else None,
             free_bytes=made.pool_bytes - made.pool_used_bytes + made.malloc_free_bytes if made else None,
@@ -117,13 +120,17 @@ class Watch:
             self.gaps[Gap("Python's collector", "it ends, or has become another program (execve)", "look again")] = None
             return ()
 
-    def _collecting(self) -> bool | None:
+    def collecting(self) -> bool | None:
         if self._collector is None:
             return None
         try:
             return self._collector.collecting()
         except Unreadable:
             return None
+
+    def collectors(self) -> tuple[Collector, ...]:
+        """The records of the collectors of its interpreters; none for another runtime. Raises Unreadable."""
+        return tuple(each.read(frozen=False) for each in self._collectors)
 
     def run(self, seconds: float, progress: Callable[[MemorySample], None] = lambda _: None) -> None:
         """Sample until `seconds` after the first sample; fewer after Ctrl-C, or when the process ends."""

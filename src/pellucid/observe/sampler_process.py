@@ -188,6 +188,41 @@ class Watched:
         self.lost_threads += tick.ended
         self.unlisted += tick.unlisted
 
+    def rest(self) -> bool:
+        """Instead of a tick: nothing has run in it since the last one, so that each thread is where it was. False where that is not known.
+
+        All its threads slept, and its CPU clock stands still. One that has begun to run in the last moments is seen at the next tick.
+        """
+        program, states = self._program, self._states
+        if program is None or states is None or not states.rested():
+            return False
+        self.asked += 1
+        self.ticks += 1
+        return True
+
+    def take(self, now_ns: int) -> list[tuple[Program, Timeline]]:
+        """All that was sampled since the last call, for a sampler that goes on for days: to be cleared by the caller. What has ended is forgotten."""
+        for timeline in self._by_state.values():
+            timeline.close(self.ticks, now_ns)
+        taken = [(program, timeline) for program in self.programs for timeline in program.timelines]
+        living = set(self._by_state.values())
+        for program in self.programs:
+            program.timelines = [timeline for timeline in program.timelines if timeline in living]
+        return taken
+
+    def renew(self) -> None:
+        """Begin anew with an empty memory for stacks: after `take`, when there are too many of them."""
+        self._leave()
+        for program in self.programs:
+            program.sampled.close()
+        self.programs = []
+        self._begun = self.next_attach = time.monotonic()
+
+    @property
+    def stacks(self) -> int:
+        """Different stacks that are kept in memory."""
+        return sum(len(program.sampled.trie) for program in self.programs)
+
     def _look_at_states(self, states: States, cpu_s: float, number: int, now_ns: int) -> None:
         for doing in states.tick(cpu_s):
             timeline = self._by_tid.get(doing.tid)

@@ -82,6 +82,10 @@ class States:
         self._cpu_s, self._at = cpu_s, now
         return self._changed(ran, span)
 
+    def rested(self) -> bool:
+        """Nobody has run since the last tick, as far as the kernel has counted, and all slept at it."""
+        return self.process_cpu_s() == self._cpu_s and all(each.state == "waiting" for each in self.threads.values())
+
     def _changed(self, ran: float, span: float) -> list[Doing]:
         threads = self.threads
         if self.refused:

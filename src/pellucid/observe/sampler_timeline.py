@@ -79,6 +79,12 @@ class Timeline:
         self.native.append(self.asleep if self.state == "waiting" else 0)
         self.flags.append(_CODES[state] | (_MOVING if self.moving else 0))
 
+    def clear(self) -> None:
+        """Forget the runs that are closed: whoever keeps them has taken them."""
+        for column in (self.at_ns, self.nodes, self.samples, self.weights, self.flags, self.native):
+            del column[:]
+        self.window = 0
+
     def asleep_at(self, run: int) -> int:
         """The address of the instruction that it slept at in a run, 0 where that is not known."""
         return self.native[run]

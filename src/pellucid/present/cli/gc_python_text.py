@@ -1,10 +1,9 @@
 """The screen of `pellucid gc PID` for Python: what its collector did within the look, and since it began."""
 
 import time
-from collections.abc import Callable
 
-from pellucid.model import Gap
-from pellucid.model.gc import Collector, GcReport
+from pellucid.model import Gap, Process
+from pellucid.model.gc import Collector, GcReport, GcSeen
 from pellucid.present.cli import options, screen
 
 LOOK_S = 1.0
@@ -14,18 +13,17 @@ _FOR_EVER = 86400.0
 
 def show(pid: int, *, as_json: bool, watch: bool, seconds: float | None, interval_s: float) -> int:
     """Look for `seconds` (None: for LOOK_S, with `watch` until Ctrl-C), and print; with `watch` a line each interval before."""
-    report = _report(
-        pid,
-        seconds or (_FOR_EVER if watch else LOOK_S),
-        interval_s if watch else None,
-        _line if watch and not as_json else _silent,
-    )
+    from pellucid.observe.gc import RECORD_S
+    from pellucid.observe.gc import watch as look
+
+    heard = _line if watch and not as_json else _silent
+    every_s = interval_s if watch else RECORD_S
+    process, seen = look(pid, seconds or (_FOR_EVER if watch else LOOK_S), every_s=every_s, heard=heard)
+    made = report(process, seen, time.time())
     if as_json:
-        options.emit(report)
-        return 0
-    _show(report)
-    for line in screen.gaps(report.gaps):
-        screen.say(line, dim=True)
+        options.emit(made)
+    else:
+        tell(made)
     return 0
 
 
@@ -41,16 +39,13 @@ def _line(at_s: float, collector: Collector, share: float) -> None:
     screen.say(f"{at_s:6.1f} s · {done}{alive} · {100 * share:.1f} % in collections")
 
 
-def _report(
-    pid: int, seconds: float, interval_s: float | None, heard: Callable[[float, Collector, float], None]
-) -> GcReport:
+def report(process: Process, seen: GcSeen, taken_at: float) -> GcReport:
+    """The document behind the screen."""
     from pellucid.diagnose.collector import explain, within
-    from pellucid.observe.gc import RECORD_S, watch
 
-    process, seen = watch(pid, seconds, every_s=interval_s or RECORD_S, heard=heard)
     return GcReport(
         process=process,
-        taken_at=time.time(),
+        taken_at=taken_at,
         gaps=(Gap("the rest of the time", f"it ended, or became another program, after {seen.seconds:.1f} s"),)
         if seen.ended
         else (),
@@ -68,7 +63,8 @@ def _report(
     )
 
 
-def _show(report: GcReport) -> None:
+def tell(report: GcReport) -> None:
+    """The screen."""
     from pellucid.diagnose import words
 
     process = report.process
@@ -88,6 +84,8 @@ def _show(report: GcReport) -> None:
     error = f" ± {100 * report.share_error:.1f}" if report.share_error else ""
     longest = f"; the longest one seen took {1000 * report.longest_s:.0f} ms or more" if report.longest_s else ""
     screen.say(f"time in collections: {100 * report.share:.1f}{error} % ({report.share_by}){longest}")
+    for line in screen.gaps(report.gaps):
+        screen.say(line, dim=True)
 
 
 def _table(collector: Collector, report: GcReport | None) -> None:

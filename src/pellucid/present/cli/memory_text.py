@@ -21,7 +21,7 @@ def show(pid: int, seconds: float | None, *, as_json: bool, evidence: bool) -> N
     if as_json:
         plain.emit(made)
     else:
-        _show(made, evidence=evidence)
+        tell(made, evidence=evidence)
 
 
 def _silent(_: MemorySample) -> None:
@@ -59,7 +59,8 @@ def report(seen: MemorySeen) -> MemoryReport:
     )
 
 
-def _show(made: MemoryReport, *, evidence: bool) -> None:
+def tell(made: MemoryReport, *, evidence: bool) -> None:
+    """The screen."""
     from pellucid.diagnose import words
 
     process = made.process

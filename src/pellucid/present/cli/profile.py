@@ -122,7 +122,7 @@ def command(
         else:
             profile, interrupted = _attach(options.resolve(words[0]), asked)
             status = 0
-        _give(profile, wanted, file, as_json=as_json)
+        give(profile, wanted, file, as_json=as_json)
     if interrupted and seconds is not None:
         raise KeyboardInterrupt
     if status:
@@ -202,7 +202,7 @@ def _trace(
                 profile, status = trace_lines(words, functions, stopped, seconds=seconds, stdout=stdout)
             else:
                 profile, status = trace_calls(words, stopped, seconds=seconds, stdout=stdout)
-        _give(profile, wanted, file, as_json=as_json)
+        give(profile, wanted, file, as_json=as_json)
     if status:
         sys.stdout.flush()
         raise SystemExit(status)
@@ -217,7 +217,7 @@ def _progress(who: str, now: "Progress", asked: "Asked") -> str:
     )
 
 
-def _give(profile: "Profile", wanted: "Wanted", file: "Saved | None", *, as_json: bool) -> None:
+def give(profile: "Profile", wanted: "Wanted", file: "Saved | None", *, as_json: bool) -> None:
     """The file if one was asked for, and what belongs on stdout. The text comes also where the file can't be written."""
     from pellucid.export.profiles import encode
 
@@ -256,7 +256,7 @@ def _show(ctx: click.Context, words: tuple[str, ...], wanted: "Wanted", *, as_js
     if len(words) != 1:
         raise click.UsageError("Name one file: profile show FILE.", ctx)
     with wanted.file(force=force) as file:
-        _give(_read(words[0]), wanted, file, as_json=as_json)
+        give(_read(words[0]), wanted, file, as_json=as_json)
 
 
 def _diff(ctx: click.Context, words: tuple[str, ...], wanted: "Wanted", *, as_json: bool, force: bool) -> None:

@@ -26,7 +26,12 @@ def command(target: str | None, as_json: bool) -> None:
     report = SocketsReport(process=process, taken_at=time.time(), gaps=gaps, sockets=found)
     if as_json:
         options.emit(report)
-        return
+    else:
+        tell(report)
+
+
+def tell(report: SocketsReport) -> None:
+    """The screen."""
     rows = [_row(socket) for socket in report.sockets]
     screen.table(("FD", "PROTO", "STATE", "RX", "TX", "LOCAL", "REMOTE", "PEER"), rows, right=frozenset({0, 3, 4}))
     if not rows:

@@ -28,7 +28,7 @@ def show(
     if as_json:
         plain.emit(report(seen, findings))
     else:
-        _show(seen, findings, with_evidence=evidence)
+        tell(seen, findings, with_evidence=evidence)
     if fail_on is not None and any(
         SEVERITIES.index(finding.severity) <= SEVERITIES.index(fail_on) for finding in findings
     ):
@@ -50,7 +50,8 @@ def report(seen: Snapshot, findings: tuple[Finding, ...]) -> WhyReport:
     )
 
 
-def _show(seen: Snapshot, findings: tuple[Finding, ...], *, with_evidence: bool) -> None:
+def tell(seen: Snapshot, findings: tuple[Finding, ...], *, with_evidence: bool) -> None:
+    """The screen."""
     from pellucid.diagnose import words
 
     process = seen.process

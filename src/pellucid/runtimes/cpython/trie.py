@@ -38,6 +38,9 @@ class Trie:
         """How often a code object was freed before its name could be read."""
         self.left_out = 0
 
+    def __len__(self) -> int:
+        return len(self._nodes)
+
     def child(self, parent: int, code: int, instruction: int, owner: int) -> int:
         """The stack of a frame called from `parent`; `parent` itself for what CPython would not show as a frame."""
         node = self._known.get((parent, code, instruction))

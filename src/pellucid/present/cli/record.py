@@ -1,0 +1,78 @@
+"""`pellucid record PID` and `record --all`: keep what is seen of processes, to be looked at again with `replay`."""
+
+import click
+
+from pellucid.present.cli import options
+
+
+@click.command("record")
+@click.argument("targets", metavar="PID", nargs=-1)
+@options.as_json
+@click.option("--all", "every", is_flag=True, help="All processes that run Python or a JVM, also those to come.")
+@click.option(
+    "--for",
+    "--duration",
+    "-d",
+    "duration",
+    metavar="T",
+    help="Stop after so long: 90, 90s, 5m, 2h, 1d; else when all have ended, or at Ctrl-C.",
+)
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="The recording; one that is there goes on.  [default: one of its own in ~/.local/share/pellucid/recordings]",
+)
+@click.option(
+    "--rate",
+    "-r",
+    type=click.FloatRange(1, 100),
+    default=10.0,
+    show_default=True,
+    metavar="HZ",
+    help="Stacks a second.",
+)
+@click.option(
+    "--size",
+    metavar="SIZE",
+    default="256M",
+    show_default=True,
+    help="How large FILE may become (1M to 1T); then the oldest makes room.",
+)
+@click.option(
+    "--children/--no-children", default=True, help="Also its children, and those that they start.  [default: yes]"
+)
+@click.option("--force", is_flag=True, help="Begin FILE anew.")
+def command(
+    targets: tuple[str, ...],
+    as_json: bool,
+    every: bool,
+    duration: str | None,
+    output: str | None,
+    rate: float,
+    size: str,
+    children: bool,
+    force: bool,
+) -> int:
+    """Record processes PID and their children: stacks, memory, descriptors, sockets, waits, collections, what is wrong and since when.
+
+    Everything is read from outside: nothing runs in the processes and nothing stops them. What it costs is measured and kept within half a
+    percent of a core for each process. Ctrl-C ends it; what was recorded two seconds before a kill or a loss of power can be read.
+
+    `pellucid replay FILE` tells what is in it, `pellucid replay FILE why --at 12:03` what was wrong then.
+    """
+    from pellucid.present.cli.record_text import run
+
+    if every == bool(targets):
+        raise click.UsageError("Name what to record: one PID or more, or --all.")
+    return run(
+        targets,
+        every=every,
+        seconds=None if duration is None else options.seconds(duration),
+        path=output,
+        rate_hz=rate,
+        most_bytes=options.size(size),
+        children=children,
+        force=force,
+        as_json=as_json,
+    )

@@ -1,0 +1,450 @@
+"""What `pellucid replay` prints: the contents of a recording, and the screens of other commands as of a moment of the past."""
+
+import re
+import time
+from types import TracebackType
+from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pellucid.diagnose.words import duration
+from pellucid.model import Finding
+from pellucid.model.collector import Collector
+from pellucid.model.errors import UsageError
+from pellucid.model.recording import Interval, RecordedProcess, RecordingReport
+from pellucid.present.cli import plain, screen
+from pellucid.record import past
+from pellucid.record.reading import Recording
+
+LAST_S = 300.0
+_ON_SCREEN = 40
+_AGAIN = re.compile(r"pellucid (why|stacks|waits|files|sockets|memory|gc|profile) (\d+)(?: -\S+)*(?P<words>  \(.*\))?$")
+_CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?", re.ASCII)
+_BEFORE = re.compile(r"-\s*(\S.*)", re.ASCII)
+
+
+class Moment(Struct, frozen=True):
+    """When: `text` as it was typed, None for the last moment; and how many seconds before belong to it, None where that was not said."""
+
+    text: str | None
+    seconds: float | None
+
+    def at(self, first: float, last: float) -> float:
+        """The moment, in a recording from `first` to `last`: not after its end. Raises UsageError."""
+        if self.text is None:
+            return last
+        found = _moment(self.text.strip(), last)
+        if found < first:
+            raise UsageError(
+                tried=f"look at {self.text}",
+                said=f"nothing is kept of then: the recording begins at {clock(first)}",
+                remedy=f"--at from '{clock(first)}' to '{clock(last)}'",
+            )
+        return min(found, last)
+
+    def span(self, first: float, last: float, otherwise: float | None = LAST_S) -> tuple[float, float]:
+        """(from, to). `otherwise`: seconds where none were said; None for all before."""
+        end = self.at(first, last)
+        seconds = self.seconds if self.seconds is not None else otherwise
+        return (first if seconds is None else max(first, end - seconds)), end
+
+
+class Replaying:
+    """An open recording and who is meant; a context manager. Raises UsageError. Each method prints and gives the exit status."""
+
+    def __init__(self, path: str, moment: Moment, target: str | None, *, as_json: bool) -> None:
+        self.path = path
+        self.moment = moment
+        self.target = target
+        self.as_json = as_json
+        self.recording = Recording(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.recording.close()
+
+    def contents(self) -> int:
+        report = self.recording.report()
+        if self.moment.seconds is not None:
+            begin = report.last_at - self.moment.seconds
+            report = replace(report, findings=self.recording.findings(begin=begin))
+        if self.as_json:
+            plain.emit(report)
+        else:
+            _contents(report, self.moment.seconds)
+        return 0
+
+    def why(self, *, evidence: bool) -> int:
+        from pellucid.diagnose.engine import diagnose
+        from pellucid.present.cli import why_text
+
+        process, at = self._who()
+        seen = past.snapshot(self.recording, process.key, at)
+        if seen is None:
+            raise self._nothing(process, "no look at it had been made by then")
+        findings = tuple(self._again(finding) for finding in diagnose(seen))
+        if self.as_json:
+            plain.emit(why_text.report(seen, findings))
+            return 0
+        self._as_of(process, seen.taken_at, at)
+        why_text.tell(seen, findings, with_evidence=evidence)
+        return 0
+
+    def stacks(self, *, every: bool) -> int:
+        from pellucid.present.cli import stack_text
+
+        process, at = self._who()
+        report = past.stacks(self.recording, process, at)
+        if report is None:
+            raise self._nothing(process, "no stack of it is kept of then")
+        if self.as_json:
+            plain.emit(report)
+            return 0
+        self._as_of(process, report.taken_at, at)
+        for line in stack_text.lines(report, every=every):
+            screen.say(line)
+        return 0
+
+    def waits(self) -> int:
+        from pellucid.present.cli import waits_text
+
+        process, at = self._who()
+        report = past.waits(self.recording, process.key, at)
+        if report is None:
+            raise self._nothing(process, "no look at it had been made by then")
+        if self.as_json:
+            plain.emit(report)
+            return 0
+        self._as_of(process, report.taken_at, at)
+        for line in waits_text.lines(report):
+            screen.say(line.text, bold=line.bold, dim=line.dim, colour=line.colour)
+        return 0
+
+    def profile(self, form: str | None, output: str | None, *, force: bool) -> int:
+        from pellucid.present.cli import profile
+        from pellucid.present.cli.profile_files import Wanted
+
+        processes = [self._who()[0]] if self.target is not None else self._in_order()
+        wanted = Wanted(form, output)
+        first = min(each.first_at for each in processes)
+        last = max(each.last_at for each in processes)
+        begin, end = self.moment.span(first, last)
+        with wanted.file(force=force) as file:
+            made = past.profile(self.recording, processes, begin, end)
+            if not self.as_json and not wanted.to_stdout:
+                screen.say(f"recorded {clock(begin)} to {clock(end)}", dim=True)
+            profile.give(made, wanted, file, as_json=self.as_json)
+        return 0
+
+    def memory(self, *, evidence: bool) -> int:
+        from pellucid.present.cli import memory_text
+
+        process, at = self._who()
+        begin, _ = self.moment.span(process.first_at, process.last_at, None)
+        seen = past.memory(self.recording, process, begin, at)
+        if seen is None:
+            raise self._nothing(process, "no numbers of its memory are kept of that time")
+        made = replace(memory_text.report(seen), taken_at=at)
+        made = replace(made, findings=tuple(self._again(finding) for finding in made.findings))
+        if self.as_json:
+            plain.emit(made)
+            return 0
+        self._as_of(process, at, at)
+        memory_text.tell(made, evidence=evidence)
+        return 0
+
+    def gc(self) -> int:
+        process, at = self._who()
+        begin, _ = self.moment.span(process.first_at, process.last_at, None)
+        java = self.recording.java(process.key, at)
+        if java is not None:
+            return self._java(process, *java)
+        from pellucid.present.cli import gc_python_text
+
+        seen = past.collections(self.recording, process, begin, at)
+        if seen is None:
+            raise self._nothing(process, "its collector had not been read twice by then")
+        made = gc_python_text.report(process.process, seen, begin + seen.seconds)
+        if self.as_json:
+            plain.emit(made)
+            return 0
+        self._as_of(process, at, at)
+        gc_python_text.tell(made)
+        return 0
+
+    def _java(self, process: RecordedProcess, at: float, collector: Collector) -> int:
+        from pellucid.model.collector_report import CollectorReport
+        from pellucid.present.cli import gc_jvm_text
+
+        report = CollectorReport(
+            process=process.process,
+            taken_at=at,
+            gaps=process.gaps,
+            generations=collector.generations,
+            collections=collector.collections,
+            collector=collector,
+            share=collector.time_s / collector.at_s if collector.at_s > 0 else 0.0,
+        )
+        if self.as_json:
+            plain.emit(report)
+            return 0
+        self._as_of(process, at, at)
+        for line in gc_jvm_text.lines(report):
+            screen.say(line)
+        return 0
+
+    def files(self) -> int:
+        from pellucid.present.cli import files_text
+
+        process, at = self._who()
+        report = self.recording.files(process.key, at)
+        if report is None:
+            raise self._nothing(process, "its descriptors had not been read by then")
+        if not self.as_json:
+            self._as_of(process, report.taken_at, at)
+        files_text.tell(report, as_json=self.as_json)
+        return 0
+
+    def sockets(self) -> int:
+        from pellucid.present.cli import sockets
+
+        process, at = self._who()
+        report = self.recording.sockets(process.key, at)
+        if report is None:
+            raise self._nothing(process, "its sockets had not been read by then")
+        if self.as_json:
+            plain.emit(report)
+            return 0
+        self._as_of(process, report.taken_at, at)
+        sockets.tell(report)
+        return 0
+
+    def _in_order(self) -> list[RecordedProcess]:
+        """Those that were asked for first. Raises UsageError where there is none."""
+        processes = self.recording.processes()
+        if not processes:
+            raise UsageError(
+                tried=f"read the recording {self.path}",
+                said="nothing was recorded in it yet",
+                remedy=f"pellucid record PID -o {self.path}",
+            )
+        return sorted(processes, key=lambda one: (not one.asked, one.first_at))
+
+    def _who(self) -> tuple[RecordedProcess, float]:
+        """(the process that is meant, the moment). Raises UsageError."""
+        processes = self._in_order()
+        fitting = processes
+        if self.target is not None:
+            fitting = [each for each in processes if _fits(each, self.target)]
+        elif asked := [each for each in processes if each.asked]:
+            fitting = asked
+        first, last = self.recording.span()
+        at = self.moment.at(first, last)
+        there = [each for each in fitting if each.first_at <= at <= each.last_at + 1] or fitting
+        if len({each.process.pid for each in there}) != 1:
+            raise self._several(there or processes)
+        process = there[-1]
+        if at < process.first_at:
+            raise self._nothing(process, f"pid {process.process.pid} is recorded from {clock(process.first_at)} on")
+        return process, min(at, process.last_at)
+
+    def _several(self, processes: list[RecordedProcess]) -> UsageError:
+        listed = [f"{each.process.pid}  {_called(each)}" for each in processes[:12]]
+        more = [f"and {len(processes) - 12} more"] if len(processes) > 12 else []
+        said = "no process of the recording fits" if self.target is not None else "several processes are recorded"
+        if self.target is not None and any(_fits(each, self.target) for each in processes):
+            said = f"{len(processes)} processes fit"
+        return UsageError(
+            tried=f"find {self.target!r} in {self.path}" if self.target is not None else f"look into {self.path}",
+            said="\n".join([f"{said}:", *listed, *more]),
+            remedy=f"pellucid replay {self.path} why {processes[0].process.pid}",
+        )
+
+    def _nothing(self, process: RecordedProcess, said: str) -> UsageError:
+        return UsageError(
+            tried=f"look at pid {process.process.pid} in {self.path}",
+            said=said,
+            remedy=f"pellucid replay {self.path}  (tells what is in it)",
+        )
+
+    def _as_of(self, process: RecordedProcess, looked: float, at: float) -> None:
+        """One line before the screen: when this was, and what became of it."""
+        text = f"recorded {clock(looked)}"
+        if at - looked >= 1:
+            text += f", the last look before {clock(at)}"
+        if process.death is not None:
+            text += f" · {process.death} at {clock(process.death.at)}"
+        screen.say(screen.printable(text), dim=True)
+
+    def _again(self, finding: Finding) -> Finding:
+        """With the commands that can be given to the recording too, and without those that need the process."""
+        commands = []
+        for line in finding.next:
+            found = _AGAIN.fullmatch(line)
+            if found is not None:
+                at = f" --at '{self.moment.text}'" if self.moment.text is not None else ""
+                commands.append(f"pellucid replay {self.path} {found[1]} {found[2]}{at}{found['words'] or ''}")
+        return replace(finding, next=tuple(commands))
+
+
+def clock(moment: float) -> str:
+    """`12:03:20`, with the day where it is not today."""
+    there = time.localtime(moment)
+    today = time.strftime("%Y-%m-%d") == time.strftime("%Y-%m-%d", there)
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", there)
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def share(of_core: float) -> str:
+    """`0.21 %`."""
+    return f"{100 * of_core:.2f} %"
+
+
+def _moment(text: str, last: float) -> float:
+    """Seconds since the epoch. A time without a day is the last such one that is not after `last`. Raises UsageError."""
+    import datetime as dt
+
+    wrong = UsageError(
+        tried=f"understand the time {text!r}",
+        said="it is none of: 12:03, 12:03:20, 2026-11-26 12:03, -5m (before the end), seconds since 1970",
+        remedy="--at 12:03",
+    )
+    if found := _BEFORE.fullmatch(text):
+        from click import UsageError as Wrong
+
+        from pellucid.present.cli.options import seconds
+
+        try:
+            return last - seconds(found[1])
+        except Wrong:
+            raise wrong from None
+    if found := _CLOCK.fullmatch(text):
+        hour, minute, second = int(found[1]), int(found[2]), float(found[3] or 0)
+        if hour > 23 or minute > 59 or second >= 60:
+            raise wrong
+        day = dt.datetime.fromtimestamp(last).astimezone()
+        at = day.replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp() + second
+        return at if at <= last + 60 else at - 86400
+    try:
+        number = float(text)
+    except ValueError:
+        pass
+    else:
+        if 0 <= number < 1e11:
+            return number
+        raise wrong
+    try:
+        return dt.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise wrong from None
+
+
+def _fits(each: RecordedProcess, target: str) -> bool:
+    if target.isascii() and target.isdigit():
+        return each.process.pid == int(target)
+    return target in each.process.name or target in " ".join(each.process.command)
+
+
+def _called(each: RecordedProcess) -> str:
+    from pellucid.diagnose import words
+
+    return screen.printable(words.command(each.process, 60))
+
+
+def _contents(report: RecordingReport, seconds: float | None) -> None:
+    screen.say(
+        screen.printable(
+            f"{report.file} · {clock(report.first_at)} to {clock(report.last_at)} ({duration(report.last_at - report.first_at)}) · "
+            f"{megabytes(report.size_bytes)} of at most {megabytes(report.most_bytes)}"
+        ),
+        bold=True,
+    )
+    for line in _sessions(report):
+        screen.say(screen.printable(line), dim=True)
+    cost = report.cost
+    missed = f", {cost.missed} of them missed" if cost.missed else ""
+    screen.say(
+        f"cost: {share(cost.share)} of a core per process, {cost.processes:.1f} processes on average; {cost.samples} samples{missed}",
+        dim=True,
+    )
+    screen.say()
+    rows = [
+        (
+            str(each.process.pid),
+            clock(each.first_at),
+            clock(each.last_at),
+            str(each.samples),
+            "" if each.death is None else str(each.death),
+            _called(each),
+        )
+        for each in report.processes
+    ]
+    screen.table(("PID", "FROM", "TO", "SAMPLES", "END", "COMMAND"), rows[-_ON_SCREEN:], right=frozenset({0, 3}))
+    if len(rows) > _ON_SCREEN:
+        screen.say(f"and {len(rows) - _ON_SCREEN} processes before (--json lists them)", dim=True)
+    screen.say()
+    _events(report, seconds)
+    for line in screen.gaps(report.gaps):
+        screen.say(line, dim=True)
+
+
+def _sessions(report: RecordingReport) -> list[str]:
+    lines = []
+    for each in report.sessions[-3:]:
+        if each.ended_at is not None:
+            end = f"to {clock(each.ended_at)}"
+        elif time.time() - each.last_at < 10:
+            end = "and goes on"
+        else:
+            end = f"and was cut off after {clock(each.last_at)} (killed, or a loss of power)"
+        lines.append(
+            f"{each.asked} on {each.host}, {each.rate_hz:g} samples a second, from {clock(each.began_at)} {end}"
+        )
+    if len(report.sessions) > 3:
+        lines.insert(0, f"and {len(report.sessions) - 3} runs of the recorder before")
+    return lines
+
+
+def _events(report: RecordingReport, seconds: float | None) -> None:
+    """Findings and ends in the order of time."""
+    since = report.last_at - seconds if seconds is not None else report.first_at
+    deaths = [
+        (each.death.at, f"pid {each.process.pid} {each.process.name}: {_death(each)}", "", None)
+        for each in report.processes
+        if each.death is not None and each.death.at >= since
+    ]
+    events = sorted([*deaths, *(_event(each) for each in report.findings)], key=lambda event: event[0])
+    if not events:
+        screen.say("nothing was wrong in a way that a rule knows, and nothing ended")
+    for _, text, colour, sentence in events[-_ON_SCREEN:]:
+        screen.say(screen.printable(text), colour=colour or None, bold=not colour)
+        if sentence:
+            screen.say("   " + screen.printable(sentence))
+    if len(events) > _ON_SCREEN:
+        screen.say(f"and {len(events) - _ON_SCREEN} before (--json lists them)", dim=True)
+    worst = next((each for each in reversed(report.findings) if each.severity in {"critical", "warning"}), None)
+    if worst is not None:
+        screen.say(
+            screen.printable(f"next: pellucid replay {report.file} why {worst.pid} --at '{clock(worst.last_at)}'")
+        )
+
+
+def _event(each: Interval) -> tuple[float, str, str, str | None]:
+    word, colour = screen.mark(each.severity)
+    sure = "" if each.confidence == "certain" else f" ({each.confidence})"
+    end = f"to {clock(each.ended_at)}" if each.ended_at is not None else f"to {clock(each.last_at)} at least,"
+    text = f"{clock(each.first_at)} {end}  pid {each.pid}  {word}{sure}: {each.title}"
+    return each.first_at, text, colour, each.finding.sentence
+
+
+def _death(each: RecordedProcess) -> str:
+    death = each.death
+    assert death is not None
+    last = f"; its last sample is of {clock(death.last_look_at)}" if death.last_look_at is not None else ""
+    return f"{death}, {clock(death.at)}{last}"

@@ -1,0 +1,330 @@
+"""The longer looks of the recorder: `why`, the table of memory, descriptors and sockets, the collector. One thread makes them, one after another.
+
+Each kind may take so much of a core for each process, and no more: after a look that was costly the next one waits the longer. A process in
+which nothing has run since the last look is not looked at again: what was seen still holds, and that is what is written.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pellucid.diagnose.engine import diagnose
+from pellucid.kernel import fds
+from pellucid.kernel.memory import Unreadable
+from pellucid.model import Finding, Gap, Snapshot
+from pellucid.model.errors import LookError
+from pellucid.model.report import FilesReport, SocketsReport
+from pellucid.observe.memory import Watch
+from pellucid.observe.snapshot import snapshot
+from pellucid.observe.sockets import sockets
+from pellucid.record import schema
+from pellucid.record.store import Store
+from pellucid.record.subject import Subject
+
+SETTLED_S = 2.0
+"""A process that ran and now rests for so long is looked at sooner than it would have been."""
+FIRST_S = 0.5
+_LONGEST_S = 600.0
+_IDLE_S = 0.2
+_JAVA_S = 30.0
+"""A JVM stands still while it tells its stacks."""
+
+
+class Kind(Struct, frozen=True):
+    """`share`: of a core, for each process; `least_s`: never more often than this."""
+
+    name: str
+    share: float
+    least_s: float
+
+
+KINDS = (
+    Kind("why", 0.0008, 5.0),
+    Kind("memory", 0.0004, 10.0),
+    Kind("files", 0.0003, 10.0),
+    Kind("gc", 0.0001, 5.0),
+)
+
+
+class Looked(Struct, frozen=True):
+    """One look that was made, for the thread that writes. `value` is None where what was seen before still holds."""
+
+    subject: Subject
+    kind: str
+    at: float
+    value: Any
+    findings: tuple[Finding, ...] = ()
+
+
+_Identity = tuple[str, tuple[int, ...] | str]
+"""What makes two findings the same one at two moments: the rule and its threads; the title where it is about none."""
+
+
+class _Due:
+    """When one kind of look at one process is due."""
+
+    __slots__ = ("at", "cpu_s", "kind", "made_at", "next_at", "subject")
+
+    def __init__(self, subject: Subject, kind: Kind, next_at: float) -> None:
+        self.subject = subject
+        self.kind = kind
+        self.next_at = next_at
+        self.made_at = 0.0
+        """Wall clock of the last look, 0 for none."""
+        self.cpu_s = 0.0
+
+    def wanted(self, now: float) -> float:
+        """How long it has been due; negative where it is not."""
+        if self.kind.name == "why" and self.made_at and self._has_settled():
+            least = max(self.kind.least_s, self.cpu_s / self.kind.share / 2)
+            return now - min(self.next_at, self.made_at + least)
+        return now - self.next_at
+
+    def _has_settled(self) -> bool:
+        active = self.subject.active_at
+        return not self.subject.java and active > self.made_at and time.time() - active > SETTLED_S
+
+
+class Looks:
+    """The thread. `begin` and `end` name the processes; `take` gives what was seen."""
+
+    def __init__(self) -> None:
+        self._due: dict[int, list[_Due]] = {}
+        self._seen: deque[Looked] = deque()
+        self._closing: list[Subject] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
+        self._makes: dict[str, Callable[[Subject], tuple[Any, tuple[Finding, ...]] | None]] = {
+            "why": _why,
+            "memory": _memory,
+            "files": _files,
+            "gc": _collector,
+        }
+
+    def start(self) -> None:
+        """Begin. What is imported at the first look only is imported now, so that it is no part of what a look costs."""
+        import pellucid.diagnose.rules
+        import pellucid.observe.memory_map  # noqa: F401
+
+        with suppress(ImportError):
+            import numpy  # noqa: F401, ICN001
+        self._thread.start()
+
+    def begin(self, subject: Subject) -> None:
+        """Look at it from now on: soon, for it may not live long, and after some samples, so that it is known whether anything runs in it."""
+        now = time.time() + FIRST_S
+        with self._lock:
+            self._due[subject.key] = [_Due(subject, kind, now) for kind in KINDS]
+
+    def end(self, subject: Subject) -> None:
+        """It has ended, and is closed when no look goes on."""
+        with self._lock:
+            self._due.pop(subject.key, None)
+            self._closing.append(subject)
+
+    def take(self) -> list[Looked]:
+        """What was seen since the last call. Raises what went wrong in the thread, if anything that is no error of a look."""
+        if self._failed is not None:
+            raise self._failed
+        taken = []
+        while self._seen:
+            taken.append(self._seen.popleft())
+        return taken
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        if not self._thread.is_alive():
+            self._close_ended()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._close_ended()
+                due = self._next()
+                if due is None:
+                    self._stop.wait(_IDLE_S)
+                else:
+                    self._look(due)
+        except BaseException as error:  # noqa: BLE001  raised again by `take`, in the thread that records
+            self._failed = error
+
+    def _close_ended(self) -> None:
+        with self._lock:
+            closing, self._closing = self._closing, []
+        for subject in closing:
+            subject.close()
+
+    def _next(self) -> _Due | None:
+        now = time.time()
+        with self._lock:
+            longest = max(
+                (each for several in self._due.values() for each in several),
+                key=lambda one: one.wanted(now),
+                default=None,
+            )
+        return longest if longest is not None and longest.wanted(now) >= 0 else None
+
+    def _look(self, due: _Due) -> None:
+        began, cpu = time.time(), time.thread_time()
+        subject, kind = due.subject, due.kind
+        if due.made_at and not subject.java and subject.active_at < due.made_at and subject.watched.reading:
+            self._seen.append(Looked(subject, kind.name, began, None))
+            due.next_at = began + kind.least_s
+            return
+        try:
+            made = self._makes[kind.name](subject)
+        except LookError as error:
+            if subject.death is None and not subject.gone():
+                subject.gaps[Gap(f"`{kind.name}` of pid {subject.pid}", error.said, error.remedy)] = None
+            made = None
+        except (OSError, Unreadable):  # what was there a moment ago: it ends, or becomes another program (execve)
+            made = None
+        if made is not None:
+            self._seen.append(Looked(subject, kind.name, began, *made))
+            due.made_at = began
+        due.cpu_s = time.thread_time() - cpu
+        least = max(kind.least_s, _JAVA_S) if subject.java and kind.name == "why" else kind.least_s
+        due.next_at = began + min(_LONGEST_S, max(least, due.cpu_s / kind.share))
+
+
+def _why(subject: Subject) -> tuple[Snapshot, tuple[Finding, ...]]:
+    seen = snapshot(subject.pid)
+    return seen, diagnose(seen)
+
+
+def _memory(subject: Subject) -> tuple[Any, tuple[Finding, ...]]:
+    if subject.memory is None:
+        subject.memory = Watch(subject.pid)
+    table = subject.memory.where.look()
+    subject.table = table
+    return table, ()
+
+
+def _files(subject: Subject) -> tuple[Any, tuple[Finding, ...]]:
+    """Descriptors, with their sockets' ends; who else holds its pipes is left out, which takes a pass over all processes."""
+    opened, gaps = fds.open_files(subject.pid, "files")
+    found, unknown = sockets(subject.pid, far=False) if any(file.kind == "socket" for file in opened) else ((), ())
+    now = time.time()
+    process = subject.process
+    files = FilesReport(process=process, taken_at=now, gaps=gaps, files=opened)
+    return (files, SocketsReport(process=process, taken_at=now, gaps=unknown, sockets=found)), ()
+
+
+def _collector(subject: Subject) -> tuple[Any, tuple[Finding, ...]] | None:
+    if subject.java:
+        from pellucid.runtimes.jvm.collector import collector  # only where there is one
+        from pellucid.runtimes.jvm.perfdata import PerfData
+
+        data = PerfData(subject.pid, "record")
+        try:
+            subject.java_seen = collector(data.read(), time.time() - subject.process.started_at)
+        finally:
+            data.close()
+        return subject.java_seen, ()
+    return (subject.memory.collectors(), ()) if subject.memory is not None else None
+
+
+class Kept:
+    """Writes what was seen: looks that differ, and findings from when to when."""
+
+    def __init__(self, store: Store, first_finding: int) -> None:
+        self._store = store
+        self._next = first_finding
+        self._last: dict[tuple[int, str], tuple[int, bytes, float]] = {}
+        """(process, kind) → (id of the last look that was written, its blob, its moment)."""
+        self._open: dict[int, dict[_Identity, int]] = {}
+        """Process → identity of a finding that lasts → its id."""
+
+    def resume(self, key: int) -> None:
+        """The process was recorded by an earlier session: what was wrong then may still be."""
+        sql = "SELECT id, about FROM finding WHERE process = ? AND ended IS NULL"
+        known = self._store.connection.execute(sql, (key,)).fetchall()
+        self._open[key] = {_identity(schema.unpack(about, Finding)): number for number, about in known}
+
+    def keep(self, looked: Looked) -> None:
+        """Write one look."""
+        key, at = looked.subject.key, looked.at
+        if looked.value is None:
+            self._still(key, looked.kind, at)
+            return
+        if looked.kind == "files":
+            files, found = looked.value
+            self._write(key, "files", at, files, same=replace(files, taken_at=0.0))
+            self._write(key, "sockets", at, found, same=replace(found, taken_at=0.0))
+            return
+        self._write(key, "jvm" if looked.kind == "gc" and looked.subject.java else looked.kind, at, looked.value)
+        if looked.kind == "why":
+            self._findings(key, at, looked.findings)
+
+    def _still(self, key: int, kind: str, at: float) -> None:
+        """It is as it was."""
+        for each in ("files", "sockets") if kind == "files" else (kind,):
+            known = self._last.get((key, each))
+            if known is not None:
+                self._store.add("UPDATE look SET until = ? WHERE id = ?", at, known[0])
+        if kind == "why":
+            for number in self._open.get(key, {}).values():
+                self._store.add("UPDATE finding SET last = ? WHERE id = ?", at, number)
+
+    def _write(self, key: int, kind: str, at: float, value: Any, same: Any = None) -> None:
+        """`same`: the value without what is never the same; a look that tells nothing new is only kept for longer."""
+        blob = schema.pack(value)
+        told = schema.pack(same) if same is not None else blob
+        known = self._last.get((key, kind))
+        if known is not None and known[1] == told and known[0] // schema.ROWS_OF_SEGMENT == self._store.segment:
+            self._store.add("UPDATE look SET until = ? WHERE id = ?", at, known[0])
+            return
+        number = self._store.serial()
+        self._store.add("INSERT INTO look VALUES (?, ?, ?, ?, ?, ?)", number, key, kind, at, at, blob)
+        self._last[key, kind] = number, told, at
+
+    def _findings(self, key: int, at: float, findings: tuple[Finding, ...]) -> None:
+        """What is healthy, said in words (info), is in the look itself and has no interval."""
+        before = self._open.get(key, {})
+        now: dict[_Identity, int] = {}
+        for finding in findings:
+            if finding.severity == "info":
+                continue
+            identity = _identity(finding)
+            if identity in now:
+                continue
+            number = before.get(identity)
+            if number is None:
+                number, self._next = self._next, self._next + 1
+                values = (number, key, finding.rule, finding.severity, finding.confidence, finding.title, at, at)
+                sql = "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)"
+                self._store.add(sql, *values, schema.pack(finding))
+            else:
+                sql = "UPDATE finding SET last = ?, severity = ?, confidence = ?, title = ?, about = ? WHERE id = ?"
+                told = (finding.severity, finding.confidence, finding.title, schema.pack(finding))
+                self._store.add(sql, at, *told, number)
+            now[identity] = number
+        for identity, number in before.items():
+            if identity not in now:
+                self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
+        self._open[key] = now
+
+    def end(self, subject: Subject) -> None:
+        """The process has ended, and with it what was wrong with it."""
+        at = subject.death.at if subject.death is not None else time.time()
+        for number in self._open.pop(subject.key, {}).values():
+            self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
+        for key, kind in [known for known in self._last if known[0] == subject.key]:
+            number, _, looked_at = self._last.pop((key, kind))
+            if kind == "why" and subject.active_at < looked_at and subject.death is not None:
+                until = subject.death.last_look_at or looked_at  # nothing ran in it after that look: it held to the end
+                self._store.add("UPDATE look SET until = ? WHERE id = ?", until, number)
+
+
+def _identity(finding: Finding) -> _Identity:
+    return finding.rule, finding.tids or finding.title

@@ -1,0 +1,385 @@
+"""The flight recorder: some processes with their children, or all that run Python or a JVM, from now on, into a recording.
+
+    ticks (10 a second)  →  numbers (each second)  →  flush (each two seconds)  →  the file
+    longer looks, in a thread of their own, as often as they are cheap enough
+
+What it costs is measured, told, and kept: a tick that costs too much comes less often.
+"""
+
+import os
+import random
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from pellucid import __version__
+from pellucid.kernel import procfs
+from pellucid.kernel.procfs import read_small
+from pellucid.model import Process
+from pellucid.model.errors import LookError, NoSuchProcess, UsageError
+from pellucid.model.recording import RecorderCost
+from pellucid.observe.identity import runtime
+from pellucid.record.looks import Kept, Looks
+from pellucid.record.store import MOST_BYTES, Store
+from pellucid.record.subject import Subject, boot
+
+COUNT_S = 1.0
+FLUSH_S = 2.0
+LOOK_S = 0.5
+"""So often it is asked whether there are new processes."""
+STATUS_S = 60.0
+"""For so long it is asked with which status a process has ended that its parent has not collected yet."""
+SETTLED_S = 2.0
+"""With --all a process is recorded that lives for so long: the many short ones of a shell script cost more than they tell."""
+MOST_PROCESSES = 500
+SAMPLING_SHARE = 0.003
+"""Of a core, for each process: what ticks, numbers and writing may cost before ticks become rarer."""
+LEAST_HZ = 1.0
+_CHECK_S = 10.0
+_ATTACH_AT_ONCE = 2
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What is recorded. `pids` and their children, or with `every` all processes that run Python or a JVM, also those to come."""
+
+    pids: tuple[int, ...] = ()
+    every: bool = False
+    children: bool = True
+    rate_hz: float = 10.0
+    seconds: float | None = None
+    most_bytes: int = MOST_BYTES
+
+    def __str__(self) -> str:
+        return "all processes" if self.every else "pid " + ", ".join(map(str, self.pids))
+
+
+class Progress(Struct, frozen=True):
+    """How far it is. `rate_hz` is lower than what was asked where that would cost too much."""
+
+    elapsed_s: float
+    processes: int
+    ended: int
+    rate_hz: float
+    cost: RecorderCost
+    failing: str
+    """Why the file can't be written to just now, ""."""
+
+
+def record(
+    path: str,
+    asked: Asked,
+    stopped: Callable[[], bool] = lambda: False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Progress:
+    """Record until all that was asked for has ended, `asked.seconds` are over, or `stopped` says so. What was recorded before in `path` stays.
+
+    Raises UsageError (the file), NoSuchProcess, NotPermitted and NotUnderstood where none of `asked.pids` can be recorded.
+    """
+    with Store(path, asked.most_bytes) as store:
+        recorder = _Recording(store, asked, stopped, progress)
+        try:
+            return recorder.run()
+        finally:
+            recorder.close()
+
+
+class _Recording:
+    def __init__(
+        self, store: Store, asked: Asked, stopped: Callable[[], bool], progress: Callable[[Progress], None] | None
+    ) -> None:
+        self.store = store
+        self.asked = asked
+        self.stopped = stopped
+        self.progress = progress
+        self.interval_s = 1 / asked.rate_hz
+        self.subjects: dict[int, Subject] = {}
+        """Those that live, by pid."""
+        self.ended: list[Subject] = []
+        """Those whose last samples are not written yet."""
+        self.ended_count = 0
+        self.uncollected: list[Subject] = []
+        self.looks = Looks()
+        first_key, first_finding = (
+            store.connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0]
+            for table in ("process", "finding")
+        )
+        self.kept = Kept(store, first_finding)
+        self._next_key = first_key
+        self._known: set[int] = {os.getpid()}
+        self._youngest = b""
+        self._poll = select.poll()
+        self._lives: dict[int, Subject] = {}
+        self._boot = boot()
+        self._session = 0
+        self._missed = 0
+        self._missed_before = 0
+        self._taken = 0
+        self._total = RecorderCost(0.0, 0.0, 0.0, 0, 0)
+        self._main_s = 0.0
+
+    def run(self) -> Progress:
+        for pid in self.asked.pids:
+            self._add(self._whom(pid), None, asked=True)
+        self._find()
+        if self.asked.every and not self.subjects:
+            time.sleep(0)  # nobody yet: those that come are recorded
+        self.began, self.began_ns = time.time(), time.monotonic_ns()
+        self._begin_session()
+        self.looks.start()
+        try:
+            self._loop()
+        finally:
+            ended_ns = time.monotonic_ns() - self.began_ns
+            for subject in [*self.subjects.values()]:
+                if subject.gone():
+                    self._end(subject)
+            self._flush(ended_ns)
+            self.store.add("UPDATE session SET ended = ? WHERE id = ?", time.time(), self._session)
+        return self._now()
+
+    def close(self) -> None:
+        self.looks.close()
+        for subject in (*self.subjects.values(), *self.ended, *self.uncollected):
+            subject.close()
+
+    def _whom(self, pid: int) -> Process:
+        """Raises NoSuchProcess, also for a zombie, and what else keeps us from it."""
+        process = procfs.process(pid)
+        if process.state in {"zombie", "dead"}:
+            raise NoSuchProcess(
+                pid,
+                tried=f"record pid {pid}",
+                said=f"pid {pid} ({process.name}) has ended: it is a zombie, which waits for its parent",
+                remedy=f"pellucid why {pid}",
+            )
+        if pid == os.getpid():
+            raise UsageError(tried=f"record pid {pid}", said="that is this recorder itself", remedy="another pid")
+        from pellucid.kernel.memory import Memory
+
+        Memory.open(
+            pid, "record"
+        ).close()  # whether it may be read at all is said now, and not in a file that nobody reads
+        return process
+
+    def _add(self, process: Process, like: Subject | None, *, asked: bool) -> None:
+        """Raises NoSuchProcess."""
+        self._known.add(process.pid)
+        key, before = self._key(process)
+        subject = Subject(key, process, round(self.interval_s * 1e9), like, asked=asked)
+        if before is not None:
+            subject.first_at, subject.samples = before
+            self.kept.resume(key)
+        subject.java = runtime(process.pid, process.exe) == "JVM"
+        self.subjects[process.pid] = subject
+        if subject.life is not None:
+            self._poll.register(subject.life.fd, select.POLLIN)
+            self._lives[subject.life.fd] = subject
+        subject.attach()
+        self.looks.begin(subject)
+
+    def _key(self, process: Process) -> tuple[int, tuple[float, int] | None]:
+        """Its number, and (since when it is recorded, samples so far): one that an earlier session has recorded goes on under the same."""
+        sql = "SELECT id, first, samples FROM process WHERE boot = ? AND pid = ? AND start_ticks = ?"
+        known = self.store.connection.execute(sql, (self._boot, process.pid, process.start_ticks)).fetchone()
+        if known is not None:
+            return known[0], (known[1], known[2])
+        self._next_key += 1
+        return self._next_key - 1, None
+
+    def _find(self) -> None:
+        """New processes. The number of the youngest task stands in /proc/loadavg (proc_loadavg(5)): only when it has changed there may be any."""
+        if not (self.asked.every or self.asked.children):
+            return
+        youngest = read_small("/proc/loadavg", 128).rsplit(None, 1)[-1]
+        if youngest == self._youngest:
+            return
+        there = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        self._known &= there | {os.getpid()}
+        waiting = False
+        for pid in sorted(there - self._known):
+            try:
+                seen = procfs.stat(pid)
+                parent = self.subjects.get(seen.ppid) if self.asked.children else None
+                if parent is None and not self.asked.every:
+                    self._known.add(pid)
+                    continue
+                if seen.kernel_thread or seen.letter in "ZX" or seen.ppid == os.getpid():
+                    self._known.add(pid)
+                    continue
+                process = procfs.process(pid)
+                if parent is None and time.time() - process.started_at < SETTLED_S:
+                    waiting = True  # it is asked for again
+                    continue
+                self._known.add(pid)
+                if parent is None and not runtime(pid, process.exe):
+                    continue
+                if len(self.subjects) >= MOST_PROCESSES:
+                    continue
+                self._add(process, parent, asked=False)
+            except LookError:
+                continue
+        if not waiting:
+            self._youngest = youngest
+
+    def _loop(self) -> None:
+        clock, jitter = time.monotonic_ns, random.Random().random
+        ends = None if self.asked.seconds is None else self.began_ns + round(self.asked.seconds * 1e9)
+        base = clock()
+        number = 0
+        counted = flushed = looked = checked = base
+        self._cpu_s, self._wall_ns = time.process_time(), base
+        self._main_s = time.thread_time()
+        while not self.stopped():
+            interval = round(self.interval_s * 1e9)
+            due = base + int((number + jitter()) * interval)
+            if not self._sleep_until(min(due, ends) if ends is not None else due):
+                return
+            now = clock()
+            if ends is not None and now >= ends:
+                return
+            if now - base >= (number + 1) * interval and (late := (now - base) // interval - number):
+                self._missed += late  # too late: no sample at even times, which would all be of one moment
+                number += late
+            since = now - self.began_ns
+            for subject in self.subjects.values():
+                subject.tick(since)
+            self._taken += 1
+            number += 1
+            if now - looked > LOOK_S * 1e9:
+                looked = now
+                self._refresh(since)
+            if now - counted > COUNT_S * 1e9:
+                counted = now
+                for subject in self.subjects.values():
+                    subject.count(self.store)
+            if now - flushed > FLUSH_S * 1e9 or self.ended:
+                flushed = now
+                self._flush(since)
+                if not self.subjects and not self.asked.every:
+                    return
+            if now - checked > _CHECK_S * 1e9:
+                if self._adapt((now - checked) / 1e9):
+                    base, number = now, 0
+                checked = now
+
+    def _sleep_until(self, due: int) -> bool:
+        """Meanwhile processes may end. False when interrupted."""
+        while True:
+            rest = due - time.monotonic_ns()
+            if rest <= 0:
+                return True
+            for fd, _ in self._poll.poll(min(rest / 1e6, 100.0)):
+                self._end(self._lives[fd])
+            if self.stopped():
+                return False
+
+    def _end(self, subject: Subject) -> None:
+        """It has ended."""
+        if subject.life is not None and subject.life.fd in self._lives:
+            self._poll.unregister(subject.life.fd)
+            del self._lives[subject.life.fd]
+        self.subjects.pop(subject.pid, None)
+        subject.end()
+        self.ended.append(subject)
+        self.ended_count += 1
+
+    def _refresh(self, since_ns: int) -> None:
+        self._find()
+        attached = 0
+        for subject in list(self.subjects.values()):
+            subject.refresh(since_ns)
+            if subject.life is None and subject.gone():
+                self._end(subject)
+            elif not subject.java and not subject.watched.reading and attached < _ATTACH_AT_ONCE:
+                subject.attach()
+                attached += subject.watched.reading
+        for subject in list(self.uncollected):
+            known = subject.ask_status()
+            if known or (subject.death is not None and time.time() - subject.death.at > STATUS_S):
+                self.uncollected.remove(subject)
+                subject.flush(self.store, since_ns, self.interval_s, 0)
+                self.looks.end(subject)
+
+    def _flush(self, since_ns: int) -> None:
+        """All that is known now, as one commit."""
+        for looked in self.looks.take():
+            self.kept.keep(looked)
+        if self.store.segment_is_full():
+            self.store.begin_segment()
+        missed = self._missed - self._missed_before
+        self._missed_before = self._missed
+        for subject in (*self.subjects.values(), *self.ended):
+            subject.flush(self.store, since_ns, self.interval_s, missed)
+        for subject in self.ended:
+            self.kept.end(subject)
+            if subject.death is not None and subject.death.known_by:
+                self.looks.end(subject)
+            else:
+                self.uncollected.append(subject)
+        self.ended = []
+        self._account(missed)
+        self.store.add("UPDATE session SET last = ? WHERE id = ?", time.time(), self._session)
+        self.store.flush()
+        if self.progress is not None:
+            self.progress(self._now())
+
+    def _account(self, missed: int) -> None:
+        """What was used since the last time."""
+        cpu_s, now = time.process_time(), time.monotonic_ns()
+        wall_s, used_s = (now - self._wall_ns) / 1e9, cpu_s - self._cpu_s
+        self._cpu_s, self._wall_ns = cpu_s, now
+        count = len(self.subjects)
+        lost, taken, self._taken = self.store.lost, self._taken, 0
+        self.store.add(
+            "INSERT OR REPLACE INTO cost VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            self.store.segment,
+            time.time(),
+            wall_s,
+            used_s,
+            max(1, count),
+            taken * count,
+            missed,
+            lost - self._total.lost,
+        )
+        total = self._total
+        self._total = RecorderCost(
+            total.wall_s + wall_s,
+            total.cpu_s + used_s,
+            (total.processes * total.wall_s + max(1, count) * wall_s) / max(1e-9, total.wall_s + wall_s),
+            total.samples + taken * count,
+            total.missed + missed,
+            lost,
+        )
+
+    def _adapt(self, span_s: float) -> bool:
+        """Let ticks become rarer where they cost too much, and again more frequent where they would not; whether they have."""
+        used_s, before = time.thread_time() - self._main_s, self.interval_s
+        self._main_s += used_s
+        share = used_s / span_s / max(1, len(self.subjects))
+        if share > SAMPLING_SHARE:
+            self.interval_s = min(1 / LEAST_HZ, self.interval_s * share / SAMPLING_SHARE * 1.1)
+        elif share < SAMPLING_SHARE / 2:
+            self.interval_s = max(1 / self.asked.rate_hz, self.interval_s / 1.5)
+        return self.interval_s != before
+
+    def _begin_session(self) -> None:
+        store = self.store
+        (self._session,) = store.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM session").fetchone()
+        now = time.time()
+        values = (now, now, None, socket.gethostname(), self._boot, str(self.asked), self.asked.rate_hz, __version__)
+        sql = "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        store.add(sql, self._session, *values, store.most_bytes, os.getpid())
+        store.flush()
+
+    def _now(self) -> Progress:
+        return Progress(
+            elapsed_s=time.time() - self.began,
+            processes=len(self.subjects),
+            ended=self.ended_count,
+            rate_hz=1 / self.interval_s,
+            cost=self._total,
+            failing="" if self.store.failed is None else str(self.store.failed),
+        )

@@ -1,0 +1,313 @@
+"""One process that is recorded: its samples, its numbers, and its end. All of it is done by the thread that samples.
+
+A process in which nothing runs costs one reading of its CPU clock at each tick, and one small row each few seconds.
+"""
+
+import time
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from pellucid.kernel import procfs
+from pellucid.kernel.exits import Life, decoded
+from pellucid.kernel.procfs import read_small
+from pellucid.model import Gap, Process
+from pellucid.model.collector import Collector as JavaCollector
+from pellucid.model.errors import LookError, NoSuchProcess
+from pellucid.model.memory import MemoryMap, MemorySample
+from pellucid.model.recording import Death
+from pellucid.observe.memory import Watch
+from pellucid.observe.sampler_process import Program, Watched
+from pellucid.observe.sampler_timeline import Timeline
+from pellucid.record import schema
+from pellucid.record.store import Store
+from pellucid.runtimes.cpython.trie import EMPTY
+
+MOST_STACKS = 100_000
+"""Different stacks of one process in memory: then it is begun anew."""
+_IO = (b"syscr", b"syscw", b"read_bytes", b"write_bytes")
+"""Of /proc/PID/io (proc_pid_io(5)): system calls that read and that wrote, bytes from and to disks."""
+_PUT_COUNTERS = (
+    f"INSERT OR REPLACE INTO counters (segment, process, at, {', '.join(schema.COUNTER_NAMES)}) "
+    f"VALUES ({', '.join('?' * (3 + len(schema.COUNTER_NAMES)))})"
+)
+_PUT_PROCESS = (
+    "INSERT INTO process VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET last = excluded.last, "
+    "ended = excluded.ended, samples = excluded.samples, about = excluded.about, death = excluded.death, gaps = excluded.gaps"
+)
+
+
+class Subject:
+    """`key`: its number in the recording. Raises NoSuchProcess."""
+
+    def __init__(
+        self, key: int, process: Process, interval_ns: int, like: "Subject | None" = None, *, asked: bool
+    ) -> None:
+        self.key = key
+        self.process = process
+        self.pid = process.pid
+        self.asked = asked
+        self.java = False
+        self.first_at = self.last_at = time.time()
+        self.samples = 0
+        self.death: Death | None = None
+        self.memory: Watch | None = None
+        """Its counters, once the thread of the longer looks has attached them."""
+        self.watched = Watched(self.pid, "wall", interval_ns, like.watched if like is not None else None)
+        self.life = _life(self.pid)
+        if not procfs.lives(self.pid, process.start_ticks):
+            self.close()
+            raise NoSuchProcess.ended(self.pid, f"record pid {self.pid}")
+        self.table: MemoryMap | None = None
+        """A table of its memory that has not been written yet."""
+        self.java_seen: JavaCollector | None = None
+        self.gaps: dict[Gap, None] = {}
+        self.active_at = self.ticked_at = time.time()
+        """When something last ran in it; when it was last sampled."""
+        self._readings = self._set = 0
+        self._segment = -1
+        self._numbers: dict[Program, dict[int, int]] = {}
+        self._threads: dict[tuple[int, str], int] = {}
+        self._began = self.first_at
+        self._began_ns: int | None = None
+        self._slice: tuple[int, list[tuple[int, int, int]]] | None = None
+        """The last slice, if more samples of the same can be added to it: its id, and of each thread where it was."""
+        self._before = (0, 0, 0, 0)
+
+    def close(self) -> None:
+        if self.life is not None:
+            self.life.close()
+        self.watched.close()
+        if self.memory is not None:
+            self.memory.close()
+
+    def attach(self) -> None:
+        """Find its runtime, where that is due."""
+        if self.java or self.watched.next_attach > time.monotonic():
+            return
+        self.watched.attach()
+        if self.watched.reading:
+            (program,) = self.watched.programs[-1:]
+            self.process = procfs.with_runtime(self.process, program.sampled.python.name)
+
+    def tick(self, now_ns: int) -> None:
+        """One sample of all its threads."""
+        if self._began_ns is None:
+            self._began_ns = now_ns
+        if not self.watched.reading:
+            return
+        self.samples += 1
+        self._readings += 1
+        self.ticked_at = time.time()
+        if self.watched.rest():
+            return
+        self.active_at = self.ticked_at
+        self.watched.tick(now_ns)
+        if self.memory is not None and self.memory.collecting():
+            self._set += 1
+
+    def refresh(self, now_ns: int) -> None:
+        """Between ticks, now and then: names of threads and of code, where anything has run."""
+        if self.active_at > self._began:
+            self.watched.refresh(now_ns)
+
+    def gone(self) -> bool:
+        """It has ended."""
+        return not procfs.lives(self.pid, self.process.start_ticks)
+
+    def end(self) -> None:
+        """It has ended: its last samples are taken at the next flush."""
+        if self.death is not None:
+            return
+        self.death = Death(at=time.time(), last_look_at=self.ticked_at if self.samples else None)
+        self.ask_status()
+        self.watched.end()
+
+    def ask_status(self) -> bool:
+        """Ask for its exit status, once more; True once it is known."""
+        told = self.life.status() if self.life is not None else None
+        if told is None or self.death is None:
+            return False
+        status, signal, dumped = decoded(told[0])
+        self.death = replace(self.death, status=status, signal=signal, dumped=dumped, known_by=told[1])
+        return True
+
+    def count(self, store: Store) -> None:
+        """A row of its numbers. Nothing where they can't be read any more."""
+        sample = self._sample()
+        if sample is None:
+            return
+        table, self.table = self.table, None
+        reads = _io(self.pid)
+        java = self.java_seen
+        generations = (*sample.collections, None, None, None)[:3]
+        if java is not None:
+            generations = (java.count("young"), java.count("concurrent"), java.count("full"))
+        store.add(
+            _PUT_COUNTERS,
+            store.segment,
+            self.key,
+            time.time(),
+            sample.cpu_s,
+            sample.rss_anon_bytes,
+            sample.rss_file_bytes,
+            sample.rss_shmem_bytes,
+            sample.swap_bytes,
+            sample.virtual_bytes,
+            sample.minor_faults,
+            sample.major_faults,
+            sample.threads,
+            sample.descriptors,
+            sample.mappings,
+            *generations,
+            java.time_s if java is not None else None,
+            self._readings or None,
+            self._set,
+            *reads,
+            table.known_bytes if table else None,
+            table.native_bytes if table else None,
+            table.pool_bytes - table.pool_used_bytes + table.malloc_free_bytes if table else None,
+            table.array_bytes if table else None,
+            java.used if java is not None else None,
+        )
+        self.last_at = time.time()
+
+    def _sample(self) -> MemorySample | None:
+        if self.memory is None:
+            return None
+        try:
+            sample = self.memory.sample(table=False)
+        except LookError:  # it has ended: the pidfd says so in its turn
+            return None
+        self.memory.samples.clear()
+        return sample
+
+    def flush(self, store: Store, now_ns: int, interval_s: float, missed: int) -> None:
+        """What was sampled since the last time, as rows; and who it is."""
+        now = time.time() if self.death is None else self.death.at
+        if store.segment != self._segment:
+            self._segment = store.segment
+            self._numbers, self._threads, self._slice = {}, {}, None
+        taken = self.watched.take(now_ns)
+        told = (self.watched.asked, self.watched.failed, self.watched.unstable, self.watched.lost_threads)
+        asked, failed, unstable, _ = (after - before for after, before in zip(told, self._before, strict=True))
+        self._before = told
+        lanes = [lane for program, timeline in taken if (lane := self._lane(store, program, timeline)) is not None]
+        for _, timeline in taken:
+            timeline.clear()
+        if lanes or asked or failed:
+            self._write(store, lanes, now, interval_s, (asked, missed if asked else 0, failed, unstable))
+            self.last_at = now
+        self._began, self._began_ns = now, now_ns
+        if self.watched.stacks > MOST_STACKS:
+            self.watched.renew()
+            self._numbers = {}
+        self._put(store)
+
+    def _write(
+        self, store: Store, lanes: list[schema.Lane], now: float, interval_s: float, counts: tuple[int, int, int, int]
+    ) -> None:
+        where = [(lane.thread, lane.stacks[-1], lane.flags[-1]) for lane in lanes]
+        asked = counts[0]
+        same = all(len(lane.stacks) == 1 for lane in lanes)
+        if same and self._slice is not None and self._slice[1] == where and not any(counts[1:]):
+            sql = "UPDATE slice SET ended = ?, rested = rested + ?, asked = asked + ? WHERE id = ?"
+            store.add(sql, now, asked, asked, self._slice[0])
+            return
+        number = store.serial()
+        store.add(
+            "INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            number,
+            self.key,
+            self._began,
+            now,
+            interval_s,
+            0,
+            *counts,
+            schema.pack(lanes),
+        )
+        alive = all(sum(lane.samples) for lane in lanes)
+        self._slice = (number, where) if alive and self.watched.reading else None
+
+    def _lane(self, store: Store, program: Program, timeline: Timeline) -> schema.Lane | None:
+        if not len(timeline.samples):
+            return None
+        name = timeline.name or f"thread {timeline.tid}"
+        thread = self._threads.get((timeline.tid, name))
+        if thread is None:
+            thread = self._threads[timeline.tid, name] = store.serial() % schema.ROWS_OF_SEGMENT
+            sql = "INSERT INTO thread VALUES (?, ?, ?, ?, ?)"
+            store.add(sql, store.segment, thread, self.key, timeline.tid, name.encode("utf-8", "replace").decode())
+        numbers = self._numbers.setdefault(program, {EMPTY: -1})
+        began = self._began_ns or 0
+        return schema.Lane(
+            thread,
+            tuple(max(0, at - began) // 1_000_000 for at in timeline.at_ns),
+            tuple(self._stack(store, program, numbers, node) for node in timeline.nodes),
+            tuple(timeline.samples),
+            tuple(timeline.flags),
+        )
+
+    def _stack(self, store: Store, program: Program, numbers: dict[int, int], node: int) -> int:
+        trie = program.sampled.trie
+        above = []
+        while node not in numbers:
+            above.append(node)
+            node = trie.parent(node)
+        found = numbers[node]
+        for each in reversed(above):
+            found = numbers[each] = store.stack(found, trie.frame(each))
+        return found
+
+    def _put(self, store: Store) -> None:
+        death = self.death
+        gaps = tuple(dict.fromkeys((*self.gaps, *self._unseen())))
+        store.add(
+            _PUT_PROCESS,
+            self.key,
+            boot(),
+            self.pid,
+            self.process.start_ticks,
+            int(self.asked),
+            self.first_at,
+            self.last_at,
+            None if death is None else death.at,
+            self.samples,
+            schema.pack(self.process),
+            None if death is None else schema.pack(death),
+            schema.pack(gaps) if gaps else None,
+        )
+
+    def _unseen(self) -> Iterable[Gap]:
+        if self.java:
+            why = "a JVM has to stop its threads to tell them: they are kept as often as it is looked at, some times a minute"
+            yield Gap(f"the stacks of pid {self.pid}", why, f"pellucid profile {self.pid}")
+            return
+        refusal = self.watched.refusal
+        if refusal is not None:
+            yield Gap(f"the stacks of pid {self.pid}", refusal.said, refusal.remedy)
+        yield from self.watched.gaps()
+
+
+def _life(pid: int) -> Life | None:
+    """None where there are no pidfds (before Linux 5.3), or no descriptors left: then its end is seen in /proc. Raises NoSuchProcess."""
+    try:
+        return Life(pid)
+    except ProcessLookupError:
+        raise NoSuchProcess.ended(pid, f"record pid {pid}") from None
+    except OSError:
+        return None
+
+
+def boot() -> str:
+    """Which start of this machine it is (random(4)): with it a pid and a start time name one process for ever."""
+    return read_small("/proc/sys/kernel/random/boot_id", 64).decode("ascii").strip()
+
+
+def _io(pid: int) -> tuple[int | None, ...]:
+    try:
+        text = read_small(f"/proc/{pid}/io", 512)
+    except OSError:  # it may not be read (another user's), or has ended
+        return (None,) * len(_IO)
+    found = dict(line.split(b": ", 1) for line in text.split(b"\n") if b": " in line)
+    return tuple(int(found[name]) if name in found else None for name in _IO)

@@ -1,0 +1,366 @@
+"""`pellucid record` and `replay` on real processes: what was seen is the same afterwards, ends are known, and a kill at any moment loses little."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pellucid.diagnose.engine import diagnose
+from pellucid.model.errors import NoSuchProcess, NotPermitted, UsageError
+from pellucid.model.hot import hottest
+from pellucid.record import past, schema
+from pellucid.record.reading import MEASURES, Recording
+from pellucid.record.recorder import Asked, record
+from pellucid.record.store import Store
+from tests import interpreters
+from tests.conftest import TARGETS
+from tests.nobody import as_nobody
+
+PYTHON = interpreters.Interpreter("3.11", sys.executable)
+PELLUCID = [sys.executable, "-m", "pellucid"]
+
+
+def run(*arguments, status=0, **options):
+    ended = subprocess.run(
+        [*PELLUCID, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert ended.returncode == status, (ended.stdout, ended.stderr)
+    return ended.stdout if status == 0 else ended.stderr
+
+
+def until(good, seconds=30):
+    """The first value of `good()` that is true; fails after so long."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if found := good():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"it did not come to be within {seconds} s")
+    return None
+
+
+class Recorder:
+    """A recorder in a thread of this process, which a test watches by the file that it writes."""
+
+    def __init__(self, path, **asked):
+        self.path = str(path)
+        self._stop = threading.Event()
+        self._error = None
+        self._thread = threading.Thread(target=self._run, args=(Asked(**asked),))
+
+    def _run(self, asked):
+        try:
+            self.done = record(self.path, asked, self._stop.is_set)
+        except BaseException as error:
+            self._error = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(30)
+        if self._error is not None:
+            raise self._error
+
+    def seen(self, good):
+        """Wait until `good(recording)` holds, of what is on the disk."""
+
+        def look():
+            if self._error is not None:
+                raise self._error
+            try:
+                with Recording(self.path) as recording:
+                    return good(recording)
+            except UsageError:  # it is not there yet
+                return None
+
+        return until(look)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A recording of `states.py lock`, which was killed: MainThread sleeps under a lock that payer wants."""
+    path = tmp_path_factory.mktemp("record") / "lock.recording"
+    process = subprocess.Popen([sys.executable, str(TARGETS / "states.py"), "lock"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        with Recorder(path, pids=(process.pid,)) as recorder:
+            recorder.seen(
+                lambda it: (
+                    any(each.samples > 30 for each in it.processes())
+                    and it.findings()
+                    and len(it.memory_samples(1, *it.span())) > 3
+                    and it.memory_map(1, it.span()[1])
+                    and any(until > at for at, until in it.looks(1, "gc", *it.span()))
+                    and it.snapshot(1, it.span()[1])[0] > it.snapshot(1, it.span()[1])[1].taken_at
+                )
+            )
+            process.kill()
+            recorder.seen(lambda it: it.processes()[0].death)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    return str(path), process.pid
+
+
+def test_the_end_is_known_with_its_signal_and_the_last_look(recorded):
+    path, pid = recorded
+    with Recording(path) as recording:
+        (process,) = recording.processes()
+        assert process.process.pid == pid
+        assert process.asked
+        assert process.death.signal == "SIGKILL"
+        assert 0 <= process.death.at - process.death.last_look_at < 5
+        found = past.stacks(recording, process, process.last_at)
+    main, payer = found.threads
+    assert main.frames[0].function == "lock"
+    assert payer.frames[0].function == "pay"
+    assert payer.wait is not None
+    assert payer.wait.holders[0].name == "MainThread"
+
+
+def test_why_says_of_the_past_what_it_said_then(recorded):
+    path, _ = recorded
+    with Recording(path) as recording:
+        (process,) = recording.processes()
+        seen = past.snapshot(recording, process.key, process.last_at)
+        (kept,) = (each for each in recording.findings(process.key) if "payer waits for" in each.title)
+    assert any("payer waits for" in finding.title for finding in diagnose(seen))
+    assert kept.first_at <= kept.last_at <= kept.ended_at == process.death.at
+
+
+def test_the_profile_of_the_past_has_the_time_that_passed(recorded):
+    path, _ = recorded
+    with Recording(path) as recording:
+        (process,) = recording.processes()
+        whole = past.profile(recording, (process,), process.first_at, process.last_at)
+        part = past.profile(recording, (process,), process.last_at - 1, process.last_at)
+    slept = {track.name: sum(run.weight_ns for run in track.runs) / 1e9 for track in whole.tracks}
+    assert set(slept) == {"MainThread", "payer"}
+    for track in (*whole.tracks, *part.tracks):
+        assert {run.state for run in track.runs} <= {"waiting", "unknown"}
+    # Samples that came too late are missing; no time is told twice.
+    assert 1 < slept["payer"] <= (process.last_at - process.first_at) * 1.2
+    assert all(sum(run.samples for run in track.runs) <= 13 for track in part.tracks)
+
+
+def test_numbers_over_time(recorded):
+    path, _ = recorded
+    with Recording(path) as recording:
+        (process,) = recording.processes()
+        series = {
+            each.measure: each
+            for each in recording.series(process.key, MEASURES, process.first_at, process.last_at, points=50)
+        }
+        seen = past.memory(recording, process, process.first_at, process.last_at)
+        assert recording.cost().wall_s > 0
+    assert set(series) == set(MEASURES)
+    assert all(value > 1 << 20 for value in series["rss_bytes"].values)
+    assert all(value == 2 for value in series["threads"].values)
+    assert all(value is None or 0 <= value < 1 for value in series["cpu"].values)
+    assert seen.last.known_bytes > 1 << 20
+    assert list(series["rss_bytes"].at) == sorted(series["rss_bytes"].at)
+
+
+def test_every_command_runs_on_the_past(recorded):
+    path, pid = recorded
+    assert "killed by SIGKILL" in run("replay", path)
+    held = json.loads(run("replay", path, "--json"))
+    assert held["processes"][0]["death"]["signal"] == "SIGKILL"
+    assert "payer waits for" in run("replay", path, "why")
+    assert f"pellucid replay {path} stacks {pid}" in run("replay", path, "why")
+    live = {"findings", "threads", "gaps", "process", "taken_at", "schema"}
+    assert live <= set(json.loads(run("replay", path, "why", "--json", "--at=-1s")))
+    assert "lock.<locals>.pay" in run("replay", path, "stacks", pid)
+    assert "held by MainThread" in run("replay", path, "waits")
+    assert "asleep:" in run("replay", path, "profile", "--last", "3s")
+    assert "private memory" in run("replay", path, "memory", "states.py")
+    assert "generation 0" in run("replay", path, "gc")
+    assert "char-device" in run("replay", path, "files") or "pipe" in run("replay", path, "files")
+    assert "no sockets" in run("replay", path, "sockets")
+
+
+def test_a_profile_of_the_past_in_a_format(recorded, tmp_path):
+    path, _ = recorded
+    run("replay", path, "profile", "--last", "1h", "-o", tmp_path / "x.speedscope.json")
+    told = json.loads((tmp_path / "x.speedscope.json").read_text())
+    assert "pay" in json.dumps(told["shared"]["frames"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("why", "999999"), "no process of the recording fits"),
+        (("why", "--at", "soon"), "it is none of: 12:03"),
+        (("why", "--at", "2001-01-01 00:00"), "the recording begins at"),
+        (("--at", "12:03"), "--at belongs to"),
+        (("profile", "-o", "x.nothing"), "its name does not say a format"),
+        (("why", "--last", "soon"), "is no duration"),
+    ],
+)
+def test_what_can_not_be_told_is_said(recorded, words, said):
+    assert said in run("replay", recorded[0], *words, status=2)
+
+
+def test_a_file_that_is_no_recording(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("dear diary, " * 1000)
+    assert "it is no recording of pellucid" in run("replay", text, status=2)
+    assert "it is no recording of pellucid" in run("record", os.getpid(), "-o", text, status=2)
+    assert "it is no recording of pellucid" in run("record", os.getpid(), "-o", text, "--force", status=2)
+    assert text.read_text().startswith("dear diary")
+    other = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    assert "it is no recording of pellucid" in run("replay", other, status=2)
+    assert "ENOENT" in run("replay", tmp_path / "nothing", status=2)
+    assert "directory" in run("replay", tmp_path, status=2) or "file" in run("replay", tmp_path, status=2)
+
+
+def test_a_recording_of_a_newer_pellucid_is_refused(tmp_path):
+    path = str(tmp_path / "newer.recording")
+    schema.create(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    for look in (schema.open_to_read, schema.create):
+        with pytest.raises(UsageError) as refused:
+            look(path)
+        assert "written by a newer pellucid" in refused.value.said
+
+
+def test_a_damaged_recording_is_refused_in_words(recorded, tmp_path):
+    content = bytearray(Path(recorded[0]).read_bytes())
+    for at in range(4096, len(content), 97):
+        content[at] ^= 0x55
+    broken = tmp_path / "broken.recording"
+    broken.write_bytes(content)
+    assert "damaged" in run("replay", broken, status=2)
+
+
+def test_two_recorders_do_not_write_to_one_file(tmp_path, target):
+    process, _ = target(PYTHON, "states.py", "sleep")
+    path = tmp_path / "one.recording"
+    with Recorder(path, pids=(process.pid,)) as first:
+        first.seen(lambda it: it.processes())
+        with pytest.raises(UsageError, match="another recorder writes to it"):
+            record(str(path), Asked(pids=(process.pid,), seconds=1))
+
+
+def test_a_recording_goes_on_under_the_same_number(tmp_path, target):
+    process, _ = target(PYTHON, "states.py", "sleep")
+    path = tmp_path / "twice.recording"
+    for times in (1, 2):
+        with Recorder(path, pids=(process.pid,)) as recorder:
+            recorder.seen(lambda it, times=times: len(it.sessions()) == times and it.processes())
+    with Recording(path) as recording:
+        (one,) = recording.processes()
+        assert len(recording.sessions()) == 2
+        assert one.death is None
+        assert all(session.ended_at is not None for session in recording.sessions())
+    assert not os.path.exists(f"{path}-wal")
+
+
+def test_children_are_followed_and_their_ends_told(tmp_path):
+    source = "import subprocess, sys, time\nwhile True: subprocess.run([sys.executable, '-c', 'import time; time.sleep(1.5); raise SystemExit(7)'])"
+    parent = subprocess.Popen([sys.executable, "-c", source])
+    try:
+        with Recorder(tmp_path / "family.recording", pids=(parent.pid,)) as recorder:
+            child = recorder.seen(lambda it: next((one for one in it.processes() if one.death and not one.asked), None))
+    finally:
+        parent.kill()
+        parent.wait()
+    assert child.death.status == 7
+    assert child.process.ppid == parent.pid
+
+
+def test_a_kill_at_any_moment_leaves_a_recording_that_can_be_read(tmp_path, target):
+    process, _ = target(PYTHON, "states.py", "spin")
+    path = tmp_path / "killed.recording"
+    samples = 0
+    for pause in (0.3, 2.3):
+        recorder = subprocess.Popen([*PELLUCID, "record", str(process.pid), "-o", str(path)], stderr=subprocess.DEVNULL)
+        until(path.exists)
+        time.sleep(pause)
+        recorder.kill()
+        recorder.wait()
+        with Recording(path) as recording:
+            samples = max(samples, *(each.samples for each in recording.processes()), 0, 0)
+            recording.report()
+    with Recorder(path, pids=(process.pid,)) as again:
+        again.seen(lambda it: it.processes() and it.processes()[0].samples > samples + 5)
+    with Recording(path) as recording:
+        (one,) = recording.processes()
+        profile = past.profile(recording, (one,), one.first_at, one.last_at)
+        assert hottest(profile)[0].function == "hot"
+
+
+def test_the_oldest_makes_room(tmp_path):
+    path = tmp_path / "ring.recording"
+    with Store(str(path), 1 << 20) as store:
+        for number in range(4000):
+            store.add(
+                "INSERT INTO look VALUES (?, 1, 'why', ?, ?, ?)", store.serial(), number, number, os.urandom(2000)
+            )
+            if number % 20 == 0:
+                store.flush(wait_s=10)
+            if store.segment_is_full():
+                store.begin_segment()
+    assert os.path.getsize(path) < 2 << 20
+    with Recording(str(path)) as recording:
+        kept = [at for at, _ in recording.looks(1, "why", 0, 4000)]
+    assert kept[-1] == 3999
+    assert kept == [float(number) for number in range(int(kept[0]), 4000)]
+    assert 100 < len(kept) < 600
+
+
+def test_who_can_not_be_recorded_is_said_before_anything_is_written(tmp_path):
+    with pytest.raises(NoSuchProcess):
+        record(str(tmp_path / "a.recording"), Asked(pids=(2**22 + 1,), seconds=1))
+    assert "no process" in run("record", 2**22 + 1, "-o", tmp_path / "b.recording", status=3)
+    assert "Name what to record" in run("record", status=2)
+    assert "is no size" in run("record", os.getpid(), "--size", "7", status=2)
+
+
+def test_without_the_right_to_look_the_remedy_is_said(directory, target):
+    process, _ = target(PYTHON, "states.py", "sleep")
+
+    def look():
+        with pytest.raises(NotPermitted):
+            record("/tmp/never.recording", Asked(pids=(process.pid,), seconds=1))
+
+    as_nobody(look)
+
+
+def test_ctrl_c_ends_it_and_keeps_what_was_seen(tmp_path, target):
+    process, _ = target(PYTHON, "states.py", "sleep")
+    path = tmp_path / "interrupted.recording"
+    recorder = subprocess.Popen(
+        [*PELLUCID, "record", str(process.pid), "-o", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def begun():
+        with contextlib.suppress(UsageError), Recording(str(path)) as recording:
+            return recording.sessions()
+
+    until(begun)
+    recorder.send_signal(signal.SIGINT)
+    told, _ = recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
+    assert "of a core per process" in told
+    with Recording(str(path)) as recording:
+        assert recording.sessions()[0].ended_at is not None
