@@ -14,12 +14,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from pellucid.model import Finding, Frame, Gap, Process, Snapshot
+from pellucid.model import Confidence, Finding, Frame, Gap, Process, Severity, Snapshot
 from pellucid.model.collector import Collector as JavaCollector
 from pellucid.model.gc import Collector
 from pellucid.model.memory import MemoryMap, MemorySample
@@ -59,6 +59,8 @@ MEASURES: tuple[Measure, ...] = (*_LEVELS, *_RATES, "collecting")
 _FrameRow = tuple[int, str, str, str, int | None]
 _StackRow = tuple[int, int, int]
 _ThreadRow = tuple[int, int, str]
+_FindingRow = tuple[int, int, str, Severity, Confidence, str, float, float, float | None]
+_SliceRow = tuple[float, float, Annotated[float, msgspec.Meta(gt=0)], int, int, int, int, int]
 _HOLE_S = 10.0
 """Between two readings that are further apart than this (and than three steps) nobody looked."""
 
@@ -119,9 +121,7 @@ class Recording:
             "AND (?2 IS NULL OR coalesce(f.ended, f.last) >= ?2) AND (?3 IS NULL OR f.first <= ?3) ORDER BY f.first, f.id"
         )
         with self._reading():
-            return tuple(
-                Interval(*row[:-1], schema.unpack(row[-1], Finding)) for row in self._rows(sql, key, begin, end)
-            )
+            return tuple(_interval(row) for row in self._rows(sql, key, begin, end))
 
     def series(
         self, key: int, measures: Sequence[Measure], begin: float, end: float, points: int = 600
@@ -261,13 +261,17 @@ class Recording:
             "WHERE process = ? AND began <= ? AND began >= coalesce((SELECT max(began) FROM slice WHERE process = ? AND began <= ?), 0) "
             "ORDER BY began"
         )
+        rows = self._rows(sql, key, end, key, begin)
+        segment, names = -1, None
         with self._reading():
-            for row in self._rows(sql, key, end, key, begin):
-                names = self.names(row[0] // schema.ROWS_OF_SEGMENT)
-                yield Slice(names, *row[1:-1], schema.unpack(row[-1], tuple[schema.Lane, ...]))
+            for row in rows:
+                if names is None or row[0] // schema.ROWS_OF_SEGMENT != segment:
+                    segment = row[0] // schema.ROWS_OF_SEGMENT
+                    names = self._names(segment)  # all that the rows refer to was committed before, or with them
+                yield _slice(names, row)
 
-    def names(self, segment: int) -> "Names":
-        """The frames, stacks and threads of a segment."""
+    def _names(self, segment: int) -> "Names":
+        """The frames, stacks and threads of a segment. Raises ValueError."""
         found = self._segments.get(segment)
         if found is None or not found.complete:
             (newest,) = self._row("SELECT max(id) FROM segment")
@@ -278,7 +282,7 @@ class Recording:
             threads = self._rows("SELECT id, tid, name FROM thread WHERE segment = ?", segment)
             found = self._segments[segment] = Names(
                 segment,
-                {number: Frame(*rest) for number, *rest in msgspec.convert(frames, list[_FrameRow])},
+                {row[0]: Frame(row[1], row[2], row[3], row[4]) for row in msgspec.convert(frames, list[_FrameRow])},
                 {number: (parent, frame) for number, parent, frame in msgspec.convert(stacks, list[_StackRow])},
                 {number: (tid, name) for number, tid, name in msgspec.convert(threads, list[_ThreadRow])},
                 complete=newest is not None and segment < newest,
@@ -344,6 +348,18 @@ class Slice(Struct, frozen=True):
     failed: int
     unstable: int
     lanes: tuple[schema.Lane, ...]
+
+
+def _interval(row: tuple[Any, ...]) -> Interval:
+    key, pid, rule, severity, confidence, title, first, last, ended = msgspec.convert(row[:-1], _FindingRow)
+    finding = schema.unpack(row[-1], Finding)
+    return Interval(key, pid, rule, severity, confidence, title, first, last, ended, finding)
+
+
+def _slice(names: Names, row: tuple[Any, ...]) -> Slice:
+    began, ended, interval, rested, asked, missed, failed, unstable = msgspec.convert(row[1:-1], _SliceRow)
+    lanes = schema.unpack(row[-1], tuple[schema.Lane, ...])
+    return Slice(names, began, ended, interval, rested, asked, missed, failed, unstable, lanes)
 
 
 def _series(

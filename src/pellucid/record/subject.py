@@ -53,7 +53,7 @@ class Subject:
         self.death: Death | None = None
         self.memory: Watch | None = None
         """Its counters, once the thread of the longer looks has attached them."""
-        self.watched = Watched(self.pid, "wall", interval_ns, like.watched if like is not None else None)
+        self.watched: Watched = Watched(self.pid, "wall", interval_ns, like.watched if like is not None else None)
         self.life = _life(self.pid)
         if not procfs.lives(self.pid, process.start_ticks):
             self.close()
