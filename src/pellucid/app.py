@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "record": (f"{_CLI}.record:command", "Record processes while they run, to look back at the moment it went wrong."),
     "replay": (f"{_CLI}.replay:command", "Look back: what a recording holds, and other commands on the past."),
+    "web": ("pellucid.present.web.command:command", "All processes on a live page, and what each does."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

@@ -190,9 +190,9 @@ class Seen:
         self.look.close()
 
 
-def see(pid: int) -> Seen:
-    """One reading of `pid`. NoSuchProcess; what else can't be seen is a gap of its look."""
-    look = Look(pid)
+def see(pid: int, *, ask: bool = True) -> Seen:
+    """One reading of `pid`. NoSuchProcess; what else can't be seen is a gap of its look. `ask` as for `Look`."""
+    look = Look(pid, ask=ask)
     try:
         tasks, gaps = look.first
         look.gaps += gaps

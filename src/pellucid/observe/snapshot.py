@@ -31,21 +31,25 @@ _TOLD = frozenset({"LISTEN", "CLOSE_WAIT"})
 """The states in which a socket is told also when no thread waits on it."""
 
 
-def snapshot(pid: int, span_s: float = SPAN_S, watch_s: float = 0.0) -> Snapshot:
+def snapshot(
+    pid: int, span_s: float = SPAN_S, watch_s: float = 0.0, *, alone: bool = False, ask: bool = True
+) -> Snapshot:
     """Look at `pid` twice, `span_s` seconds apart, and once at the processes it waits for; watch it for `watch_s` seconds, 0 for not at all.
 
+    `alone`: the waits are not followed beyond the processes at their other ends, which costs a fraction where there are many; a deadlock
+    over several processes is not seen then. `ask`: whether JVMs may be asked for their stacks, which stops them for a moment.
     NoSuchProcess when it does not exist or ended meanwhile. All else that can't be seen is a gap: a process whose memory may not
     be read, or that runs no Python, still has its system calls, files and sockets.
     """
     began, cpu = time.perf_counter(), time.process_time()
-    with Look(pid) as look:
+    with Look(pid, ask=ask) as look:
         _nothing_but_its_state(look)
         first_at = time.perf_counter()
         before, gaps = look.first
         look.gaps += gaps
         uses = Uses(pid)
         read = look.stacks()
-        beside = Beside(look, before, read)
+        beside = Beside(look, before, read, alone=alone, ask=ask)
         sampled = Sampled()
         earlier_kernel, earlier_stacks = before, read
         try:
@@ -67,7 +71,7 @@ def snapshot(pid: int, span_s: float = SPAN_S, watch_s: float = 0.0) -> Snapshot
             if look.why_not is not None:
                 look.gaps.append(Gap(what="Python stacks", why=look.why_not.said, remedy=look.why_not.remedy))
             locks = uses.locks(threads)
-            peers = _peers(look, threads, locks)
+            peers = _peers(look, threads, locks, ask=ask)
             files = _files(look, threads)
             resources = uses.resources(look, threads, earlier, locks, sockets)
             state = procfs.stat(pid).state
@@ -153,7 +157,7 @@ def _files(look: Look, threads: tuple[Thread, ...]) -> tuple[OpenFile, ...]:
     return tuple(file for file in files if isinstance(file, OpenFile))
 
 
-def _peers(look: Look, threads: tuple[Thread, ...], locks: tuple[LockWait, ...]) -> tuple[Peer, ...]:
+def _peers(look: Look, threads: tuple[Thread, ...], locks: tuple[LockWait, ...], *, ask: bool) -> tuple[Peer, ...]:
     """One look at each process that a thread here waits for: the other end of a socket or pipe, a child, the holder of a file lock."""
     wanted: dict[int, tuple[str, int | None]] = {}
     for thread in threads:
@@ -184,7 +188,7 @@ def _peers(look: Look, threads: tuple[Thread, ...], locks: tuple[LockWait, ...])
     looked = []
     for pid, (relation, fd) in list(wanted.items())[:MAX_PEERS]:
         try:
-            looked.append(_peer(pid, relation, fd))
+            looked.append(_peer(pid, relation, fd, ask=ask))
         except LookError as error:
             look.gaps.append(Gap(what=f"pid {pid}, {relation}", why=error.said, remedy=error.remedy))
     return tuple(looked)
@@ -200,8 +204,8 @@ def _pipe_ends(look: Look, fd: int, known: dict[int, tuple[str, int | None]]) ->
     return [(fd, pid) for pid in sorted({pid for pid, _ in holders}) if pid not in known and pid != look.pid]
 
 
-def _peer(pid: int, relation: str, fd: int | None) -> Peer:
-    with Look(pid) as look:
+def _peer(pid: int, relation: str, fd: int | None, *, ask: bool) -> Peer:
+    with Look(pid, ask=ask) as look:
         kernel, gaps = look.first
         look.gaps += gaps
         stacks: dict[int, Stack] = look.stacks()

@@ -30,9 +30,12 @@ MAX_GIL_THREADS = 200
 
 
 class Look:
-    """An open look at one process. `why_not` is the error that kept its runtime from being read, None when it can be."""
+    """An open look at one process. `why_not` is the error that kept its runtime from being read, None when it can be.
 
-    def __init__(self, pid: int, command: str = "why") -> None:
+    `ask`: a JVM may be asked for its stacks, which stops its threads for a moment.
+    """
+
+    def __init__(self, pid: int, command: str = "why", *, ask: bool = True) -> None:
         self.command = command
         self.process: Process = procfs.process(pid)
         self.pid = pid
@@ -45,9 +48,9 @@ class Look:
         self.first = tasks.tasks(pid, command)  # before anything else is asked of the process
         self.why_not = _without_memory(self.process)
         if self.why_not is None:
-            self._attach()
+            self._attach(ask=ask)
 
-    def _attach(self) -> None:
+    def _attach(self, *, ask: bool) -> None:
         try:
             self.memory = Memory.open(self.pid, self.command)
             try:
@@ -55,6 +58,8 @@ class Look:
             except NotUnderstood as error:
                 if error.found or not mapped(self.pid, "/libjvm.so"):
                     raise
+                if not ask:
+                    raise _unasked(self.pid) from error
                 from pellucid.runtimes.jvm.process import attach  # only where there is one
 
                 self.runtime = attach(self.pid, self.command)
@@ -230,6 +235,15 @@ def stacks(pid: int) -> StacksReport:
             gaps=tuple(look.gaps),
             cost=cost(look, began, cpu),
         )
+
+
+def _unasked(pid: int) -> NotUnderstood:
+    return NotUnderstood(
+        pid,
+        tried=f"read the stacks of pid {pid}",
+        said=f"pid {pid} is a JVM, which stops for a moment when it is asked for its stacks: this look asks none",
+        remedy=f"pellucid why {pid}",
+    )
 
 
 def _without_memory(process: Process) -> NotUnderstood | None:

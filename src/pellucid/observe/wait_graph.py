@@ -85,11 +85,14 @@ def _asked_first(seen: Mapping[int, Seen], pids: tuple[int, ...]) -> tuple[int, 
 class Beside:
     """The graph around one process that is being looked at anyway: begun at its first look, finished at the second."""
 
-    def __init__(self, look: Look, tasks: tuple[Task, ...], stacks: Mapping[int, Stack]) -> None:
-        self._world = _World()
+    def __init__(
+        self, look: Look, tasks: tuple[Task, ...], stacks: Mapping[int, Stack], *, alone: bool = False, ask: bool = True
+    ) -> None:
+        """`alone`: no other process is looked at, and counts as alive. `ask` as for `Look`, of those others."""
+        self._world = _World(ask=ask)
         self._world.seen[look.pid] = Seen(look, tasks, stacks)
         self._own = self._world.seen[look.pid]
-        self._world.follow()
+        self._world.follow(0 if alone else MAX_ROUNDS)
 
     def graph(self, tasks: tuple[Task, ...]) -> Graph:
         """`tasks` is the second reading of the process itself."""
@@ -119,7 +122,8 @@ def _named(thread: Thread, waiting: Waiting | None) -> Thread:
 class _World:
     """The processes that were looked at, and what is asked of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ask: bool = True) -> None:
+        self._ask = ask
         self.seen: dict[int, Seen] = {}
         self.missed: set[int] = set()
         self.ends = Ends()
@@ -139,7 +143,7 @@ class _World:
             self.gaps.append(Gap(f"pid {pid}", f"at most {MAX_PROCESSES} processes are looked at"))
             return
         try:
-            each = see(pid)
+            each = see(pid, ask=self._ask)
         except LookError as error:
             if must:
                 raise
@@ -176,15 +180,16 @@ class _World:
                 found |= dict.fromkeys(self.ends.may_map(key))
         return [pid for pid in found if pid > 1]
 
-    def follow(self) -> None:
-        """Looks at whoever the waits lead to, and then at whom theirs do."""
-        for _ in range(MAX_ROUNDS):
-            self.ends.ask(self.seen.values())
+    def follow(self, rounds: int = MAX_ROUNDS) -> None:
+        """Looks at whoever the waits lead to, and then at whom theirs do; with 0 only finds out who that would be."""
+        self.ends.ask(self.seen.values())
+        for _ in range(rounds):
             wanted = [pid for pid in self.wanted() if pid not in self.seen and pid not in self.missed]
             if not wanted:
                 break
             for pid in wanted:
                 self.add(pid)
+            self.ends.ask(self.seen.values())
 
     def graph(self, again: Mapping[int, tuple[Task, ...]] | None = None) -> Graph:
         """Every task read once more, but those that were (`again`), and every wait as a node."""

@@ -165,6 +165,15 @@ def test_a_pipe_without_another_end_is_certain():
     assert found.confidence == "certain"
 
 
+@pytest.mark.parametrize(("python", "severity"), [(False, "info"), (True, "warning")])
+def test_a_thread_of_a_library_that_waits_on_a_pipe_to_its_own_process_is_no_trouble(python, severity):
+    """As those of Ray do, in C++, in each of its Python processes; a Python thread that does so may have left a writing end open."""
+    watched = (Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),)
+    reader = thread(tid=2, python=python, wait=wait("pipe", 20.0, "read", watched=watched))
+    (found,) = waits_for_a_pipe(snapshot(thread(tid=1, python=True), reader))
+    assert found.severity == severity
+
+
 def test_a_file_lock_names_the_file():
     waiting = thread(
         wait=wait("file-lock", 20.0, "flock", watched=(Watched(fd=3, what="/var/lock/x", wants="lock", kind="file"),))

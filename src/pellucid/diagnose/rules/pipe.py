@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pellucid.diagnose import peers, words
 from pellucid.diagnose.groups import at, evidence, harm, waiting
-from pellucid.model import Finding, Peer, Snapshot
+from pellucid.model import Finding, Peer, Severity, Snapshot, Thread
 
 
 def waits_for_a_pipe(seen: Snapshot) -> Iterator[Finding]:
@@ -24,9 +24,10 @@ def waits_for_a_pipe(seen: Snapshot) -> Iterator[Finding]:
             tells = "No other process holds it: only this process can " + (
                 "write to it." if one.wants == "read" else "read from it."
             )
+        severity: Severity = "critical" if _stopped(others) else harm(wait.since_s)
         yield Finding(
             rule="pipe",
-            severity="critical" if _stopped(others) else harm(wait.since_s),
+            severity="info" if not others and _of_a_library(seen, group.threads) else severity,
             title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} to {one.wants} a pipe ({why})",
             sentence=f"{group.who} {group.has} waited{asleep} in {wait.call} on fd {one.fd}, {one.what}, because {why}{at(thread)}. {tells}",
             evidence=(*evidence(seen, thread), *(ref for peer in others[:1] for ref in peers.evidence(peer))),
@@ -39,3 +40,8 @@ def waits_for_a_pipe(seen: Snapshot) -> Iterator[Finding]:
 
 def _stopped(others: list[Peer]) -> bool:
     return bool(others) and all(peer.process.state in {"stopped", "traced"} for peer in others)
+
+
+def _of_a_library(seen: Snapshot, threads: tuple[Thread, ...]) -> bool:
+    """Threads that a library in machine code made in a process with a runtime: one that wakes it by a pipe to itself is meant to wait there."""
+    return any(thread.python for thread in seen.threads) and not any(thread.python for thread in threads)

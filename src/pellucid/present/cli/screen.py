@@ -8,10 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from pellucid.model import Finding, Gap, Severity
+from pellucid.present.view.inert import inert
 
 _COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}
 _CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
 """Select Graphic Rendition, ECMA-48 8.3.117 (console_codes(4))."""
+printable = inert
+"""Whatever another process chose is printed by it."""
 _MARKS: dict[Severity, str] = {"critical": "!!", "warning": "!", "notice": "-", "info": "·"}
 
 
@@ -35,16 +38,6 @@ def say(text: str = "", *, bold: bool = False, dim: bool = False, colour: str | 
 def mark(severity: Severity) -> tuple[str, str]:
     """(`!! critical`, colour): the word carries the meaning, the colour only repeats it."""
     return f"{_MARKS[severity]} {severity}", _COLOURS[severity]
-
-
-def printable(text: str) -> str:
-    """`text` with control characters, escape sequences and direction marks spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"
-        for char in text
-    )
 
 
 def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:

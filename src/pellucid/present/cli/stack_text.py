@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from pellucid.diagnose import words
-from pellucid.diagnose.groups import Group, grouped
-from pellucid.model import Frame, Thread
+from pellucid.diagnose.groups import Group
 from pellucid.model.report import StacksReport
 from pellucid.present.cli import plain, screen
+from pellucid.present.view.groups import equal
 
 
 def show(target: str, *, as_json: bool = False, every: bool = False) -> int:
@@ -33,7 +33,7 @@ def lines(report: StacksReport, *, every: bool) -> Iterator[str]:
     yield screen.printable(
         f"pid {process.pid} {process.name} · {process.runtime} · {count} thread{'' if count == 1 else 's'}"
     )
-    for group in _equal(python):
+    for group in equal(python):
         yield ""
         yield screen.printable(
             f"{group.who}: {words.does(group.longest)}{_gil(group)}{' (moving)' if group.longest.moving else ''}"
@@ -63,18 +63,6 @@ def lines(report: StacksReport, *, every: bool) -> Iterator[str]:
         yield ""
         yield f"{cost.moving} of {cost.stacks} stacks did not hold still ({cost.retries} retries): only their outer part is shown"
     yield from screen.gaps(report.gaps)
-
-
-def _equal(threads: list[Thread]) -> Iterator[Group]:
-    """Threads with the same frames and the same kind of wait together."""
-    by_stack: dict[tuple[tuple[Frame, ...], str], list[Thread]] = {}
-    for thread in threads:
-        by_stack.setdefault((thread.frames, thread.wait.kind if thread.wait else thread.state), []).append(thread)
-    for members in by_stack.values():
-        if members[0].wait and members[0].wait.kind in {"socket", "pipe", "child"}:
-            yield from grouped(iter(members))  # each waits for something of its own
-        else:
-            yield Group(tuple(members))
 
 
 def _gil(group: Group) -> str:

@@ -1,0 +1,108 @@
+"""Who waits for whom, as rows to read and as a graph to draw; both tell the same."""
+
+from msgspec import Struct
+
+from pellucid.diagnose.chain import by_key, what, who
+from pellucid.diagnose.stuck import stuck
+from pellucid.model.graph import Graph, Node
+from pellucid.present.view.inert import inert
+from pellucid.present.view.wait_words import by_whom, onward, row
+
+MOST_NODES = 60
+"""A picture of more can't be read; the rows are complete."""
+
+
+class WaitRow(Struct, frozen=True):
+    """One thread, task or greenlet that waits. `sentence` is the line of `pellucid waits`; `stuck`: nothing can wake it any more."""
+
+    who: str
+    what: str
+    holders: str
+    onward: str
+    at: str
+    since_s: float | None
+    left_s: float | None
+    pid: int
+    stuck: bool
+    sentence: str
+
+
+class Dot(Struct, frozen=True):
+    """One node of the picture. `says`: what it does, where it does not wait for another one that is drawn."""
+
+    key: str
+    name: str
+    says: str
+    stuck: bool
+    here: bool
+    """Of the process that is looked at."""
+
+
+class Arrow(Struct, frozen=True):
+    """`begin` waits for `what`, which `end` has or owes."""
+
+    begin: str
+    end: str
+    what: str
+    sure: str
+    because: str
+
+
+class Waits(Struct, frozen=True):
+    """`left_out`: nodes for which the picture has no room."""
+
+    rows: tuple[WaitRow, ...]
+    dots: tuple[Dot, ...]
+    arrows: tuple[Arrow, ...]
+    left_out: int
+
+
+def waits(graph: Graph, pid: int) -> Waits:
+    """Of the process `pid` and those that its waits lead to; what is stuck first, then the longest wait."""
+    nodes = by_key(graph)
+    never = {member.key for one in stuck(graph) for member in one.members}
+    waiting = [node for node in graph.nodes if node.waiting is not None]
+    waiting.sort(
+        key=lambda node: (node.key not in never, node.pid != pid, -((node.waiting and node.waiting.since_s) or 0))
+    )
+    arrows = [
+        _arrow(node, waker.key, waker.confidence, waker.because)
+        for node in waiting
+        for waker in node.wakers
+        if waker.confidence != "possible" and waker.key in nodes
+    ]
+    keys = list(dict.fromkeys(key for arrow in arrows for key in (arrow.begin, arrow.end)))
+    drawn = set(keys[:MOST_NODES])
+    return Waits(
+        rows=tuple(_row(node, nodes, pid, stuck=node.key in never) for node in waiting),
+        dots=tuple(_dot(nodes[key], pid, stuck=key in never) for key in keys[:MOST_NODES]),
+        arrows=tuple(arrow for arrow in arrows if arrow.begin in drawn and arrow.end in drawn),
+        left_out=max(0, len(keys) - MOST_NODES),
+    )
+
+
+def _arrow(node: Node, end: str, sure: str, because: str) -> Arrow:
+    assert node.waiting is not None
+    return Arrow(node.key, end, inert(what(node.waiting)), sure, inert(because))
+
+
+def _row(node: Node, nodes: dict[str, Node], pid: int, *, stuck: bool) -> WaitRow:
+    waiting = node.waiting
+    assert waiting is not None
+    return WaitRow(
+        who=inert(who(node, alone=node.pid == pid)),
+        what=inert(what(waiting)),
+        holders=inert(by_whom(waiting)) if waiting.holders else "",
+        onward=inert(onward(node, nodes).removeprefix("; ")),
+        at=inert(waiting.at),
+        since_s=waiting.since_s,
+        left_s=waiting.left_s,
+        pid=node.pid,
+        stuck=stuck,
+        sentence=inert(row(waiting) + onward(node, nodes)),
+    )
+
+
+def _dot(node: Node, pid: int, *, stuck: bool) -> Dot:
+    says = what(node.waiting) if node.waiting is not None else "goes on"
+    return Dot(node.key, inert(who(node, alone=node.pid == pid)), inert(says), stuck, node.pid == pid)

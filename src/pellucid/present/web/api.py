@@ -1,0 +1,239 @@
+"""What the page asks for.
+
+GET  /                                  the page itself
+GET  /page/NAME                         its modules and its style
+GET  /api/live?pid=N&view=V             server-sent events: what is there, then what changes
+GET  /api/p/PID/files, sockets, ...     one look now, the document that `pellucid files PID --json` prints
+GET  /api/p/PID/offers                  which looks cost something, and what
+POST /api/p/PID/jobs                    start one of those; POST /api/p/PID/ask: a closer look at a JVM
+GET  /api/jobs/ID, /flame, /as/FORMAT   its answer; POST /api/jobs/ID/stop
+GET  /api/compare/BEFORE/AFTER          the flame graph of what changed between two recordings
+GET  /api/serving                       the model servers of this machine
+"""
+
+import asyncio
+import importlib
+import pkgutil
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from pellucid.export.profiles import FORMATS
+from pellucid.kernel import procfs
+from pellucid.model.errors import NoSuchProcess, NotPermitted, PellucidError
+from pellucid.model.profile import Profile
+from pellucid.model.report import Report, SocketsReport
+from pellucid.present.view.actions import Asked, offers
+from pellucid.present.view.told import failed
+from pellucid.present.web.hub import Hub, Wanted
+from pellucid.present.web.jobs import Job
+
+PAGE = "pellucid.present.web"
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_NAME = re.compile(r"[a-z]+\.(html|css|js|svg)")
+MAX_PID = 1 << 22
+"""PID_MAX_LIMIT of include/linux/threads.h."""
+_FLAME_POLICY = "frame-ancestors 'self'; sandbox allow-scripts allow-downloads"
+"""Its own <meta> says the rest: scripts by their hash, and no connection to anywhere."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _files(pid: int) -> Report:
+    from pellucid.observe.files import files
+
+    return files(pid)
+
+
+def _sockets(pid: int) -> Report:
+    from pellucid.observe.sockets import sockets
+
+    process = procfs.process(pid)
+    found, gaps = sockets(pid)
+    return SocketsReport(process=process, taken_at=time.time(), gaps=gaps, sockets=found)
+
+
+def _environment(pid: int) -> Report:
+    from pellucid.observe.environment import environment
+
+    return environment(pid)
+
+
+def _info(pid: int) -> Report:
+    from pellucid.observe.identity import info
+
+    return info(pid)
+
+
+LOOKS: dict[str, Callable[[int], Report]] = {
+    "files": _files,
+    "sockets": _sockets,
+    "environment": _environment,
+    "info": _info,
+}
+"""Cheap enough to be made whenever a view is opened."""
+
+
+class Api:
+    """The application behind the gate."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.app = Starlette(
+            routes=[
+                Route("/", self.index),
+                Route("/page/{name}", self.part),
+                Route("/api/live", self.live),
+                Route("/api/serving", self.serving),
+                Route("/api/p/{pid:int}/offers", self.offers),
+                Route("/api/p/{pid:int}/ask", self.ask, methods=["POST"]),
+                Route("/api/p/{pid:int}/jobs", self.start, methods=["POST"]),
+                Route("/api/p/{pid:int}/{what}", self.look),
+                Route("/api/jobs/{job}", self.job),
+                Route("/api/jobs/{job}/stop", self.stop, methods=["POST"]),
+                Route("/api/jobs/{job}/flame", self.flame),
+                Route("/api/jobs/{job}/as/{form}", self.download),
+                Route("/api/compare/{before}/{after}", self.compare),
+            ],
+            exception_handlers={HTTPException: _refused, PellucidError: _failed},
+        )
+
+    async def index(self, request: Request) -> Response:  # noqa: ARG002
+        return _part("index.html")
+
+    async def part(self, request: Request) -> Response:
+        return _part(request.path_params["name"])
+
+    async def live(self, request: Request) -> Response:
+        told = request.query_params
+        pid = told.get("pid", "")
+        wanted = Wanted(_pid(int(pid)) if pid.isascii() and pid.isdigit() else None, told.get("view", "")[:20])
+        return StreamingResponse(_events(self.hub, wanted), media_type="text/event-stream")
+
+    async def look(self, request: Request) -> Response:
+        make = LOOKS.get(request.path_params["what"])
+        if make is None:
+            raise HTTPException(404)
+        return _json(await asyncio.to_thread(make, _pid(request.path_params["pid"])))
+
+    async def offers(self, request: Request) -> Response:
+        pid = _pid(request.path_params["pid"])
+        row = self.hub.board.rows.get(pid)
+        return _json(offers(pid, row.runtime if row else ""))
+
+    async def ask(self, request: Request) -> Response:
+        await self.hub.ask(_pid(request.path_params["pid"]))
+        return _json({})
+
+    async def start(self, request: Request) -> Response:
+        pid = _pid(request.path_params["pid"])
+        try:
+            asked = msgspec.json.decode(await request.body(), type=Asked)
+        except msgspec.DecodeError as error:  # ValidationError is one
+            raise HTTPException(422, str(error)) from error
+        row = self.hub.board.rows.get(pid)
+        job = self.hub.jobs.start(pid, asked, java=row is not None and row.runtime.startswith("JVM"))
+        return _json(job.row())
+
+    async def stop(self, request: Request) -> Response:
+        self._job(request)
+        self.hub.jobs.stop(request.path_params["job"])
+        return _json({})
+
+    async def job(self, request: Request) -> Response:
+        job = self._job(request)
+        told: dict[str, Any] = {"job": job.row(), "text": job.text, "dropped": job.dropped}
+        if job.result and job.failed is None:
+            told["result"] = msgspec.Raw(job.result)
+        return _json(told)
+
+    async def flame(self, request: Request) -> Response:
+        profile = self._profile(request.path_params["job"])
+        from pellucid.export.flamegraph import encode
+
+        return _flame(await asyncio.to_thread(encode, profile))
+
+    async def compare(self, request: Request) -> Response:
+        from pellucid.export.flamegraph import encode_diff
+
+        before, after = (self._profile(request.path_params[name]) for name in ("before", "after"))
+        return _flame(await asyncio.to_thread(encode_diff, before, after))
+
+    async def download(self, request: Request) -> Response:
+        from pellucid.export.profiles import encode
+
+        profile, form = self._profile(request.path_params["job"]), request.path_params["form"]
+        if form not in FORMATS:
+            raise HTTPException(404)
+        name = f"pid-{self._job(request).pid}{FORMATS[form][0]}"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(await asyncio.to_thread(encode, profile, form), 200, headers, "application/octet-stream")
+
+    async def serving(self, request: Request) -> Response:  # noqa: ARG002
+        from pellucid.present.view.serving import servers
+
+        return _json(await asyncio.to_thread(servers))
+
+    def _job(self, request: Request) -> Job:
+        job = self.hub.jobs.all.get(request.path_params["job"])
+        if job is None:
+            raise HTTPException(404, "this recording is not kept any more")
+        return job
+
+    def _profile(self, name: str) -> Profile:
+        job = self.hub.jobs.all.get(name)
+        if job is None or job.profile is None:
+            raise HTTPException(404, "this recording is not kept any more")
+        return job.profile
+
+
+def _pid(number: int) -> int:
+    if not 0 < number <= MAX_PID:
+        raise HTTPException(404, "there is no such pid")
+    return number
+
+
+async def _events(hub: Hub, wanted: Wanted) -> AsyncIterator[bytes]:
+    """As the HTML standard, 9.2 (server-sent events), has them; a comment keeps the connection."""
+    async for name, value in hub.stream(wanted):
+        yield b"event: %s\ndata: %s\n\n" % (name.encode(), _encode(value)) if name else b": here\n\n"
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(_encode(value), status, media_type="application/json")
+
+
+def _part(name: str) -> Response:
+    """A file of the page; no path, only a name."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise HTTPException(404)
+    try:
+        content = pkgutil.get_data(PAGE, f"page/{name}")
+    except FileNotFoundError:
+        raise HTTPException(404) from None
+    assert content is not None, f"pellucid is not installed whole: {importlib.import_module(PAGE)} has no page"
+    return Response(content, media_type=KINDS[found[1]])
+
+
+def _flame(content: bytes) -> Response:
+    return Response(content, 200, {"content-security-policy": _FLAME_POLICY}, "text/html; charset=utf-8")
+
+
+async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    assert isinstance(error, HTTPException)
+    return _json({"error": {"code": "error", "tried": "", "said": error.detail, "remedy": ""}}, error.status_code)
+
+
+async def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    assert isinstance(error, PellucidError)
+    status = 404 if isinstance(error, NoSuchProcess) else 403 if isinstance(error, NotPermitted) else 409
+    return _json({"error": failed(error)}, status)

@@ -1,0 +1,232 @@
+"""What all open pages show, renewed in one place: the list every two seconds, and a closer look at those processes that somebody has open.
+
+Nobody looks: the list is read four times a minute, for the histories of memory, and the scan goes on; all else rests. Each page is told what
+has changed since it was told last, so a slow one gets less, and nothing waits for it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from msgspec import Struct
+
+from pellucid.present.view.board import Board
+from pellucid.present.view.deep import Deep, look, refused
+from pellucid.present.view.memory_live import MemoryLive
+from pellucid.present.view.scan import Looked
+from pellucid.present.web.jobs import Jobs
+
+TICK_S = 2.0
+ALONE_S = 15.0
+DUTY = 25.0
+"""A closer look is made no more often than that many times what it took."""
+KEEP_S = 600.0
+"""A process that nobody has open any more keeps its points of memory so long."""
+MOST_POINTS = 60
+"""Of a history of memory that a page is told at first."""
+PING_S = 15.0
+_DEEP_VIEWS = frozenset({"now", "waits"})
+
+
+class Wanted(Struct, frozen=True):
+    """What one page shows: a process and a view, or neither."""
+
+    pid: int | None = None
+    view: str = ""
+
+
+class Hub:
+    """One for the server. `run` renews, `stream` tells."""
+
+    def __init__(self, hello: dict[str, Any]) -> None:
+        self.board = Board()
+        self.jobs = Jobs(self.tell)
+        self.hello = hello
+        self.deep: dict[int, Deep] = {}
+        self.memory: dict[int, MemoryLive] = {}
+        self.pages: dict[object, Wanted] = {}
+        self.refresh_s = 0.0
+        """How long the last renewal of the list took, CPU and waiting."""
+        self.ending = False
+        self._opened = asyncio.Event()
+        self._turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._looking: dict[int, asyncio.Task[None]] = {}
+        self._not_before: dict[int, float] = {}
+        self._seen: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self.board.scan.start()
+        try:
+            while True:
+                began = time.perf_counter()
+                await asyncio.to_thread(self.board.look)
+                self.refresh_s = time.perf_counter() - began
+                self._look_closer()
+                self.tell()
+                self._opened.clear()
+                try:
+                    await asyncio.wait_for(self._opened.wait(), TICK_S if self.pages else ALONE_S)
+                except TimeoutError:
+                    continue
+        finally:
+            self.board.scan.stop()
+
+    def end(self) -> None:
+        """No page is told anything any more."""
+        self.ending = True
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake everybody who waits for news."""
+        turn, self._turn = self._turn, asyncio.get_running_loop().create_future()
+        if not turn.done():
+            turn.set_result(None)
+
+    def _look_closer(self) -> None:
+        now = time.monotonic()
+        for wanted in set(self.pages.values()):
+            pid = wanted.pid
+            if pid is None:
+                continue
+            self._seen[pid] = now
+            if wanted.view == "memory":
+                self._start(-pid, self._memory(pid))
+            elif wanted.view in _DEEP_VIEWS and not self._java(pid):
+                known = self.deep.get(pid)
+                if now >= self._not_before.get(pid, 0.0) and not (known is not None and refused(known)):
+                    self._start(pid, self._deep(pid))
+        for pid in [pid for pid, at in self._seen.items() if now - at > KEEP_S]:
+            self._forget(pid)
+
+    def _java(self, pid: int) -> bool:
+        row = self.board.rows.get(pid)
+        return row is not None and row.runtime.startswith("JVM")
+
+    def _start(self, key: int, work: Any) -> None:
+        if key in self._looking:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._looking[key] = task
+        task.add_done_callback(lambda _: self._looking.pop(key, None))
+
+    async def _deep(self, pid: int, *, ask: bool = False) -> None:
+        began = time.monotonic()
+        self.deep[pid] = await asyncio.to_thread(look, pid, ask=ask)
+        self._not_before[pid] = began + DUTY * self.deep[pid].cost_s
+        self.tell()
+
+    async def ask(self, pid: int) -> None:
+        """A closer look because a person asked for it: also at a JVM, and at one that refused before."""
+        await self._deep(pid, ask=True)
+
+    async def _memory(self, pid: int) -> None:
+        live = self.memory.get(pid)
+        if live is None:
+            row = self.board.rows.get(pid)
+            live = await asyncio.to_thread(MemoryLive, pid, row.runtime if row else "")
+            self.memory[pid] = live
+        await asyncio.to_thread(live.look)
+        self.tell()
+
+    def _forget(self, pid: int) -> None:
+        del self._seen[pid]
+        self.deep.pop(pid, None)
+        self._not_before.pop(pid, None)
+        live = self.memory.pop(pid, None)
+        if live is not None:
+            live.close()
+
+    async def stream(self, wanted: Wanted) -> AsyncIterator[tuple[str, Any]]:
+        """(name of the event, its value): everything at first, then what has changed. ("", None) now and then: the page is still there."""
+        key = object()
+        self.pages[key] = wanted
+        self._opened.set()
+        told = _Told(self, wanted)
+        try:
+            yield "hello", self.hello
+            while not self.ending:
+                turn = self._turn
+                for event in told.news():
+                    yield event
+                try:
+                    await asyncio.wait_for(asyncio.shield(turn), PING_S)
+                except TimeoutError:
+                    yield "", None
+        finally:
+            del self.pages[key]
+
+
+class _Told:
+    """What one page knows."""
+
+    def __init__(self, hub: Hub, wanted: Wanted) -> None:
+        self.hub = hub
+        self.wanted = wanted
+        self.rows: dict[int, Any] = {}
+        self.found: dict[int, Looked] = {}
+        self.points = -1
+        self.at = 0.0
+        self.deep: Deep | None = None
+        self.count = -1
+        self.failed: Any = None
+        self.jobs = -1
+
+    def news(self) -> list[tuple[str, Any]]:
+        """Everything that differs from what was told."""
+        events: list[tuple[str, Any]] = []
+        board = self.hub.board
+        if board.at and board.at != self.at:
+            self.at = board.at
+            events.append(("list", self._list()))
+        found = board.scan.found
+        if found is not self.found:
+            changed = [one for pid, one in found.items() if self.found.get(pid) is not one]
+            gone = [pid for pid in self.found if pid not in found]
+            self.found = found
+            events.append(("found", {"changed": changed, "gone": gone}))
+        pid = self.wanted.pid
+        if pid is not None:
+            deep = self.hub.deep.get(pid)
+            if deep is not None and deep is not self.deep and self.wanted.view != "memory":
+                self.deep = deep
+                events.append(("deep", deep))
+            events += self._memory(pid)
+            if self.hub.jobs.version != self.jobs:
+                self.jobs = self.hub.jobs.version
+                events.append(("jobs", [job.row() for job in self.hub.jobs.all.values() if job.pid == pid]))
+        return events
+
+    def _list(self) -> dict[str, Any]:
+        board = self.hub.board
+        rows = board.rows
+        changed = [row for pid, row in rows.items() if self.rows.get(pid) is not row]
+        gone = [pid for pid in self.rows if pid not in rows]
+        fresh = [pid for pid in rows if pid not in self.rows]
+        self.rows = rows
+        memory: dict[str, list[int]] = {}
+        if board.points != self.points:
+            whole = self.points < 0
+            self.points = board.points
+            for pid, points in board.memory.items():
+                memory[str(pid)] = _thinned(points) if whole or pid in fresh else [points[-1]]
+        told = {"changed": changed, "gone": gone, "memory": memory, "whole": fresh}
+        return {**told, "at": board.at, "own": board.own, "refresh_s": round(self.hub.refresh_s, 5)}
+
+    def _memory(self, pid: int) -> list[tuple[str, Any]]:
+        live = self.hub.memory.get(pid)
+        if live is None or self.wanted.view != "memory":
+            return []
+        if live.count == self.count and live.failed == self.failed:
+            return []
+        new = live.count - max(self.count, 0) if self.count >= 0 else len(live.points)
+        points = list(live.points)[-new:] if new else []
+        self.count, self.failed = live.count, live.failed
+        return [("memory", {"points": points, "failed": live.failed, "no_collector": live.no_collector})]
+
+
+def _thinned(points: Any) -> list[int]:
+    every = max(1, len(points) // MOST_POINTS)
+    return list(points)[::-every][::-1]

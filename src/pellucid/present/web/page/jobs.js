@@ -1,0 +1,66 @@
+// Looks that cost something: what each costs and whether it pauses stands at its button, and nothing of it runs by itself.
+import { failure, h, note, shell } from "./dom.js";
+import { fetched, post } from "./server.js";
+import { clock, duration } from "./words.js";
+
+// What can be asked of this process: name → offer; empty until it is known.
+export function offers(known, draw) {
+  const told = fetched(known, "offers", `/api/p/${known.place.pid}/offers`, draw);
+  return new Map((told.value || []).map((one) => [one.action, one]));
+}
+
+// The button of one action. `more` are further controls; `read()` gives what was chosen in them.
+export function offer(known, action, draw, { more = null, read = () => ({}), title = null } = {}) {
+  const one = offers(known, draw).get(action);
+  if (!one) return null;
+  const running = known.jobs.some((row) => row.action === action && row.state === "running");
+  const failed = known.documents.get(`failed ${action}`)?.failed;
+  const start = async () => {
+    known.documents.delete(`failed ${action}`);
+    try {
+      await post(`/api/p/${known.place.pid}/jobs`, { action, ...read() });
+    } catch (error) {
+      known.documents.set(`failed ${action}`, { failed: error });
+    }
+    draw();
+  };
+  return h("div", { class: "offer", key: `offer ${action}` },
+    h("div", { class: "bar" }, h("button", { type: "button", class: "main", "data-action": action, disabled: running, onclick: start }, running ? `${title || one.title}: it runs` : title || one.title), more),
+    note(`Cost: ${one.cost}.`),
+    h("p", { class: one.pauses ? "pauses" : "note" }, one.pauses ? `Pauses it: ${one.pauses}.` : "Does not pause it."),
+    h("p", { class: "faint" }, "Runs ", shell(one.shell)),
+    failed && failure(failed));
+}
+
+// The jobs of one action of this process, newest first.
+export function jobs(known, action) {
+  return known.jobs.filter((row) => row.action === action).sort((one, other) => other.began_at - one.began_at);
+}
+
+// How far one is, and the button that ends it.
+export function progress(known, row) {
+  const ran = Date.now() / 1000 - row.began_at;
+  const stop = () => post(`/api/jobs/${row.id}/stop`).catch(() => null);
+  return h("p", { role: "status", key: `progress ${row.id}` }, `It runs, for ${duration(ran)}${row.seconds ? ` of ${duration(row.seconds)}` : ""}. `, h("button", { type: "button", class: "small", onclick: stop }, "Stop and keep what it has"));
+}
+
+// The answer of a job, asked for once it is done.
+export function answer(known, row, draw) {
+  return fetched(known, `job ${row.id}`, `/api/jobs/${row.id}`, draw);
+}
+
+// The newest job of an action: how far it is, what went wrong, or what `show` makes of its answer.
+export function job(known, action, draw, show) {
+  const row = jobs(known, action)[0];
+  if (!row) return null;
+  if (row.state === "running") return progress(known, row);
+  if (row.failed) return failure(row.failed);
+  const told = answer(known, row, draw);
+  if (told.failed) return failure(told.failed);
+  if (!told.value) return note("Reading the answer…");
+  return h("div", { key: `answer ${row.id}` }, note(`As of ${clock(row.ended_at)}.`), show(told.value.result, row, told.value));
+}
+
+export function seconds(id, chosen = 10) {
+  return h("label", null, "for ", h("select", { id }, [5, 10, 30, 60, 300].map((one) => h("option", { value: one, selected: one === chosen }, duration(one).replace(".0", "")))));
+}

@@ -1,0 +1,145 @@
+// All processes: on top who needs somebody, in sentences; below the table.
+import { spark } from "./chart.js";
+import { h, note, shell, table } from "./dom.js";
+import { bytes, duration, percent, plural } from "./words.js";
+
+export const WORST = ["critical", "warning", "notice", "info"];
+const HARM = new Set(["critical", "warning"]);
+
+// Findings of all processes that stop the program's work or will, worst first: [{found, finding}].
+export function troubled(known) {
+  const all = [...known.found.values()].flatMap((found) => found.findings.filter((one) => HARM.has(one.severity)).map((finding) => ({ found, finding })));
+  return all.sort((one, other) => WORST.indexOf(one.finding.severity) - WORST.indexOf(other.finding.severity) || one.found.pid - other.found.pid);
+}
+
+export function overview(known, draw) {
+  return [needy(known), processes(known, draw)];
+}
+
+function needy(known) {
+  const found = troubled(known);
+  return h("section", { key: "needy", "aria-labelledby": "needy-heading" },
+    h("h2", { id: "needy-heading" }, "Needs you"),
+    found.length ? h("ul", { class: "findings" }, found.map(({ found: one, finding }) => findingItem(known, finding, one))) : null,
+    coverage(known, found.length));
+}
+
+// What the verdict rests on: a list without trouble says little when nobody was looked at.
+function coverage(known, many) {
+  const readable = [...known.rows.values()].filter((row) => row.readable);
+  const java = readable.filter((row) => row.runtime.startsWith("JVM")).length;
+  const python = readable.filter((row) => !row.runtime.startsWith("JVM"));
+  const looked = python.filter((row) => known.found.has(row.pid)).map((row) => known.found.get(row.pid));
+  const unseen = looked.filter((one) => one.why_not);
+  const oldest = looked.length ? Date.now() / 1000 - Math.min(...looked.map((one) => one.at)) : 0;
+  const parts = [];
+  if (!known.listed) parts.push("Looking at the processes of this machine…");
+  else if (!python.length) parts.push("No Python process runs here (or none whose memory we may read).");
+  else parts.push(`${many ? "" : "Nothing that needs you was found. "}${looked.length} of ${plural(python.length, "Python process", "Python processes")} looked at, the longest ago ${duration(oldest)} ago.`);
+  if (unseen.length) parts.push(`${unseen.length} of them could not be read: ${unseen[0].why_not.said}`);
+  if (java) parts.push(`${plural(java, "JVM is", "JVMs are")} asked only when you open one, since it stops for that.`);
+  return note(parts.join(" "));
+}
+
+// One finding as an item of a list, with what it rests on, where to look next, and the commands for the same.
+export function findingItem(known, finding, of) {
+  const row = of ? known.rows.get(of.pid) : null;
+  const sure = finding.confidence === "certain" ? "" : finding.confidence;
+  return h("li", { class: `finding ${finding.severity}`, key: `${of?.pid ?? ""}/${finding.rule}/${finding.tids.join(",")}/${finding.title}` },
+    h("p", { class: "title" },
+      h("span", { class: `word ${finding.severity}` }, finding.means), " ", finding.title, sure && h("span", { class: "sure" }, ` (${sure})`)),
+    h("p", null, finding.sentence),
+    of && h("p", { class: "links" },
+      h("a", { href: `#/p/${of.pid}/now` }, `pid ${of.pid} ${row ? row.command : ""}`),
+      h("a", { href: `#/p/${of.pid}/waits` }, "who waits"), h("a", { href: `#/p/${of.pid}/files` }, "files and sockets"),
+      h("span", { class: "faint" }, `seen ${duration(Date.now() / 1000 - of.at)} ago`)),
+    h("details", null, h("summary", null, "What this rests on, and what to do next"),
+      h("ul", null, finding.evidence.map(([source, said]) => h("li", null, h("code", null, source), ": ", said))),
+      finding.next.length ? h("p", null, finding.next.map((line) => [shell(line), " "])) : null));
+}
+
+const SORTS = {
+  pid: (one, other) => one.pid - other.pid,
+  what: (one, other) => one.command.localeCompare(other.command),
+  state: (one, other) => one.state.localeCompare(other.state),
+  cpu: (one, other) => (other.cpu || 0) - (one.cpu || 0),
+  memory: (one, other) => other.rss_bytes - one.rss_bytes,
+  threads: (one, other) => other.threads - one.threads,
+};
+
+function rank(known, row) {
+  const found = known.found.get(row.pid);
+  const worst = found?.findings[0]?.severity;
+  return worst && worst !== "info" ? WORST.indexOf(worst) : row.readable ? 4 : 5;
+}
+
+function processes(known, draw) {
+  const all = [...known.rows.values()];
+  const readable = all.filter((row) => row.readable).length;
+  const kind = readable ? known.kind : "all";
+  const words = known.filter.trim().toLowerCase();
+  const shown = all.filter((row) => (words ? matches(known, row, words) : kind === "all" || row.readable));
+  const order = SORTS[known.sort] || ((one, other) => rank(known, one) - rank(known, other) || one.pid - other.pid);
+  shown.sort((one, other) => (known.down ? -1 : 1) * order(one, other) || one.pid - other.pid);
+  return h("section", { key: "list", "aria-labelledby": "list-heading" },
+    h("h2", { id: "list-heading" }, "Processes"),
+    h("div", { class: "bar", role: "search" },
+      h("label", null, "Filter ", h("input", { id: "filter", type: "search", placeholder: "pid, name, command, state", autocomplete: "off", spellcheck: "false",
+        oninput: (event) => { known.filter = event.target.value; draw(); } })),
+      h("label", null, "Show ", h("select", { id: "kind", onchange: (event) => { known.kind = event.target.value; draw(); } },
+        h("option", { value: "readable" }, "Python and JVM"), h("option", { value: "all" }, "all processes"))),
+      h("span", { class: "faint", role: "status" }, `${shown.length} of ${all.length}`)),
+    shown.length ? grid(known, shown, draw) : note(known.listed ? (words ? `No process has “${known.filter}” in its pid, name, command or state.` : "There is none.") : "Looking…"));
+}
+
+function matches(known, row, words) {
+  return `${row.pid} ${row.name} ${row.command} ${row.user} ${row.runtime} ${row.state} ${summary(known, row)}`.toLowerCase().includes(words);
+}
+
+function grid(known, shown, draw) {
+  const there = new Set([...document.querySelectorAll("#processes tbody tr")].map((one) => one.dataset.key));
+  const head = (name, title, kind) => h("th", { scope: "col", class: kind, "aria-sort": known.sort === name ? (known.down ? "descending" : "ascending") : null },
+    h("button", { type: "button", onclick: () => { known.down = known.sort === name && !known.down; known.sort = name; draw(); } },
+      title, known.sort === name ? (known.down ? " ▴" : " ▾") : ""));
+  return h("div", { class: "wide" }, h("table", { id: "processes" },
+    h("caption", { class: "hidden" }, "Processes of this machine"),
+    h("thead", null, h("tr", null, head("pid", "pid", "number"), head("what", "process"), head("state", "state"), head("cpu", "CPU", "number"),
+      head("memory", "memory", "number"), head("threads", "threads", "number late"), head("needs", "findings"))),
+    h("tbody", null, shown.map((row) => line(known, row, there)))));
+}
+
+// A row that has not changed is not made again, a stand-in takes its place: with hundreds of processes that is most of the work.
+const drawn = new Map();
+
+function line(known, row, there) {
+  const found = known.found.get(row.pid), points = known.memory.get(row.pid);
+  const before = drawn.get(row.pid);
+  if (before && there.has(String(row.pid)) && before.row === row && before.found === found && before.points === points) return h("tr", { key: row.pid, "data-same": true });
+  drawn.set(row.pid, { row, found, points });
+  return h("tr", { key: row.pid },
+    h("td", { class: "number" }, row.pid),
+    h("td", { class: "what" }, h("a", { href: `#/p/${row.pid}/now` }, row.command || row.name),
+      h("span", { class: "faint" }, [row.runtime, row.user, row.runtime ? null : row.name].filter(Boolean).join(" · "))),
+    h("td", null, row.state),
+    h("td", { class: "number" }, percent(row.cpu)),
+    h("td", { class: "number memory" }, bytes(row.rss_bytes), spark(points)),
+    h("td", { class: "number late" }, row.threads),
+    h("td", null, mark(known, row)));
+}
+
+function summary(known, row) {
+  const first = known.found.get(row.pid)?.findings[0];
+  return first ? `${first.means} ${first.title}` : "";
+}
+
+function mark(known, row) {
+  const found = known.found.get(row.pid);
+  if (!row.readable) return null;
+  if (row.runtime.startsWith("JVM")) return h("span", { class: "faint" }, "not asked");
+  if (!found) return h("span", { class: "faint" }, "not looked at yet");
+  if (found.why_not) return h("span", { class: "faint", title: found.why_not.said }, "could not be read");
+  const first = found.findings[0];
+  if (!first) return h("span", { class: "faint" }, "nothing found");
+  const more = found.findings.length - 1;
+  return [h("span", { class: `word ${first.severity}` }, first.means), " ", first.title, more > 0 && h("span", { class: "faint" }, ` and ${more} more`)];
+}

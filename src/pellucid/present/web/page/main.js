@@ -1,0 +1,137 @@
+// The page: what the address says is shown, from what the server tells; drawn anew after each piece of news, where only what differs changes.
+import { h, renewChildren } from "./dom.js";
+import { troubled, overview } from "./list.js";
+import { VIEWS, process } from "./process.js";
+import { serving } from "./serving.js";
+import { Live } from "./server.js";
+import { bytes, percent, plural } from "./words.js";
+
+// All that is known. `rows`, `found` and `memory` by pid; `place` is what the address says.
+const known = {
+  hello: null, rows: new Map(), found: new Map(), memory: new Map(), own: null, at: 0, broken: false, refresh: 0, listed: false,
+  deep: null, points: [], collector: "", pointsFailed: null, jobs: [], documents: new Map(), place: { pid: null, view: "" },
+  filter: "", kind: "readable", sort: "needs", down: false,
+};
+const main = document.getElementById("main");
+const live = new Live(heard);
+let drawing = 0;
+
+function place() {
+  const [, kind, pid, view] = location.hash.split("/");
+  if (kind === "p" && /^\d+$/.test(pid || "")) return { kind, pid: Number(pid), view: VIEWS.some((one) => one.name === view) ? view : "now" };
+  return { kind: kind === "serving" ? "serving" : "", pid: null, view: "" };
+}
+
+function go() {
+  const before = known.place;
+  known.place = place();
+  if (known.place.pid !== before.pid) Object.assign(known, { deep: null, points: [], jobs: [], documents: new Map(), pointsFailed: null });
+  live.open(known.place.pid, known.place.view);
+  if (known.place.kind !== before.kind || known.place.pid !== before.pid) {
+    main.replaceChildren();
+    if (before.kind !== undefined) main.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+  draw();
+}
+
+function heard(name, value) {
+  known.broken = name === "broken";
+  if (name === "hello") Object.assign(known, { hello: value, rows: new Map(), memory: new Map(), found: new Map(), listed: false });
+  if (name === "list") list(value);
+  if (name === "found") {
+    for (const pid of value.gone) known.found.delete(pid);
+    for (const one of value.changed) known.found.set(one.pid, one);
+  }
+  if (name === "deep") known.deep = value;
+  if (name === "memory") {
+    known.points = [...known.points, ...value.points].slice(-900);
+    known.collector = value.no_collector;
+    known.pointsFailed = value.failed;
+  }
+  if (name === "jobs") known.jobs = value;
+  drawSoon();
+}
+
+function list(told) {
+  for (const pid of told.gone) { known.rows.delete(pid); known.memory.delete(pid); }
+  for (const row of told.changed) known.rows.set(row.pid, row);
+  for (const [pid, points] of Object.entries(told.memory)) {
+    const number = Number(pid);
+    known.memory.set(number, points.length > 1 ? points : [...(known.memory.get(number) || []), ...points].slice(-240));
+  }
+  Object.assign(known, { own: told.own, at: told.at, refresh: told.refresh_s, listed: true });
+}
+
+// News come in bunches: one drawing for all of them.
+function drawSoon() {
+  drawing ||= requestAnimationFrame(() => { drawing = 0; draw(); });
+}
+
+export function draw() {
+  const began = performance.now();
+  const shown = known.place;
+  header();
+  const content = shown.kind === "p" ? process(known, drawSoon) : shown.kind === "serving" ? serving(known, drawSoon) : overview(known, drawSoon);
+  renewChildren(main, [...h("div", null, content).childNodes]);
+  const title = shown.kind === "p" ? `${known.rows.get(shown.pid)?.name ?? "ended"} (pid ${shown.pid})` : shown.kind === "serving" ? "Model servers" : known.hello?.host ?? "";
+  document.title = `${title ? `${title} - ` : ""}pellucid`;
+  known.drawn = performance.now() - began;
+  document.documentElement.dataset.drawn = known.drawn.toFixed(1);
+}
+
+function header() {
+  const needy = troubled(known).length;
+  const here = known.hello ? `host ${known.hello.host}` : "";
+  document.getElementById("host").textContent = here;
+  const count = document.getElementById("count");
+  const said = known.broken ? "No connection to pellucid: it is tried again; what stands here is old." : known.listed
+    ? `${plural(known.rows.size, "process", "processes")} · ${needy ? `${needy} ${needy === 1 ? "needs" : "need"} you` : "none needs you"}` : "Looking…";
+  if (count.textContent !== said) count.textContent = said;
+  count.classList.toggle("failing", known.broken);
+  const own = known.own;
+  document.getElementById("self").textContent = own ? `pellucid itself: ${percent(own.cpu)} of a CPU, ${bytes(own.rss_bytes)} · live` : "";
+}
+
+function theme() {
+  const names = ["system", "light", "dark"];
+  let chosen = "system";
+  try { chosen = localStorage.getItem("theme") || "system"; } catch { /* storage is turned off */ }
+  const button = document.getElementById("theme");
+  const set = (name) => {
+    if (name === "system") delete document.documentElement.dataset.theme; else document.documentElement.dataset.theme = name;
+    button.textContent = `Theme: ${name}`;
+    try { localStorage.setItem("theme", name); } catch { /* then it is for this page alone */ }
+  };
+  button.addEventListener("click", () => { chosen = names[(names.indexOf(chosen) + 1) % 3]; set(chosen); });
+  set(chosen);
+}
+
+addEventListener("keydown", (event) => {
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") {
+    if (typing && known.filter) { known.filter = ""; event.target.value = ""; draw(); } else if (known.place.kind) location.hash = "#/";
+  } else if (typing) {
+    return;
+  } else if (event.key === "/") {
+    const filter = document.getElementById("filter");
+    if (filter) { event.preventDefault(); filter.focus(); }
+  } else if (event.key === "?") {
+    const keys = document.getElementById("keys");
+    keys.open = !keys.open;
+    if (keys.open) keys.querySelector("summary").focus();
+  } else if (/^[1-9]$/.test(event.key) && known.place.pid && VIEWS[Number(event.key) - 1]) {
+    location.hash = `#/p/${known.place.pid}/${VIEWS[Number(event.key) - 1].name}`;
+  }
+});
+
+// The token in the address has become a cookie: it is not left where others could see it.
+if (location.search) history.replaceState(null, "", `/${location.hash}`);
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+addEventListener("hashchange", go);
+setInterval(() => known.listed && drawSoon(), 5000); // times that have passed are told in words
+theme();
+known.place = {};
+go();
+export { known };

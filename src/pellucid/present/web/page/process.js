@@ -1,0 +1,91 @@
+// One process: who it is, what is wrong with it, and one of its views. Each view has the command that tells the same.
+import { failure, h, note, shell } from "./dom.js";
+import { environment, files } from "./files.js";
+import { findingItem } from "./list.js";
+import { memory } from "./memory.js";
+import { now } from "./now.js";
+import { output } from "./output.js";
+import { time } from "./time.js";
+import { post } from "./server.js";
+import { waits } from "./waits.js";
+import { bytes, clock, duration, percent, plural } from "./words.js";
+
+export const VIEWS = [
+  { name: "now", title: "Now", draw: now, commands: (pid) => [`pellucid why ${pid}`, `pellucid stacks ${pid}`] },
+  { name: "waits", title: "Waits", draw: waits, commands: (pid) => [`pellucid waits ${pid}`] },
+  { name: "time", title: "Time", draw: time, commands: (pid) => [`pellucid profile ${pid} -d 10 -o slow.html`] },
+  { name: "memory", title: "Memory", draw: memory, commands: (pid) => [`pellucid memory ${pid} --watch 60`, `pellucid gc ${pid}`] },
+  { name: "files", title: "Files & sockets", draw: files, commands: (pid) => [`pellucid files ${pid}`, `pellucid sockets ${pid}`] },
+  { name: "output", title: "Output", draw: output, commands: (pid) => [`pellucid output ${pid}`] },
+  { name: "environment", title: "Environment", draw: environment, commands: (pid) => [`pellucid env ${pid}`, `pellucid info ${pid}`] },
+];
+
+export function process(known, draw) {
+  const { pid, view } = known.place;
+  const row = known.rows.get(pid);
+  const shown = VIEWS.find((one) => one.name === view);
+  const java = row?.runtime.startsWith("JVM");
+  return [
+    h("section", { key: `p${pid}`, "aria-labelledby": "who" },
+      h("p", null, h("a", { href: "#/" }, "← all processes")),
+      h("h2", { id: "who" }, `pid ${pid} `, row ? row.command || row.name : known.listed ? "(there is no such process any more)" : "…"),
+      row && h("p", { class: "faint" }, [row.runtime, row.user, `up ${duration(Date.now() / 1000 - row.started_at)}`, row.state, `CPU ${percent(row.cpu)}`,
+        `memory ${bytes(row.rss_bytes)}`, plural(row.threads, "thread")].filter(Boolean).join(" · ")),
+      !row && known.listed ? note("It has ended, or never was there. What was recorded of it is below.") : null,
+      findings(known, pid)),
+    h("nav", { id: "views", "aria-label": "Views of this process", key: "views" },
+      VIEWS.map((one) => h("a", { href: `#/p/${pid}/${one.name}`, "aria-current": one === shown ? "page" : null }, one.title))),
+    h("section", { key: `v${pid}${view}`, "aria-labelledby": "view-heading" },
+      h("h3", { id: "view-heading", class: "hidden" }, shown.title),
+      java && !known.deep && (view === "now" || view === "waits") ? askJava(known, draw) : shown.draw(known, draw),
+      h("p", { class: "faint" }, "The same in a terminal: ", shown.commands(pid).map((line) => [shell(line), " "]))),
+    notSeen(known),
+  ];
+}
+
+// Of this process: from the closer look where there is one, else from the scan.
+function findings(known, pid) {
+  const deep = known.deep, scanned = known.found.get(pid);
+  const list = deep && !deep.failed ? deep.findings : scanned?.findings;
+  if (deep?.failed) return failure(deep.failed);
+  if (!list?.length) return null;
+  const serious = list.filter((one) => one.severity !== "info"), fine = list.filter((one) => one.severity === "info");
+  return h("div", null,
+    h("ul", { class: "findings" }, (serious.length ? serious : fine.slice(0, 1)).map((one) => findingItem(known, one, null))),
+    serious.length && fine.length ? h("details", null, h("summary", null, `and what is fine (${fine.length})`), h("ul", { class: "findings" }, fine.map((one) => findingItem(known, one, null)))) : null);
+}
+
+function askJava(known, draw) {
+  const pid = known.place.pid;
+  const ask = async (event) => {
+    const button = event.currentTarget;
+    button.disabled = true;
+    try {
+      await post(`/api/p/${pid}/ask`);
+    } catch (failed) {
+      known.documents.set("ask", { failed });
+    }
+    button.disabled = false;
+    draw();
+  };
+  const failed = known.documents.get("ask")?.failed;
+  return h("div", { class: "offer" },
+    h("p", null, h("button", { type: "button", class: "main", onclick: ask }, "Ask the JVM for its stacks")),
+    note("It answers by itself, which leaves a socket in its /tmp."),
+    h("p", { class: "pauses" }, "Pauses it: its threads stand still for some milliseconds; the answer says for how long."),
+    failed && failure(failed));
+}
+
+// What the closer look could not see; a page that shows nothing must say why.
+function notSeen(known) {
+  const deep = known.deep;
+  if (!deep || deep.failed) return null;
+  const gaps = deep.not_seen;
+  return h("section", { key: "gaps", "aria-labelledby": "gaps-heading" },
+    h("h3", { id: "gaps-heading" }, "Not seen"),
+    gaps.length ? h("ul", null, gaps.slice(0, 50).map((gap) => h("li", null, `${gap.what}: ${gap.why}`, gap.remedy && [" (try: ", h("code", null, gap.remedy), ")"]))) : null,
+    gaps.length > 50 ? note(`and ${gaps.length - 50} more: pellucid why ${deep.pid} --json`) : null,
+    note(gaps.length ? "" : "Nothing is missing from this look. ", `It was taken at ${clock(deep.taken_at)} and took ${(1000 * deep.cost_s).toFixed(0)} ms of CPU`,
+      deep.stopped_s !== null ? `; the JVM's threads stood still for ${(1000 * deep.stopped_s).toFixed(1)} ms.` : "; nothing was stopped.",
+      " Longer looks, the heap and the machine code of threads are asked for by their own buttons and commands."));
+}

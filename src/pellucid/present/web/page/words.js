@@ -1,0 +1,42 @@
+// Numbers as people read them.
+
+export function bytes(value) {
+  if (value === null || value === undefined) return "";
+  const negative = value < 0 ? "−" : "";
+  let size = Math.abs(value);
+  if (size < 1024) return `${negative}${size} B`;
+  for (const unit of ["K", "M", "G", "T"]) {
+    size /= 1024;
+    if (size < 1000 || unit === "T") return `${negative}${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`;
+  }
+  return "";
+}
+
+export function count(value) {
+  return value.toLocaleString("en", { maximumFractionDigits: 0 });
+}
+
+export function percent(share) {
+  if (share === null || share === undefined) return "";
+  const value = 100 * share;
+  return value === 0 ? "0 %" : value < 0.1 ? "< 0.1 %" : value < 10 ? `${value.toFixed(1)} %` : `${Math.round(value)} %`;
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  const value = Math.max(0, seconds);
+  if (value < 10) return `${value.toFixed(1)} s`;
+  const whole = Math.round(value);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+}
+
+export function clock(at) {
+  return new Date(at * 1000).toLocaleTimeString("en-GB");
+}
+
+export function plural(number, one, many = `${one}s`) {
+  return `${count(number)} ${number === 1 ? one : many}`;
+}

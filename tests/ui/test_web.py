@@ -1,0 +1,308 @@
+"""The live page as a person meets it, over processes that are in trouble: each view, the keyboard, a telephone, the dark, names that would do harm.
+
+What is seen is kept as pictures in build/screenshots.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.web import Web
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ROOT / "tests/targets"
+PICTURES = ROOT / "build/screenshots"
+AXE = ROOT / "tests/viewers/node_modules/axe-core/axe.min.js"
+SOON = 60_000
+"""Milliseconds: the machine may be crowded, and the walk over all processes has a budget."""
+
+
+class Shown:
+    """The server, and the pids of what it shows."""
+
+    def __init__(self, web, pids):
+        self.web, self.pids = web, pids
+
+    def address(self, name, view):
+        return f"{self.web.base}/#/p/{self.pids[name]}/{view}"
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    programs = {
+        "deadlock": ("waiting.py", "abba"),
+        "hostile": ("hostile.py", "<b>argv</b>\x1b[31m\u202e"),
+        "spin": ("states.py", "spin"),
+    }
+    quiet = (tmp_path_factory.mktemp("web") / "stderr").open("w")
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, str(TARGETS / line[0]), *line[1:]], stdout=subprocess.PIPE, stderr=quiet
+        )
+        for name, line in programs.items()
+    }
+    for process in started.values():
+        assert process.stdout.readline() == b"ready\n"
+    with Web() as web:
+        yield Shown(web, {name: process.pid for name, process in started.items()})
+    for process in started.values():
+        with process:
+            process.kill()
+    quiet.close()
+
+
+@pytest.fixture
+def open_web(browser, shown):
+    """`open_web(address, **options)` → a page that came in by the printed address. What it complains about, or asks of others, fails the test."""
+    opened, complaints = [], []
+
+    def start(address=None, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(SOON)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(error.stack))
+        page.on("request", lambda asked: None if asked.url.startswith(shown.web.base) else complaints.append(asked.url))
+        page.goto(shown.web.url)
+        if address is not None:
+            page.goto(address)
+        opened.append(context)
+        return page
+
+    yield start
+    for context in opened:
+        context.close()
+    assert not complaints
+
+
+def picture(page, name):
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"web-{name}.png", full_page=True)
+
+
+def text(page, selector="main"):
+    return page.inner_text(selector)
+
+
+def test_who_needs_somebody_stands_on_top_in_a_sentence_with_the_way_to_it(open_web, shown):
+    page = open_web()
+    assert shown.web.token not in page.url, "the token does not stay in the address"
+    mine = page.locator("#needy-heading ~ .findings .finding", has_text=f"pid {shown.pids['deadlock']}")
+    mine.wait_for()
+    assert "Deadlock: pay-1 and pay-2 wait for each other" in mine.inner_text()
+    assert "Neither can ever go on" in mine.inner_text()
+    mine.locator("summary").click()
+    assert f"pellucid waits {shown.pids['deadlock']}" in mine.inner_text()
+    assert re.search(r"\d+ of \d+ Python process(es)? looked at", text(page))
+    row = page.locator("#processes tbody tr", has_text=str(shown.pids["deadlock"]))
+    assert "stuck or failing" in row.inner_text()
+    assert "asleep in futex" in row.inner_text()
+    picture(page, "list")
+    mine.locator("text=who waits").click()
+    assert page.url.endswith(f"#/p/{shown.pids['deadlock']}/waits")
+
+
+def test_the_list_can_be_filtered_and_sorted(open_web, shown):
+    page = open_web()
+    page.locator("#processes").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("states.py spin")
+    page.locator(f"#processes tbody tr[data-key='{shown.pids['spin']}']").wait_for()
+    assert page.locator("#processes tbody tr").count() == 1
+    assert "running" in text(page, "#processes")
+    page.keyboard.press("Escape")
+    page.select_option("#kind", "all")
+    page.click("th >> text=pid")
+    shown_pids = [
+        int(key) for key in page.eval_on_selector_all("#processes tbody tr", "rows => rows.map(row => row.dataset.key)")
+    ]
+    assert shown_pids == sorted(shown_pids)
+    assert page.get_attribute("th >> nth=0", "aria-sort") == "ascending"
+    page.fill("#filter", "nothing-is-called-this")
+    page.wait_for_selector("text=No process has")
+
+
+def test_waits_are_drawn_and_stand_in_a_table_as_well(open_web, shown):
+    page = open_web(shown.address("deadlock", "waits"))
+    page.locator("svg.graph").wait_for()
+    told = page.get_attribute("svg.graph", "aria-label")
+    assert "pay-1 waits for Lock" in told
+    assert "which pay-2 has or owes" in told
+    assert page.locator("svg.graph g.stuck").count() == 2
+    rows = page.locator("table tbody tr").all_inner_texts()
+    assert len([row for row in rows if "can never go on" in row]) == 2
+    assert [row for row in rows if "the end of thread pay-1" in row]
+    assert "pellucid waits" in text(page)
+    picture(page, "waits")
+
+
+def test_equal_stacks_are_one_group_with_what_it_waits_for(open_web, shown):
+    page = open_web(shown.address("deadlock", "now"))
+    group = page.locator(".group").first
+    group.wait_for()
+    assert "×2" in group.inner_text()
+    assert "pay-1, pay-2" in group.inner_text()
+    assert "waits for Lock" in group.inner_text()
+    assert "waiting.py:34" in group.inner_text()
+    assert "frames of libraries" in group.inner_text()
+    assert "Nothing is missing from this look" in text(page)
+    page.click("[data-action=why]")
+    page.wait_for_selector("text=What two seconds showed")
+    picture(page, "now")
+
+
+def test_time_is_recorded_shown_and_compared(open_web, shown):
+    page = open_web(shown.address("spin", "time"))
+    page.wait_for_selector("text=Nothing was recorded yet")
+    for already in range(2):
+        page.click("[data-action=profile]")
+        page.wait_for_selector("text=/It runs, for [1-9]/")
+        page.click("text=Stop and keep what it has")
+        page.wait_for_function(
+            "many => document.querySelectorAll('[data-key=recordings] tbody tr').length > many", arg=already
+        )
+    assert "Does not pause it" in text(page)
+    flame = page.frame_locator("iframe")
+    flame.locator("#table >> text=hot").first.wait_for()
+    assert "samples at 100 Hz were taken" in flame.locator("#facts").inner_text()
+    picture(page, "time")
+    page.click("text=Compare with what is shown")
+    flame.locator("text=Own, change").wait_for()
+    page.goto(f"{shown.web.base}/#/")
+    page.goto(shown.address("spin", "time"))
+    page.wait_for_selector("[data-key=recordings]")
+    with page.expect_download() as download:
+        page.locator("a", has_text="speedscope").first.click()
+    assert download.value.suggested_filename == f"pid-{shown.pids['spin']}.speedscope.json"
+
+
+def test_memory_is_drawn_over_time_and_its_objects_are_counted(open_web, shown):
+    page = open_web(shown.address("deadlock", "memory"))
+    page.locator("svg.chart").nth(1).wait_for()
+    assert "Objects that the collector tracks, by generation, now: young" in page.locator("svg.chart").nth(
+        1
+    ).get_attribute("aria-label")
+    page.locator("figure summary").first.click()
+    assert page.locator("figure table tbody tr").count() >= 2
+    page.click("[data-action=memory]")
+    page.wait_for_selector("text=Python objects, up to 512 bytes each")
+    assert "Pauses it: stands still while its memory is copied" in text(page)
+    page.click("[data-action=heap]")
+    page.wait_for_selector("text=Objects by type")
+    assert re.search(r"It stood still for \d+ ms", text(page))
+    page.check("#heap-still")
+    page.click("[data-action=heap]")
+    page.wait_for_selector("text=It was not paused")
+    page.click("text=What has changed since then?")
+    page.wait_for_selector("text=What became more or fewer")
+    picture(page, "memory")
+
+
+def test_names_that_would_do_harm_are_text_in_every_view(open_web, shown):
+    page = open_web(shown.address("hostile", "now"))
+    page.locator(".group").first.wait_for()
+    for view, mark in (
+        ("now", "account_lock"),
+        ("waits", "account_lock"),
+        ("files", "descriptors"),
+        ("environment", "variables"),
+    ):
+        page.goto(shown.address("hostile", view))
+        page.wait_for_selector(f"main >> text={mark}")
+        harmless(page)
+    page.goto(shown.address("hostile", "output"))
+    page.click("[data-action=output]")
+    page.wait_for_selector("pre >> text=line")
+    printed = page.inner_text("pre")
+    assert re.search(r"stderr: line \d+ <img src=x", printed)
+    harmless(page)
+    picture(page, "output")
+    page.click("text=Stop and keep what it has")
+    page.wait_for_selector("text=Ended at")
+    page.goto(f"{shown.web.base}/#/")
+    page.locator(f"#processes tbody tr[data-key='{shown.pids['hostile']}']").wait_for()
+    harmless(page)
+
+
+def harmless(page):
+    shown = text(page, "body")
+    assert "owned" not in page.title()
+    assert page.query_selector("main img") is None
+    assert not set(shown) & set("\x1b\u202e")
+    assert "<img src=x" in shown or "<b>argv</b>" in shown, "it is there, as text"
+
+
+def test_a_file_and_a_pipe_say_what_they_are(open_web, shown):
+    page = open_web(shown.address("hostile", "files"))
+    page.wait_for_selector("text=open descriptors")
+    assert "\\x1b[31mred" in text(page)
+    assert "O_WRONLY" in text(page)
+    assert "pipe:[" in text(page)
+    picture(page, "files")
+
+
+def test_a_process_that_is_not_there_says_so(open_web, shown):
+    page = open_web(f"{shown.web.base}/#/p/4194303/now")
+    page.wait_for_selector("text=there is no such process any more")
+    page.wait_for_selector("text=there is no process with pid 4194303")
+
+
+def test_the_keyboard_alone_goes_everywhere(open_web, shown):
+    page = open_web(shown.address("deadlock", "now"))
+    page.locator(".group").first.wait_for()
+    page.keyboard.press("2")
+    page.locator("svg.graph").wait_for()
+    assert page.get_attribute("#views a >> nth=1", "aria-current") == "page"
+    page.keyboard.press("Escape")
+    page.locator("#processes").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type(str(shown.pids["spin"]))
+    page.locator(f"#processes tbody tr[data-key='{shown.pids['spin']}']").wait_for()
+    page.focus("#processes tbody a")
+    page.wait_for_timeout(2500)
+    assert page.evaluate("document.activeElement.closest('tr')?.dataset.key") == str(shown.pids["spin"]), (
+        "news keep the focus"
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"h2 >> text=pid {shown.pids['spin']}")
+    page.keyboard.press("?")
+    assert page.is_visible("#keys dl")
+
+
+def test_a_telephone_shows_all_of_it_without_scrolling_sideways(open_web, shown):
+    page = open_web(viewport={"width": 360, "height": 740}, has_touch=True)
+    page.locator("#processes").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    picture(page, "telephone")
+    for view in ("now", "waits", "memory", "files", "time"):
+        page.goto(shown.address("deadlock", view))
+        page.wait_for_selector("text=The same in a terminal")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: run scripts/install_test_tools.sh")
+@pytest.mark.parametrize(("scheme", "rules"), [("light", "undefined"), ("dark", "{runOnly: ['color-contrast']}")])
+def test_an_audit_of_accessibility_finds_nothing(open_web, shown, scheme, rules):
+    page = open_web(color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
+    page.locator("#needy-heading ~ .findings .finding").first.wait_for()
+    page.evaluate(AXE.read_text())
+    for name, view, mark in (
+        (None, None, "#processes"),
+        ("deadlock", "now", ".group"),
+        ("deadlock", "waits", "svg.graph"),
+        ("deadlock", "memory", "svg.chart"),
+        ("hostile", "files", "table"),
+    ):
+        if name is not None:
+            page.goto(shown.address(name, view))
+        page.locator(mark).first.wait_for()
+        found = page.evaluate(f"axe.run(document, {rules})")
+        told = [
+            (one["id"], one["nodes"][0]["target"], one["nodes"][0]["failureSummary"]) for one in found["violations"]
+        ]
+        assert told == [], view
+        assert found["passes"]
+    picture(page, scheme)
