@@ -364,3 +364,15 @@ def test_ctrl_c_ends_it_and_keeps_what_was_seen(tmp_path, target):
     assert "of a core per process" in told
     with Recording(str(path)) as recording:
         assert recording.sessions()[0].ended_at is not None
+
+
+def test_a_wait_becomes_worse_though_nothing_is_looked_at_again(recorded):
+    """The process rests from the first second on: what is kept of it is one look, judged again as of later."""
+    path, _ = recorded
+    with Recording(path) as recording:
+        (process,) = recording.processes()
+        until, seen = recording.snapshot(process.key, process.last_at)
+        now = past.snapshot(recording, process.key, process.last_at)
+    assert until - seen.taken_at > 1
+    before, after = ({thread.name: thread.wait.since_s for thread in each.threads} for each in (seen, now))
+    assert after["payer"] - before["payer"] == pytest.approx(min(until, process.last_at) - seen.taken_at, abs=0.01)

@@ -23,7 +23,7 @@ from pellucid.model.report import FilesReport, SocketsReport
 from pellucid.observe.memory import Watch
 from pellucid.observe.snapshot import snapshot
 from pellucid.observe.sockets import sockets
-from pellucid.record import schema
+from pellucid.record import later, schema
 from pellucid.record.store import Store
 from pellucid.record.subject import Subject
 
@@ -31,6 +31,8 @@ SETTLED_S = 2.0
 """A process that ran and now rests for so long is looked at sooner than it would have been."""
 FIRST_S = 0.5
 _LONGEST_S = 600.0
+_RESTING_S = 60.0
+"""Of a process that rests it is written at least so often that it still does."""
 _IDLE_S = 0.2
 _JAVA_S = 30.0
 """A JVM stands still while it tells its stacks."""
@@ -69,7 +71,7 @@ _Identity = tuple[str, tuple[int, ...] | str]
 class _Due:
     """When one kind of look at one process is due."""
 
-    __slots__ = ("at", "cpu_s", "kind", "made_at", "next_at", "subject")
+    __slots__ = ("cpu_s", "kind", "made_at", "next_at", "snapshot", "subject")
 
     def __init__(self, subject: Subject, kind: Kind, next_at: float) -> None:
         self.subject = subject
@@ -78,6 +80,8 @@ class _Due:
         self.made_at = 0.0
         """Wall clock of the last look, 0 for none."""
         self.cpu_s = 0.0
+        self.snapshot: Snapshot | None = None
+        """What the last look of `why` saw."""
 
     def wanted(self, now: float) -> float:
         """How long it has been due; negative where it is not."""
@@ -85,6 +89,12 @@ class _Due:
             least = max(self.kind.least_s, self.cpu_s / self.kind.share / 2)
             return now - min(self.next_at, self.made_at + least)
         return now - self.next_at
+
+    def still_holds(self) -> bool:
+        """Nothing has run in the process since the last look, and what was seen depends on nobody else: not on the other ends of its connections."""
+        if not self.made_at or self.subject.java or self.kind.name == "files" or not self.subject.watched.reading:
+            return False
+        return self.subject.active_at < self.made_at and not (self.snapshot is not None and self.snapshot.peers)
 
     def _has_settled(self) -> bool:
         active = self.subject.active_at
@@ -177,9 +187,12 @@ class Looks:
     def _look(self, due: _Due) -> None:
         began, cpu = time.time(), time.thread_time()
         subject, kind = due.subject, due.kind
-        if due.made_at and not subject.java and subject.active_at < due.made_at and subject.watched.reading:
-            self._seen.append(Looked(subject, kind.name, began, None))
-            due.next_at = began + kind.least_s
+        if due.still_holds():
+            findings: tuple[Finding, ...] = ()
+            if due.snapshot is not None:  # a wait that is longer may be worse
+                findings = diagnose(later.snapshot(due.snapshot, began - due.snapshot.taken_at))
+            self._seen.append(Looked(subject, kind.name, began, None, findings))
+            due.next_at = began + min(_RESTING_S, max(kind.least_s, (began - due.made_at) / 4))
             return
         try:
             made = self._makes[kind.name](subject)
@@ -192,6 +205,7 @@ class Looks:
         if made is not None:
             self._seen.append(Looked(subject, kind.name, began, *made))
             due.made_at = began
+            due.snapshot = made[0] if isinstance(made[0], Snapshot) else None
         due.cpu_s = time.thread_time() - cpu
         least = max(kind.least_s, _JAVA_S) if subject.java and kind.name == "why" else kind.least_s
         due.next_at = began + min(_LONGEST_S, max(least, due.cpu_s / kind.share))
@@ -256,6 +270,8 @@ class Kept:
         key, at = looked.subject.key, looked.at
         if looked.value is None:
             self._still(key, looked.kind, at)
+            if looked.kind == "why":
+                self._findings(key, at, looked.findings)
             return
         if looked.kind == "files":
             files, found = looked.value
@@ -268,13 +284,9 @@ class Kept:
 
     def _still(self, key: int, kind: str, at: float) -> None:
         """It is as it was."""
-        for each in ("files", "sockets") if kind == "files" else (kind,):
-            known = self._last.get((key, each))
-            if known is not None:
-                self._store.add("UPDATE look SET until = ? WHERE id = ?", at, known[0])
-        if kind == "why":
-            for number in self._open.get(key, {}).values():
-                self._store.add("UPDATE finding SET last = ? WHERE id = ?", at, number)
+        known = self._last.get((key, kind))
+        if known is not None:
+            self._store.add("UPDATE look SET until = ? WHERE id = ?", at, known[0])
 
     def _write(self, key: int, kind: str, at: float, value: Any, same: Any = None) -> None:
         """`same`: the value without what is never the same; a look that tells nothing new is only kept for longer."""

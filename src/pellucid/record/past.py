@@ -21,6 +21,7 @@ from pellucid.model.recorder import Recorder
 from pellucid.model.recording import RecordedProcess
 from pellucid.model.report import StacksReport, WaitsReport
 from pellucid.observe.sampler_timeline import STATES
+from pellucid.record import later
 from pellucid.record.reading import Names, Recording, Slice
 from pellucid.record.schema import Lane
 
@@ -193,7 +194,7 @@ def stacks(recording: Recording, process: RecordedProcess, at: float) -> StacksR
             others = tuple(thread for thread in seen.threads if thread.tid not in there)
     joined = (
         *(_thread(each, told.get(each.tid), stayed.get(each.tid), rested_s) for each in threads),
-        *(_later(thread, rested_s or 0.0) for thread in others),
+        *(later.thread(thread, rested_s or 0.0) for thread in others),
     )
     return StacksReport(
         process=process.process,
@@ -219,7 +220,7 @@ def _thread(one: Sampled, told: Thread | None, stayed: tuple[Frame, ...] | None,
     """
     if told is not None and told.wait is not None and told.frames == one.frames == stayed:
         if rested_s is not None:
-            return _later(told, rested_s)
+            return later.thread(told, rested_s)
         return replace(told, wait=replace(told.wait, since_s=None, left_s=None, holders=()))
     word = _WORDS[one.state]
     return Thread(
@@ -235,41 +236,13 @@ def _thread(one: Sampled, told: Thread | None, stayed: tuple[Frame, ...] | None,
     )
 
 
-def _later(thread: Thread, seconds: float) -> Thread:
-    """The same thread in the same sleep, so many seconds later."""
-    wait = thread.wait
-    if wait is None or seconds <= 0:
-        return thread
-    since = wait.since_s + seconds if wait.since_s is not None else None
-    left = max(0.0, wait.left_s - seconds) if wait.left_s is not None else None
-    return replace(thread, wait=replace(wait, since_s=since, left_s=left))
-
-
 def snapshot(recording: Recording, key: int, at: float) -> Snapshot | None:
     """The look that `why` judges: the last one before `at`. Where nothing ran since, the times of its waits are as of `at`."""
     found = recording.snapshot(key, at)
     if found is None:
         return None
     until, seen = found
-    seconds = min(at, until) - seen.taken_at
-    if seconds <= 0:
-        return seen
-    return replace(
-        seen,
-        taken_at=seen.taken_at + seconds,
-        threads=tuple(_later(thread, seconds) for thread in seen.threads),
-        graph=_later_graph(seen.graph, seconds) if seen.graph is not None else None,
-    )
-
-
-def _later_graph(graph: Graph, seconds: float) -> Graph:
-    nodes = []
-    for node in graph.nodes:
-        waiting = node.waiting
-        if waiting is not None and waiting.since_s is not None:
-            node = replace(node, waiting=replace(waiting, since_s=waiting.since_s + seconds))
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
+    return later.snapshot(seen, min(at, until) - seen.taken_at)
 
 
 class _Looked(Struct, frozen=True):

@@ -28,14 +28,14 @@ from pellucid.record.subject import Subject, boot
 
 COUNT_S = 1.0
 FLUSH_S = 2.0
-LOOK_S = 0.5
+LOOK_S = 1.0
 """So often it is asked whether there are new processes."""
 STATUS_S = 60.0
 """For so long it is asked with which status a process has ended that its parent has not collected yet."""
 SETTLED_S = 2.0
 """With --all a process is recorded that lives for so long: the many short ones of a shell script cost more than they tell."""
 MOST_PROCESSES = 500
-SAMPLING_SHARE = 0.003
+SAMPLING_SHARE = 0.0033
 """Of a core, for each process: what ticks, numbers and writing may cost before ticks become rarer."""
 LEAST_HZ = 1.0
 _CHECK_S = 10.0
