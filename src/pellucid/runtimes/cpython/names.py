@@ -22,7 +22,7 @@ class Names:
         names: dict[int, str] = {}
         objects = self._objects
         try:
-            active = self._active_of(interpreter)
+            active = self.active_of(interpreter)
             for count, (ident, thread) in enumerate(objects.items(active) if active else ()):
                 if count >= MAX_NAMES:
                     break
@@ -40,8 +40,8 @@ class Names:
         except Unreadable:
             return ""
 
-    def _active_of(self, interpreter: int) -> int:
-        """The address of the dict `threading._active`, 0 while `threading` is not imported."""
+    def active_of(self, interpreter: int) -> int:
+        """The address of the dict `threading._active`, 0 while `threading` is not imported. Raises Unreadable."""
         found = self._active.get(interpreter, 0)
         if not found:
             objects = self._objects

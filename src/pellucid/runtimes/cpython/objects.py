@@ -139,6 +139,10 @@ class Objects:
             found = found.encode("utf-8", "backslashreplace").decode("utf-8")
         return found if shown == length else found + "…"
 
+    def text_length(self, address: int) -> int:
+        """The characters of a str."""
+        return self.pages.u64(address + self._length)
+
     def data(self, address: int, limit: int) -> bytes:
         """The content of a bytes object. Raises Unreadable where it has more than `limit` bytes."""
         size = self.pages.u64(address + self.layout["bytes_object.ob_size"])

@@ -72,6 +72,10 @@ class CPython:
         """As the last reading found them."""
         return self._threads.interpreters
 
+    def active_threads(self) -> int:
+        """The address of the dict `threading._active` of the youngest interpreter that has one, 0 without. Raises Unreadable."""
+        return next((at for each in self.interpreters if (at := self._names.active_of(each.address))), 0)
+
     def contents(self) -> "dict[int, Content]":
         """Address of the thread state → what its frames held at the last reading; without those that moved."""
         return self._threads.contents()

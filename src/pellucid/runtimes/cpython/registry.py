@@ -29,6 +29,7 @@ class Registry:
         self._values = values
         self._python = python
         self._modules: dict[str, int] = {}
+        self._imported: dict[int, list[tuple[int, int]]] | None = None
         self._by_thing: dict[int, int] = {}
         self._threads: dict[int, Pythonic] = {}
 
@@ -45,22 +46,38 @@ class Registry:
 
     def _find(self, name: str) -> int:
         values = self._values
-        try:
-            at = values.layout["thread_state.interp"]
-            for interpreter in dict.fromkeys(values.pages.u64(raw.state + at) for raw in self._python.raw):
-                modules = values.pages.u64(interpreter + values.layout["interpreter_state.imports_modules"])
-                module = values.item(modules, name) if modules else None
-                if module:
+        if self._imported is None:
+            self._imported = self._by_length()
+        for key, module in self._imported.get(len(name), ()):
+            try:
+                if values.text(key) == name:
                     return values.pages.u64(module + values.layout["module_object.md_dict"])
-        except Unreadable:
-            return 0
+            except Unreadable:
+                continue  # it was taken out meanwhile
         return 0
+
+    def _by_length(self) -> dict[int, list[tuple[int, int]]]:
+        """The items of every `sys.modules` by the length of the name: programs have thousands, and a search compares a handful of them."""
+        values = self._values
+        found: dict[int, list[tuple[int, int]]] = {}
+        for interpreter in self._python.interpreters:
+            try:
+                modules = values.pages.u64(interpreter.address + values.layout["interpreter_state.imports_modules"])
+                items = list(values.items(modules)) if modules else []
+            except Unreadable:
+                continue
+            for key, module in items:
+                try:
+                    found.setdefault(values.text_length(key), []).append((key, module))
+                except Unreadable:
+                    continue
+        return found
 
     def threads(self) -> dict[int, Pythonic]:
         """Ident to Thread object; what can't be read is left out."""
         values = self._values
         try:
-            active = self.variable("threading", "_active")
+            active = self._python.active_threads()
             items = list(values.items(active))[:MAX_THREADS] if active else []
         except Unreadable:
             return {}
