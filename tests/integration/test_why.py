@@ -13,6 +13,7 @@ import pytest
 
 from pellucid.diagnose.engine import diagnose
 from pellucid.export.json import encode
+from pellucid.kernel import procfs
 from pellucid.observe.snapshot import snapshot
 from pellucid.present.cli.why_text import report
 from tests import interpreters
@@ -153,3 +154,21 @@ def test_a_client_of_a_server_that_is_not_python(target):
             time.sleep(0.3)
             found = rules_when(client.pid, "socket-read")["socket-read"]
             assert f"pid {os.getpid()}" in found["title"]
+
+
+def test_a_parent_whose_child_is_deadlocked(target):
+    parent, _ = target(interpreters.get("3.13"), "arbiter.py", "3", "1")
+    found = rules_when(parent.pid, "child-deadlock")["child-deadlock"]
+    (child, *healthy) = procfs.children(parent.pid)
+    assert found["title"] == f"In its child {child}: Deadlock: pay-1 and pay-2 wait for each other"
+    assert found["next"][0] == f"pellucid why {child}"
+    assert len(healthy) == 2
+
+
+def test_a_parent_whose_children_have_idle_workers_is_well(target):
+    parent, _ = target(interpreters.get("3.13"), "arbiter.py", "10", "0")
+    found = why(parent.pid)
+    assert not any(rule.startswith("child-") for rule in rules(found))
+    (gap,) = [gap for gap in found["gaps"] if "deadlocked" in gap["what"]]
+    assert re.fullmatch(r"whether \d+ of its 10 children are deadlocked", gap["what"])
+    assert gap["remedy"] == f"pellucid waits {parent.pid}"

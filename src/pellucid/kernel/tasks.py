@@ -54,15 +54,17 @@ def task(pid: int, tid: int, command: str = "why") -> Task | Gap:
     return found[0] if found else gaps[0]
 
 
-def calls(pid: int, tids: Sequence[int]) -> dict[int, Call]:
-    """Only the system calls of some threads, as cheap as can be; one that can't be read is left out. NoSuchProcess."""
+def calls(pid: int, tids: Sequence[int] | None = None, most: int = MAX_TASKS) -> dict[int, Call]:
+    """Only the system calls of some threads (None: of all), as cheap as can be; one that can't be read is left out. NoSuchProcess."""
     try:
         directory = os.open(f"/proc/{pid}/task", os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise procfs.failed(pid, f"look at the threads of pid {pid}", error) from error
     try:
         look = _Look(pid, directory, "why")
-        return {tid: call for tid in tids[:MAX_TASKS] if (call := look.call(tid)) is not None}
+        if tids is None:
+            tids = sorted(int(name) for name in os.listdir(directory))
+        return {tid: call for tid in tids[:most] if (call := look.call(tid)) is not None}
     finally:
         os.close(directory)
 

@@ -51,11 +51,15 @@ class Node(Struct, frozen=True):
 
 
 class Graph(Struct, frozen=True):
-    """All that was seen; a waker whose key is no node was not seen, and counts as alive. `pids`: the processes looked at."""
+    """All that was seen; a waker whose key is no node was not seen, and counts as alive. `pids`: the processes looked at.
+
+    `children`: those of them that were looked at because they descend from the process that was asked for, and not because a wait leads there.
+    """
 
     nodes: tuple[Node, ...] = ()
     pids: tuple[int, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    children: tuple[int, ...] = ()
 
     def node(self, key: str) -> Node | None:
         return next((node for node in self.nodes if node.key == key), None)

@@ -21,6 +21,7 @@ from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted
 from pellucid.model.graph import Graph, Node, Waker
 from pellucid.model.sync import Waiting
 from pellucid.observe.blocked import Seen, descendants, see
+from pellucid.observe.children import MAX_LOOKED, MAX_S, Children, left_out, suspects
 from pellucid.observe.ends import Ends
 from pellucid.observe.stacks import Look
 from pellucid.observe.wait_needs import Needs
@@ -92,11 +93,26 @@ class Beside:
         self._world = _World(ask=ask)
         self._world.seen[look.pid] = Seen(look, tasks, stacks)
         self._own = self._world.seen[look.pid]
+        self._children = () if alone else self._take_in(suspects(look.pid))
         self._world.follow(0 if alone else MAX_ROUNDS)
+
+    def _take_in(self, found: Children) -> tuple[int, ...]:
+        """The children that may be deadlocked, as many as there is time for; what is left of them is a gap of the look."""
+        until = time.perf_counter() + MAX_S
+        taken: list[int] = []
+        for child in found.waiting[:MAX_LOOKED]:
+            if taken and time.perf_counter() > until:
+                break
+            self._world.add(child)
+            taken.append(child)
+        gap = left_out(self._own.pid, found, len(taken))
+        if gap is not None:
+            self._own.look.gaps.append(gap)
+        return tuple(taken)
 
     def graph(self, tasks: tuple[Task, ...]) -> Graph:
         """`tasks` is the second reading of the process itself."""
-        return self._world.graph({self._own.pid: tasks})
+        return replace(self._world.graph({self._own.pid: tasks}), children=self._children)
 
     def close(self) -> None:
         """Lets go of the other processes."""

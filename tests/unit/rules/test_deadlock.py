@@ -1,8 +1,11 @@
 """What is said of those that never go on, and when nothing is said."""
 
+from msgspec.structs import replace
+
 from pellucid.diagnose.rules.deadlock import waits_for_ever
 from pellucid.diagnose.rules.event_loop import event_loop_is_blocked
 from pellucid.diagnose.rules.lock import waits_for_a_lock
+from pellucid.diagnose.rules.stuck_child import children_wait_for_ever
 from pellucid.export.dot import encode
 from pellucid.model.graph import Graph, Node, Waker
 from pellucid.model.sync import Waiting
@@ -197,3 +200,29 @@ def test_the_graph_for_graphviz_shows_the_hopeless_in_red_and_escapes_names():
     assert 'color="red"' in text
     assert '\\"\\n' in text
     assert '"41/42" -> "41/42"' in text
+
+
+def of_child(name, tid, *wakers, pid=43):
+    what = replace(waiting(name, tid), pid=pid)
+    return replace(node(name, tid, "and", *wakers, what=what), key=f"{pid}/{tid}", pid=pid)
+
+
+def test_a_deadlock_of_two_children_is_told_once_by_their_parent():
+    nodes = [of_child("a", 1, Waker(f"{pid}/2"), pid=pid) for pid in (43, 44)]
+    nodes += [of_child("b", 2, Waker(f"{pid}/1"), pid=pid) for pid in (43, 44)]
+    graph = Graph((node("main", 41), *nodes), (41, 43, 44), children=(43, 44))
+    (found,) = children_wait_for_ever(snapshot(thread(), graph=graph))
+    assert found.rule == "child-deadlock"
+    assert found.title == "In its children 43 and 44: Deadlock: a and b wait for each other"
+    assert found.sentence.startswith("In pid 43: a has waited 41 s")
+    assert found.next == ("pellucid why 43", "pellucid waits 43")
+    assert not list(waits_for_ever(snapshot(thread(), graph=graph)))
+
+
+def test_a_parent_says_nothing_of_children_that_are_well_or_that_it_is_stuck_with():
+    well = Graph((node("main", 41), of_child("a", 1, Waker("43/2")), replace(of_child("b", 2), mode="live")), (41, 43))
+    assert not list(children_wait_for_ever(snapshot(thread(), graph=replace(well, children=(43,)))))
+    nodes = (node("main", 41, "and", Waker("43/1"), what=waiting("main", 41)), of_child("a", 1, Waker("41/41")))
+    graph = Graph(nodes, (41, 43), children=(43,))
+    assert not list(children_wait_for_ever(snapshot(thread(), graph=graph)))
+    assert list(waits_for_ever(snapshot(thread(), graph=graph)))

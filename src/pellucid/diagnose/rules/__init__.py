@@ -35,6 +35,7 @@ from pellucid.diagnose.rules.slow_regex import regular_expression_blows_up
 from pellucid.diagnose.rules.socket_peer import waits_for_a_socket_peer
 from pellucid.diagnose.rules.sqlite_lock import waits_for_sqlite
 from pellucid.diagnose.rules.stopped import is_stopped
+from pellucid.diagnose.rules.stuck_child import children_wait_for_ever
 from pellucid.diagnose.rules.swapped import is_swapped_out
 from pellucid.diagnose.rules.tracer import is_being_traced
 from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
@@ -47,6 +48,7 @@ ALL: tuple[Rule, ...] = (
     is_a_zombie,
     is_stopped,
     waits_for_ever,
+    children_wait_for_ever,
     event_loop_is_blocked,
     waits_for_a_socket_peer,
     leaves_connections_unaccepted,
