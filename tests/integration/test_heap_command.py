@@ -249,7 +249,8 @@ def test_a_process_that_ends_or_becomes_another_program_during_the_copy():
 
 
 @pytest.mark.parametrize(
-    ("allocator", "version"), [("malloc", "3.11"), ("debug", "3.12"), ("debug", "3.15"), ("malloc", "3.14")]
+    ("allocator", "version"),
+    [("malloc", "3.11"), ("debug", "3.12"), ("malloc_debug", "3.13"), ("debug", "3.15"), ("malloc", "3.14")],
 )
 def test_an_allocator_that_is_not_the_usual_one_is_read_as_well(leaking, allocator, version):
     process = leaking(version=version, env={**os.environ, "PYTHONMALLOC": allocator})
@@ -258,4 +259,34 @@ def test_an_allocator_that_is_not_the_usual_one_is_read_as_well(leaking, allocat
     assert count - 4000 in (0, 1)
     assert any("class Registry → _cache (dict)" in one["sentence"] for one in document["suspects"])
     assert document["coverage"] > 0.3
-    assert any("PYTHONMALLOC=malloc" in gap["why"] for gap in document["gaps"]) == (allocator == "malloc")
+    assert any("PYTHONMALLOC=malloc" in gap["why"] for gap in document["gaps"]) == allocator.startswith("malloc")
+
+
+FREE_THREADED = """
+import ctypes, time
+runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+ctypes.c_uint64.from_address(runtime + 16).value = 1  # behind cookie and version: Include/internal/pycore_debug_offsets.h
+kept = [bytearray(1000) for _ in range(20_000)]
+print("ready", flush=True)
+time.sleep(60)
+"""
+"""Says of itself what a free-threaded build says: its objects can't be read, its memory can."""
+
+
+@pytest.mark.parametrize("version", ["3.13", "3.15"])
+def test_of_a_free_threaded_build_all_is_told_but_its_objects(version):
+    line = [interpreters.get(version).path, "-c", FREE_THREADED]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            refused = run("heap", process.pid)
+            memory = json.loads(run("memory", process.pid, "--json").stdout)
+        finally:
+            process.kill()
+    assert refused.returncode == 5
+    assert "a free-threaded build" in refused.stderr
+    assert f"try: pellucid memory {process.pid}" in refused.stderr
+    assert "stand still" not in refused.stderr, "it is not stopped"
+    rows = {part["kind"]: part for part in memory["table"]["parts"]}
+    assert rows["malloc-used"]["resident_bytes"] > 20_000_000
+    assert any("a free-threaded build" in gap["why"] for gap in memory["gaps"])

@@ -2,6 +2,7 @@
 stdin makes it do another one, and say "done"."""
 import asyncio
 import collections
+import ctypes
 import functools
 import importlib
 import mmap
@@ -9,6 +10,7 @@ import os
 import sys
 import tempfile
 import threading
+import weakref
 
 WHICH = sys.argv[1]
 STEP = 4000
@@ -130,6 +132,49 @@ def local_variable():
         for i in range(STEP):
             pieces.append(Session(made))
             made += 1
+
+
+notebook = {"__name__": "notebook"}
+exec("""
+pieces = []
+def run(session):
+    pieces.append(session)
+""", notebook)
+run = notebook["run"]
+del notebook
+
+
+def namespace(i):
+    """What a notebook or a plug-in runs: a namespace that is no module."""
+    run(Session(i))
+
+
+alive, by_id = [], weakref.WeakValueDictionary()
+
+
+def weak(i):
+    """Two containers have each session, and one of them holds it."""
+    session = Session(i)
+    alive.append(session)
+    by_id[i] = session
+
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+
+def malloc(i):
+    ctypes.memset(libc.malloc(400), 1, 400)
+
+
+kept = []
+
+
+def fragmentation(i):
+    """After each peak one object in sixty is left, and keeps its pool."""
+    if i % STEP == 0:
+        records = [Session(i) for _ in range(20 * STEP)]
+        kept[:] = records[::60]
 
 
 class Bounded:

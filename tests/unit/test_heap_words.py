@@ -3,6 +3,7 @@
 import pytest
 
 from pellucid.diagnose import heap
+from pellucid.diagnose.growing import holder
 from pellucid.diagnose.heap_holders import known
 from pellucid.model.heap import Census, Hold, Note, Suspect
 
@@ -106,6 +107,10 @@ def hold(*steps):
         (hold(("module", "linecache", "module"), ("global", "cache", "dict")), {}, "linecache"),
         (hold(("closure", "seen", "list", "make.<locals>.f")), {}, "a variable that a closure keeps"),
         (hold(("default", "0", "list", "f")), {}, "a mutable default argument"),
+        (hold(("module", "app", "module"), ("global", "seen", "weakref.WeakValueDictionary"), ("attribute", "data", "dict")), {"held_type": "weakref.KeyedRef"}, "it holds none of these objects"),
+        (hold(("module", "app", "module"), ("global", "seen", "_weakrefset.WeakSet"), ("attribute", "data", "set")), {"held_type": "weakref.ReferenceType"}, "it holds none of these objects"),
+        (hold(("module", "app", "module"), ("global", "of", "weakref.WeakKeyDictionary"), ("attribute", "data", "dict")), {}, "a value lives as long as its key"),
+        (hold(("class", "weakref.finalize", "type"), ("attribute", "_registry", "dict")), {"held_type": "weakref._Info"}, "still alive"),
         (CACHE, {}, "a class attribute"),
         (hold(("module", "app", "module"), ("global", "cache", "dict")), {}, "a global of a module"),
         (hold(("outside", "", "app.Thing")), {"holder_type": ""}, "does not let go"),
@@ -115,6 +120,34 @@ def test_holders_that_everybody_knows_are_called_by_their_name(holder, more, sai
     found = known(suspect(holder, **more))
     assert found is not None
     assert said in found[0]
+
+
+def test_growth_that_no_object_explains_is_not_left_unsaid():
+    later = census(taken_at=10.0, anonymous_bytes=60_000_000)
+    native = heap.compare(Looked(censuses=(census(), later)))
+    assert "grew by 19.1 MiB meanwhile, and Python objects are only 0 bytes of that" in heap.elsewhere(native)
+    python = heap.compare(
+        Looked(censuses=(census(), census(taken_at=10.0, anonymous_bytes=60_000_000, total_bytes=54_000_000)))
+    )
+    assert heap.elsewhere(python) == ""
+    assert heap.elsewhere(heap.compare(Looked())) == ""
+
+
+def test_who_only_refers_to_objects_is_not_blamed_for_them():
+    way = hold(("module", "app", "module"), ("global", "seen", "_weakrefset.WeakSet"), ("attribute", "data", "set"))
+    grown = {"grown_count": 30_000, "grown_bytes": 19_000_000, "per_s": 1000.0, "steady": True}
+    refers, holds = suspect(way, held_type="weakref.ReferenceType", **grown), suspect(**grown)
+    three = (census(), census(taken_at=5.0), census(taken_at=10.0))
+    first, second = heap.compare(Looked((refers, holds), censuses=three)).suspects
+    assert first.holder == CACHE
+    assert first.sentence.endswith("likely a leak")
+    assert "leak" not in second.sentence
+    assert "class shop.Registry" in holder((refers, holds))
+
+
+def test_a_list_of_weak_references_holds_them():
+    way = hold(("module", "app", "module"), ("global", "refs", "list"))
+    assert known(suspect(way, held_type="weakref.ReferenceType")) == ("a global of a module", "")
 
 
 def test_a_holder_that_nobody_knows_has_no_name_but_its_way():
@@ -135,8 +168,8 @@ def test_keys_that_are_no_names_are_told_by_their_type_alone():
 
 
 def test_below_enough_coverage_the_table_is_not_called_the_answer():
-    assert "not the answer" in heap.coverage(census(coverage=0.4))
-    assert "not the answer" not in heap.coverage(census(coverage=0.8))
+    assert "not the whole answer" in heap.coverage(census(coverage=0.4))
+    assert "not the whole answer" not in heap.coverage(census(coverage=0.8))
 
 
 @pytest.mark.parametrize(

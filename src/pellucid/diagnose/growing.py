@@ -1,6 +1,7 @@
 """What grows in a heap, in words: the types that became more, the program's own first, and who holds them."""
 
 from pellucid.diagnose.heap import way
+from pellucid.diagnose.heap_holders import weak
 from pellucid.diagnose.sizes import size
 from pellucid.model.holder import Growing, Suspect, TypeGrowth
 
@@ -53,6 +54,6 @@ def holder(suspects: tuple[Suspect, ...]) -> str:
     """The way to the container that gained most, as the code names it, and how many it has now; "" where none was found."""
     if not suspects:
         return ""
-    first = suspects[0]
+    first = next((one for one in suspects if not weak(one)), suspects[0])
     where = way(first.holder, first.holder_type)
     return f" They hang on {where}, which has {first.held_count:,} {first.held_type} now, {first.grown_count or 0:+,}."

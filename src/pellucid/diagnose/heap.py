@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from pellucid.diagnose.heap_holders import known
+from pellucid.diagnose.heap_holders import known, weak
 from pellucid.diagnose.sizes import size
 from pellucid.diagnose.words import duration
 from pellucid.model import Gap, Process
@@ -33,6 +33,7 @@ LARGE_SHARE = 0.1
 """The part of the heap that a single object has to be, to be told of."""
 
 _WASTE_SHARE = 0.02
+_EXPLAINED = 0.6  # of what came
 _LEAST_BYTES = 1 << 20
 _IMPORTED = frozenset(
     {"function", "type", "code", "module", "getset_descriptor", "wrapper_descriptor", "method_descriptor"}
@@ -114,6 +115,7 @@ def compare(compared: Compared) -> HeapDiffReport:
     first, last = compared.censuses[0], compared.censuses[-1]
     several = len(compared.censuses) > 2
     told = [one for one in compared.suspects if _grows(one) and (one.steady or not several)]
+    told.sort(key=weak)  # who holds the objects comes before who only refers to them
     return HeapDiffReport(
         process=compared.process,
         taken_at=last.taken_at,
@@ -121,6 +123,7 @@ def compare(compared: Compared) -> HeapDiffReport:
         types=compared.types,
         total_bytes=last.total_bytes,
         grown_bytes=last.total_bytes + last.attribute_bytes - first.total_bytes - first.attribute_bytes,
+        grown_private_bytes=last.anonymous_bytes - first.anonymous_bytes,
         coverage=last.coverage,
         span_s=last.taken_at - first.taken_at,
         looks=tuple(
@@ -198,7 +201,9 @@ def grows(suspect: Suspect, *, several: bool) -> str:
     """The same with its growth, and whether that is enough to call it a leak."""
     rate = f" ({suspect.per_s:+,.0f}/s)" if suspect.per_s is not None and abs(suspect.per_s) >= 1 else ""
     grown = f", {suspect.grown_count or 0:+,}{rate} and {_signed(suspect.grown_bytes or 0)}"
-    if several:
+    if weak(suspect):
+        sure = ""
+    elif several:
         sure = "; it grew in each interval: likely a leak" if suspect.steady else ""
     else:
         sure = "; two looks can't tell a leak from a cache that fills up"
@@ -269,9 +274,7 @@ def coverage(census: Census) -> str:
         return f"{census.objects:,} objects, {size(known_bytes)}"
     told = f"{census.objects:,} objects, {size(known_bytes)}: {census.coverage:.0%} of its private memory ({size(census.anonymous_bytes)} RssAnon)"
     if census.coverage < ENOUGH:
-        told += (
-            "; most of it is not in Python objects, so that this is not the answer: pellucid memory tells where it is"
-        )
+        told += f"; the other {1 - census.coverage:.0%} are in no Python object, so that this is not the whole answer: pellucid memory tells where they are"
     return told
 
 
@@ -281,4 +284,16 @@ def span(report_: HeapDiffReport) -> str:
     return (
         f"in {duration(report_.span_s)} from {size(first.total_bytes)} in {first.objects:,} objects to {size(last.total_bytes)} in "
         f"{last.objects:,} ({_signed(report_.grown_bytes)})"
+    )
+
+
+def elsewhere(report_: HeapDiffReport) -> str:
+    """Where memory grew that no Python object has: what to ask then. "" where the objects explain it."""
+    grown, python = report_.grown_private_bytes, report_.grown_bytes
+    if grown < _LEAST_BYTES or python >= _EXPLAINED * grown:
+        return ""
+    pid = report_.process.pid if report_.process else "PID"
+    return (
+        f"its private memory grew by {size(grown)} meanwhile, and Python objects are only {size(max(python, 0))} of that: "
+        f"pellucid memory {pid} --watch 60 tells where the rest is"
     )

@@ -17,6 +17,27 @@ def known(suspect: Suspect) -> tuple[str, str] | None:
     return None
 
 
+def weak(suspect: Suspect) -> bool:
+    """It keeps nothing by itself: its entries come and go with objects that somebody else holds (Lib/weakref.py)."""
+    return _weak(suspect) is not None
+
+
+def _weak(suspect: Suspect) -> tuple[str, str] | None:
+    kinds = {hold.type.rpartition(".")[2] for hold in suspect.holder}
+    if _held(suspect, "KeyedRef") or (_held(suspect, "ReferenceType") and kinds & {"WeakSet", "WeakKeyDictionary"}):
+        return "a weak container: it holds none of these objects, and an entry goes with its object", _ELSEWHERE
+    if suspect.held_type == "weakref._Info":
+        return "weakref.finalize: one callback for each object that is still alive", _ELSEWHERE
+    if "WeakKeyDictionary" in kinds:
+        return "a WeakKeyDictionary: a value lives as long as its key", (
+            "a value that refers to its own key keeps both for ever; else look for who holds the keys"
+        )
+    return None
+
+
+_ELSEWHERE = "look for who holds the objects"
+
+
 def _lru_cache(suspect: Suspect) -> tuple[str, str] | None:
     way = suspect.holder
     last = way[-1] if way else None
@@ -62,8 +83,8 @@ def _thread_local(suspect: Suspect) -> tuple[str, str] | None:
 def _tasks(suspect: Suspect) -> tuple[str, str] | None:
     if _held(suspect, "Task"):
         return (
-            "asyncio tasks that are kept and never awaited",
-            "await them, or drop each by add_done_callback(tasks.discard)",
+            "asyncio tasks that are kept: never awaited, or never taken out when they were done",
+            "await them, or drop each by add_done_callback(tasks.discard); pellucid stacks --tasks tells what they wait for",
         )
     if suspect.held_type == "coroutine":
         return "coroutines that are never awaited", "await them"
@@ -141,6 +162,7 @@ _CACHES = {
 }
 
 _RULES: tuple[Callable[[Suspect], tuple[str, str] | None], ...] = (
+    _weak,
     _lru_cache,
     _figures,
     _logging,

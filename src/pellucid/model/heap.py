@@ -93,11 +93,15 @@ class Seen(Struct, frozen=True):
 
 
 class HeapDiffReport(Report, frozen=True, kw_only=True):
-    """What `heap diff` and `heap PID --every` print. `looks`: when each was taken, how many bytes and objects it had."""
+    """What `heap diff` and `heap PID --every` print. `looks`: when each was taken, how many bytes and objects it had.
+
+    `grown_bytes` of Python objects, `grown_private_bytes` of all private memory (RssAnon, and what of it is in swap).
+    """
 
     types: tuple[TypeGrowth, ...]
     total_bytes: int
     grown_bytes: int
+    grown_private_bytes: int
     coverage: float
     span_s: float
     looks: tuple[Seen, ...]

@@ -84,6 +84,8 @@ def look(
     process = procfs.process(pid)
     with heap.attached(pid, command) as python:
         process = procfs.with_runtime(process, python.name)
+        if pause:
+            told(f"pid {pid} will stand still while its memory is copied (--no-pause does without)")
         counted = heap.counted(python, pause=pause, limit=limit, command=command)
         if counted.image.paused_s is not None:
             told(f"pid {pid} goes on; it stood still for {1000 * counted.image.paused_s:.0f} ms")

@@ -61,6 +61,9 @@ class Where:
         private = _joined(tuple(use.mapping for use in uses if _may_be_anonymous(use.mapping) and not _reserved(use)))
         try:
             pages = page_maps.pages(self.pid, private)
+            status = procfs.status(
+                self.pid
+            )  # of the moment of the pages: what comes while they are made sense of is in neither
             pools = pool_headers.read(self.pid, private, pages) if self._python is not None else _no_pools()
             heap = _Malloc(self._memory, private, pages, pools, _arenas(pools), self._large(pools, mappings))
         except OSError as error:
@@ -76,6 +79,7 @@ class Where:
             self.gaps[Gap("what is in use and what is free in malloc", why)] = None
         return _table(
             self.pid,
+            status,
             uses,
             pools,
             heap,
@@ -272,6 +276,7 @@ def _allocator(mappings: tuple[Mapping, ...]) -> str:
 
 def _table(
     pid: int,
+    status: dict[str, str],
     uses: tuple[smaps.Use, ...],
     pools: Pools,
     heap: _Malloc,
@@ -280,7 +285,6 @@ def _table(
     *,
     runtime: bool,
 ) -> MemoryMap:
-    status = procfs.status(pid)
     anon = _kib(status, "RssAnon")
     objects, object_bytes = heap.of(large_blocks.OBJECT, large_blocks.DICT_KEYS, large_blocks.REFERENCES)
     _, in_arrays = heap.of(ARRAY)

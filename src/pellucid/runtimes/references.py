@@ -99,7 +99,8 @@ class References:
         depths = np.full(len(self), -1, np.int32)
         parents[roots] = roots
         depths[roots] = 0
-        front, level = np.unique(roots).astype(np.int32), 0
+        _, first = np.unique(roots, return_index=True)
+        front, level = roots[np.sort(first)].astype(np.int32), 0
         while len(front):
             if blocked is not None:
                 front = front[~blocked[front]]

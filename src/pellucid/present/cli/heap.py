@@ -230,8 +230,6 @@ def _seen(
     from pellucid.observe.heap_look import EVERYTHING, look
 
     pid = options.resolve(target)
-    if pause:
-        _tell(f"pid {pid} will stand still while its memory is copied (--no-pause does without)")
     return look(pid, pause=pause, include_values=values, limit=limit or EVERYTHING, type_name=type_name, told=_tell)
 
 
@@ -257,10 +255,6 @@ def _series(pid: int, seconds: float, looks: int, *, as_json: bool, most: int, p
     from pellucid.observe.heap_series import every
     from pellucid.present.cli import heap_text
 
-    if pause:
-        _tell(
-            f"pid {pid} will stand still at each of {looks} looks while its memory is copied (--no-pause does without)"
-        )
     last = None
     interrupted = False
     try:

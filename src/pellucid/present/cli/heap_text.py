@@ -70,6 +70,8 @@ def show_growth(report: HeapDiffReport, most: int) -> None:
         )
     elif len(report.looks) == 2 and report.process is not None:
         screen.say(f"a third look can tell: pellucid heap {report.process.pid} --every 30", dim=True)
+    if missing := told.elsewhere(report):
+        screen.say(missing)
     _gaps(report)
 
 

@@ -27,12 +27,13 @@ _WORDS_AT_ONCE = 1 << 18
 _OBJECTS_AT_ONCE = 1 << 17
 _TYPE_BITS = 20  # heap_types.MAX_TYPES
 _PREFIXES = (0, 16, 32)
-_MMAPPED = 2  # malloc/malloc.c, IS_MMAPPED
+_PREVIOUS_IN_USE, _MMAPPED = 1, 2  # malloc/malloc.c, PREV_INUSE, IS_MMAPPED
 _PAGE = 4096
 _SLACK = (
     64  # bytes that a chunk may be larger than its object: malloc rounds to 16, and does not split off less than 32
 )
 _LEAST_CHUNK = 32
+_MOST_MEMBERS = 4096  # bytes
 _MANY = 1 << 20  # references
 MAX_CHUNK = 1 << 42
 _WHOLE = tuple(KINDS.index(kind) for kind in ("long", "tuple", "bytes", "str", "code"))
@@ -223,22 +224,40 @@ def _chunks(heap: Heap, objects: Places, index: NDArray[np.int32], start: int) -
     """Those of `objects` that a chunk begins with. None of them lies before `start`."""
     image, types = heap.image, heap.types
     prefix = types.prefixes[index]
-    begin = objects - prefix - heap.pools.guard
+    marks = image.words[np.maximum(objects - prefix, 8) // 8 - 1]
+    guard = np.where(obmalloc.guarded(marks), obmalloc.GUARD, 0)
+    begin = objects - prefix - guard
     good = (begin % 16 == 0) & (begin - 8 >= start)  # runs begin at pages: a place is as aligned as its address
-    objects, index, prefix, begin = (each[good] for each in (objects, index, prefix, begin))
+    objects, index, prefix, guard, begin = (each[good] for each in (objects, index, prefix, guard, begin))
     head = image.words[begin // 8 - 1]
     size = (head & ~np.uint64(7)).view(np.int64)
     mapped = (head & np.uint64(_MMAPPED)) != 0
     good = (size >= _LEAST_CHUNK) & (size < MAX_CHUNK) & (size % 16 == 0) & (types.least[index] + prefix <= size)
+    good[good] = _in_use(image, begin[good] - 16, size[good], mapped[good])
     good[good] = alive(heap, objects[good], index[good])
-    objects, index, size, mapped = (each[good] for each in (objects, index, size, mapped))
-    guards = heap.pools.guard and heap.pools.guard + 8 + 8  # and a serial number behind it, where that was compiled in
-    needed = _block(heap, objects, index) + heap.pools.guard
+    objects, index, size, guard, mapped = (each[good] for each in (objects, index, size, guard, mapped))
+    guards = np.where(guard, guard + 8 + 8, 0)  # and a serial number behind it, where that was compiled in
+    needed = _block(heap, objects, index) + guard
     spare = size - 8 - needed
     fits = (spare >= -8) & (spare <= np.where(mapped, _PAGE + _SLACK, _SLACK) + guards)
     # A type's block is the class and its members; one that this program made anew may have been given a larger chunk.
-    fits |= types.has(TYPE)[index] & (spare >= 0)
+    fits |= types.has(TYPE)[index] & (spare >= 0) & (spare < _MOST_MEMBERS)
     return objects[fits], index[fits]
+
+
+def _in_use(image: Image, chunks: Places, sizes: Places, mapped: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the chunk behind each says that it is in use (PREV_INUSE); a chunk that malloc mapped alone has none behind it.
+
+    What was freed has lost two words only, and where the collector's links were these: all of the object is still there.
+    """
+    run = np.searchsorted(image.offsets, chunks, "right") - 1
+    ends = np.append(image.offsets[1:], image.size)[run]
+    following = chunks + sizes
+    known = following + 16 <= ends
+    good = mapped | (following <= ends)
+    behind = np.flatnonzero(known & ~mapped)
+    good[behind] = (image.words[following[behind] // 8 + 1] & np.uint64(_PREVIOUS_IN_USE)) != 0
+    return good
 
 
 def _block(heap: Heap, objects: Places, index: NDArray[np.int32]) -> Places:

@@ -78,6 +78,8 @@ class Paths:
                 step, used = self._step(nodes, at)
             except Unreadable:
                 step, used = Hold("other", "", self.type_name(nodes[at + 1])), 1
+            if step.how == "global" and self._heap.kind(nodes[at]) != "module":
+                holds = [Hold("module", self._module_of(nodes[at + 1]), "module")]
             at += used
             if step.how in ("class", "function", "closure", "default", "lru_cache"):
                 holds = [step]
@@ -109,6 +111,8 @@ class Paths:
         if name == "functools._lru_cache_wrapper":
             return self._lru_cache(holder, held), 1
         if kind in ("frame", "generator"):
+            if further >= 0 and self._is_globals_of(holder, held):
+                return self._of_class_or(self._named("global", held, further), further), 2
             return Hold("local", self._local(holder, held), self.type_name(held), self._code_name(holder)), 1
         if kind in ("dict", "odict"):
             return self._of_class_or(self._named("key", holder, held), held), 1
@@ -117,6 +121,20 @@ class Paths:
         if self._heap.kind(held) == "dict" and further >= 0 and self._is_dict_of(holder, held):
             return self._of_class_or(self._named("attribute", held, further), further), 2
         return self._of_class_or(Hold("attribute", self._attribute(holder, held), self.type_name(held)), held), 1
+
+    def _is_globals_of(self, holder: int, held: int) -> bool:
+        space = self._values.pages.u64(self._frame_of(holder) + self._layout["interpreter_frame.globals"])
+        return space == self._heap.address(held)
+
+    def _module_of(self, space: int) -> str:
+        """The `__name__` in a namespace."""
+        try:
+            for key, value in self._values.items(self._heap.address(space)):
+                if self._values.name_of(key) == "__name__":
+                    return self._values.word(value)
+        except Unreadable:
+            pass
+        return "?"
 
     def _inner(self, held: int) -> Hold:
         return Hold("inner", "", self.type_name(held))
@@ -246,6 +264,8 @@ class Paths:
             content = self._values.pages.u64(cell + self._layout["cell_object.ob_ref"])
             number = self._heap.number(content) if content else -1
             return Hold("closure", variable, self.type_name(number) if number >= 0 else "cell", name), 3
+        if field == "globals" and further >= 0:
+            return self._of_class_or(self._named("global", held, further), further), 2
         if field == "default" and further >= 0:
             return Hold("default", self._index(held, further), self.type_name(further), name), 2
         return Hold(

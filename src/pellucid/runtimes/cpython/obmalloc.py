@@ -14,7 +14,8 @@ from pellucid.runtimes.cpython.image import Image, Places
 
 POOL = 1 << 14
 CLASSES = 32
-_GUARD = 16
+GUARD = 16
+"""Bytes that the debug hooks put before a block."""
 _SAMPLE = 1000  # pools
 _UNIT = 16
 
@@ -86,9 +87,14 @@ def _guard(image: Image, first: Places) -> int:
     Objects/obmalloc.c, _PyMem_DebugRawAlloc: 16 bytes on a 64-bit machine. Told by the first block of each pool.
     """
     some = first[first + 16 <= image.size][:_SAMPLE]
-    marks = image.words[some // 8 + 1]
-    forbidden = (marks >> np.uint64(8)) == np.uint64(0xFDFDFDFDFDFDFD)
-    return _GUARD if len(some) and int(np.count_nonzero(forbidden)) * 4 > len(some) else 0
+    forbidden = guarded(image.words[some // 8 + 1])
+    return GUARD if len(some) and int(np.count_nonzero(forbidden)) * 4 > len(some) else 0
+
+
+def guarded(marks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each of the words before a block is the mark of the debug hooks."""
+    found: NDArray[np.bool_] = (marks >> np.uint64(8)) == np.uint64(0xFDFDFDFDFDFDFD)
+    return found
 
 
 def blocks(image: Image, found: Pools, first: int, last: int, layout: Layout) -> Blocks:
