@@ -18,6 +18,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--slow", action="store_true", help='also the tests that take minutes: make test ARGS="--slow -k ray"'
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="*** it takes minutes, and is run by --slow"))
+
+
 @pytest.fixture
 def target():
     """`target(python, "states.py", "lock")` → (process, its first line). "ready" and "child N" lines: see the program."""

@@ -49,6 +49,10 @@ class Server(uvicorn.Server):
             self._open = False
             asyncio.get_running_loop().remove_reader(self.listener.fileno())
 
+    def idle(self) -> bool:
+        """No connection is open."""
+        return not self.server_state.connections
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.close()
         await super().shutdown(sockets)

@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import msgspec
 from msgspec.structs import replace
@@ -46,7 +47,16 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, at: float) -> None
 def read(path: str) -> tuple[Manifest, dict[str, bytes]]:
     """The manifest and the members of a bundle. UsageError where it is none, or damaged."""
     try:
-        with tarfile.open(path) as archive:
+        with open(path, "rb") as file:
+            return unpacked(file, path)
+    except OSError as error:
+        raise UsageError(tried=f"read {path}", said=os_words(error), remedy="name a file that may be read") from error
+
+
+def unpacked(file: BinaryIO, path: str) -> tuple[Manifest, dict[str, bytes]]:
+    """The same of an open file, which came from `path`. UsageError, OSError."""
+    try:
+        with tarfile.open(fileobj=file) as archive:
             first = archive.next()
             if first is None or first.name != MANIFEST or not 0 < first.size <= MOST_MANIFEST:
                 raise _damaged(path, f"it does not begin with {MANIFEST}")
@@ -57,13 +67,25 @@ def read(path: str) -> tuple[Manifest, dict[str, bytes]]:
                 if sizes.get(entry.name) != entry.size or not entry.isfile():
                     raise _damaged(path, f"{entry.name!r} is not what its manifest names")
                 members[entry.name] = _content(archive, entry)
-    except OSError as error:
-        raise UsageError(tried=f"read {path}", said=os_words(error), remedy="name a file that may be read") from error
     except (tarfile.TarError, msgspec.DecodeError, EOFError) as error:
         raise _damaged(path, str(error)) from error
     check_name(manifest.name)
     _check(path, manifest, members)
     return manifest, members
+
+
+class Carried:
+    """A bundle in memory, from which a model is loaded as from a store (`package.Shelf`)."""
+
+    def __init__(self, content: bytes, origin: str) -> None:
+        self.manifest, self._members = unpacked(io.BytesIO(content), origin)
+
+    def read(self, manifest: Manifest, path: str) -> bytes:
+        """UsageError where it has no such member; their hashes were compared when it was unpacked."""
+        try:
+            return self._members[path]
+        except KeyError:
+            raise _damaged(f"{manifest.name} version {manifest.version}", f"it has no member {path}") from None
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:

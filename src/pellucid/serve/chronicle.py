@@ -91,12 +91,15 @@ def killed(incident: Incident, *, mute: bool, timeout_s: float) -> Incident:
         client = "its connection was closed without an answer, for the event loop that should answer did not run"
     else:
         client = f"504 with this incident's id, after {timeout_s:g} s"
-    sentence = _what(f"worker {incident.worker} (pid {incident.pid})", incident.kind, request, timeout_s, timeout_s)
+    late = replace(request, age_s=max(request.age_s, timeout_s)) if request is not None else None
+    sentence = _what(f"worker {incident.worker} (pid {incident.pid})", incident.kind, late, timeout_s, timeout_s)
     return replace(incident, outcome="replaced", client=client, sentence=sentence)
 
 
-def died(incident: Incident, seen: Seen, death: Death, oom: str, now: float) -> Incident:
-    """It ended, and nobody had asked it to; `seen` is what its slot still says, `oom` what is known of the OOM killer."""
+def died(incident: Incident, seen: Seen, death: Death | str, oom: str, now: float) -> Incident:
+    """It ended, and nobody had asked it to; `seen` is what its slot still says, `oom` what is known of the OOM killer. `death`: in words where
+    only another process was told its status.
+    """
     request = served(seen, now)
     within = (
         f"in request {request.id}, {rows(request)}, {request.age_s:.1f} s in predict"

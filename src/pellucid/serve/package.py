@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +36,13 @@ STORED_AS: dict[str, str] = {"skops": MODEL, "pickle": PICKLE, "onnx": GRAPH}
 
 SAMPLE_ROWS = 50
 EXAMPLE_ROWS = 5
+
+
+class Shelf(Protocol):
+    """Where the members of a version lie: a store, or a bundle in memory."""
+
+    def read(self, manifest: Manifest, path: str) -> bytes:
+        """The bytes of a member. UsageError where they are not there or damaged."""
 
 
 class Model:
@@ -201,7 +208,7 @@ def unpickled(content: bytes) -> Any:
     return joblib.load(io.BytesIO(content))
 
 
-def load(store: Store, manifest: Manifest, max_rows: int, engine: "Wanted" = "auto") -> Model:
+def load(store: Shelf, manifest: Manifest, max_rows: int, engine: "Wanted" = "auto") -> Model:
     """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted, the engine not proved or the
     sample not predicted.
     """
@@ -217,7 +224,7 @@ def load(store: Store, manifest: Manifest, max_rows: int, engine: "Wanted" = "au
     return model
 
 
-def verify(store: Store, model: Model) -> None:
+def verify(store: Shelf, model: Model) -> None:
     """Predict the stored sample. UsageError with the rows that differ."""
     manifest = model.manifest
     records, expected = sample(store, model)
@@ -248,20 +255,20 @@ def how(model: Model) -> str:
     return f"{told}; requests are predicted together, since {rows.rows} rows were proved independent"
 
 
-def sample(store: Store, model: Model) -> tuple[list[Struct], list[Any]]:
+def sample(store: Shelf, model: Model) -> tuple[list[Struct], list[Any]]:
     """The stored records and the predictions that were made for them at the training."""
     reader = Reader(model.manifest.signature, SAMPLE_ROWS)
     records = reader.check(msgspec.json.decode(store.read(model.manifest, SAMPLE)))
     return records, _expected(store, model.manifest)
 
 
-def example(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
+def example(store: Shelf, manifest: Manifest) -> list[dict[str, Any]]:
     """Some records of the stored sample, as a client would send them."""
     records: list[dict[str, Any]] = msgspec.json.decode(store.read(manifest, SAMPLE))
     return records[:EXAMPLE_ROWS]
 
 
-def _expected(store: Store, manifest: Manifest) -> list[Any]:
+def _expected(store: Shelf, manifest: Manifest) -> list[Any]:
     expected: list[Any] = msgspec.json.decode(store.read(manifest, EXPECTED))
     return expected
 

@@ -56,7 +56,9 @@ class Candidate(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """`key` names what is searched: equal keys are the same search."""
+    """`key` names what is searched: equal keys are the same search. `package`: the module of the pipeline's own classes. `jobs`: at a time, 0 for as
+    many as there are CPUs.
+    """
 
     pipeline: Any
     grid: Mapping[str, list[Any]]
@@ -65,6 +67,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     backend: Backend
     regression: bool
     key: str
+    package: str
 
 
 def search(asked: Asked, inputs: Any, labels: Any, tell: Tell) -> list[Candidate]:
@@ -107,32 +110,19 @@ def _ranked(grid: list[dict[str, Any]], folds: int, done: Mapping[tuple[int, int
 def _fits(
     asked: Asked, grid: list[dict[str, Any]], parts: list[Any], todo: list[tuple[int, int]], inputs: Any, labels: Any
 ) -> Iterator[Fit]:
+    if asked.backend == "ray":
+        from pellucid.serve.cluster import fitting
+
+        yield from fitting.fits(asked, grid, parts, todo, inputs, labels)
+        return
     import joblib
 
-    with _backend(asked):
-        pool = joblib.Parallel(
-            n_jobs=asked.jobs, return_as="generator_unordered" if asked.backend == "loky" else "list"
-        )
-        yield from pool(
+    jobs = asked.jobs or len(os.sched_getaffinity(0))
+    with joblib.parallel_config(backend="loky" if jobs != 1 else "sequential"):
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
             joblib.delayed(fit_one)(asked.pipeline, grid[number], number, fold, parts[fold], inputs, labels)
             for number, fold in todo
         )
-
-
-@contextlib.contextmanager
-def _backend(asked: Asked) -> Iterator[None]:
-    import joblib
-
-    if asked.backend == "ray":
-        try:
-            from ray.util.joblib import register_ray
-        except ImportError:
-            raise UsageError(
-                tried="train on a Ray cluster", said="ray is not installed", remedy="pip install 'pellucid[ray]'"
-            ) from None
-        register_ray()
-    with joblib.parallel_config(backend=asked.backend if asked.jobs != 1 or asked.backend == "ray" else "sequential"):
-        yield
 
 
 def fit_one(

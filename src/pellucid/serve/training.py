@@ -62,7 +62,7 @@ def train(
         pipeline = recipe.pipeline(package_name)
         digest = _digest(data)
         asked = Asked(
-            pipeline=pipeline, grid=recipe.grid, folds=recipe.folds, jobs=jobs, backend=backend, regression=recipe.regression,
+            pipeline=pipeline, grid=recipe.grid, folds=recipe.folds, jobs=jobs, backend=backend, regression=recipe.regression, package=package_name,
             key=f"{digest} {recipe.name} {recipe.target} {recipe.columns} {package_name} {pipeline!r} {recipe.grid} {recipe.folds}",
         )  # fmt: skip
         candidates = search(asked, inputs.iloc[fitted], labels[fitted], tell)

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 import uvicorn.lifespan.off  # before the fork: what a worker imports itself, it pays for itself
@@ -152,11 +152,24 @@ async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
     serving.result()
 
 
+class Door(Protocol):
+    """How connections come in, as far as a pulse has to do with it."""
+
+    started: bool
+    should_exit: bool
+
+    def close(self) -> None:
+        """Take no more of them."""
+
+    def idle(self) -> bool:
+        """None is open."""
+
+
 class Pulse:
     """Ten times a second: beat, obey, tell those whose deadline passed, and now and then predict the sample."""
 
     def __init__(
-        self, stock: Stock, slot: Slot, log: Pipe, service: Service, server: accepting.Server, predictor: Predictor
+        self, stock: Stock, slot: Slot, log: Pipe, service: Service, server: Door, predictor: Predictor
     ) -> None:
         self.stock = stock
         self.slot = slot
@@ -211,8 +224,7 @@ class Pulse:
             self.slot.state(slots.LEAVING)
             self.server.close()
         if self.service.leaving and not self.server.should_exit:
-            idle = not self.server.server_state.connections
-            self.server.should_exit = idle or time.monotonic() - self._leaving_since > LAST_REQUESTS_S
+            self.server.should_exit = self.server.idle() or time.monotonic() - self._leaving_since > LAST_REQUESTS_S
 
     def _check_itself(self) -> None:
         """The first one makes the worker ready; later ones only while nobody else asks."""

@@ -87,6 +87,11 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
     metavar="PERCENT",
     help="Of the requests, by their hash, for --canary or --shadow.",
 )
+@click.option(
+    "--cluster",
+    type=click.Choice(["ray"]),
+    help="Deploy it on the Ray cluster at RAY_ADDRESS, or of this machine: --workers replicas, each with a CPU.",
+)
 @click.option("--unix", metavar="PATH", help="Listen on a unix socket instead of --host and --port.")
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
@@ -111,6 +116,7 @@ def command(
     canary: str | None,
     shadow: str | None,
     share: float,
+    cluster: str | None,
     unix: str | None,
     as_json: bool,
 ) -> None:
@@ -140,6 +146,8 @@ def command(
             remedy="give both --tls-cert and --tls-key",
         )
     extras.need("serve", extras.SERVE)
+    if cluster:
+        _only_for_one_machine()
     store = Store()
     if is_place(name):
         name = _imported(name, allow_pickle=allow_pickle)
@@ -150,14 +158,24 @@ def command(
         manifest = store.resolve(name)
         store.verify(manifest)
         model, version = manifest.name, manifest.version
+    if cluster and function:
+        raise UsageError(
+            tried=f"serve {name} on a cluster",
+            said="a function is code of this machine, and only stored models travel to the nodes",
+            remedy="store it as a model (pellucid train, pellucid models import), then serve its name",
+        )
     beside, beside_line = _beside(
         canary, shadow, share, ["--workers", "1", "--timeout", str(timeout), "--engine", "auto"]
     )
-    if unix is None:
+    listener, bound = None, port
+    if unix is not None:
+        listener, bound = listen_here(unix), 0
+    elif not cluster:
         listener = listen(host, port)
         bound = listener.getsockname()[1]
-    else:
-        listener, bound = listen_here(unix), 0
+    elif not port:  # Ray Serve's proxies would each take another one
+        with listen(host, 0) as free:
+            bound = free.getsockname()[1]
     address = unix or f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
     screen = Screen(as_json=as_json or not sys.stderr.isatty())
 
@@ -197,7 +215,32 @@ def command(
         tls_key=os.path.abspath(tls_key) if tls_key else "",
     )
     screen.tell(Record(level="info", event="start", sentence=f"{model} version {version} is being loaded"))
+    if listener is None:
+        from pellucid.serve.cluster.driver import Deployed
+
+        sys.exit(Deployed(options, screen, follow).run())
     sys.exit(Supervisor(options, version, listener, screen, announce, follow, beside_line).run())
+
+
+def _only_for_one_machine() -> None:
+    """Options that Ray Serve leaves us no place for. UsageError names the first that was given."""
+    from click.core import ParameterSource
+
+    from pellucid.model.errors import UsageError
+
+    context = click.get_current_context()
+    told = {
+        "tls_cert": "clients reach Ray Serve's proxies, which know nothing of it; a load balancer before them may end TLS",
+        "canary": "another version beside this one is another application there",
+        "shadow": "another version beside this one is another application there",
+        "share": "another version beside this one is another application there",
+        "unix": "clients reach Ray Serve's proxies by --host and --port",
+        "max_growth": "memory of replicas is watched by Ray's own monitor (RAY_memory_usage_threshold)",
+    }
+    for name, why in told.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(tried=f"serve with {option} on a cluster", said=why, remedy=f"leave {option} out")
 
 
 def _beside(

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     "--folds", type=click.IntRange(2, 20), default=3, show_default=True, help="Parts that the rows are cut into."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Processes to fit in; as many as this one may use CPUs by default."
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes to fit in; as many as this one may use CPUs by default, or as a Ray cluster has.",
 )
 @click.option(
     "--backend", type=click.Choice(["loky", "ray"]), default="loky", show_default=True, help="Where they run."
@@ -94,9 +96,7 @@ def command(
 
     click.echo(f"{chosen.name}: grid search begins", err=True)
     try:
-        trained = training.train(
-            chosen, Store(), tell, jobs or len(os.sched_getaffinity(0)), onnx=onnx, backend=backend
-        )
+        trained = training.train(chosen, Store(), tell, jobs or 0, onnx=onnx, backend=backend)
     except KeyboardInterrupt:
         click.echo(err=True)
         raise Interrupted(
