@@ -16,10 +16,10 @@ import pytest
 from pellucid.diagnose.engine import diagnose
 from pellucid.model.errors import NoSuchProcess, NotPermitted, UsageError
 from pellucid.model.hot import hottest
-from pellucid.record import past, schema
-from pellucid.record.reading import MEASURES, Recording
-from pellucid.record.recorder import Asked, record
-from pellucid.record.store import Store
+from pellucid.recording import past, schema
+from pellucid.recording.reading import MEASURES, Recording
+from pellucid.recording.recorder import Asked, record
+from pellucid.recording.store import Store
 from tests import interpreters
 from tests.conftest import TARGETS
 from tests.nobody import as_nobody

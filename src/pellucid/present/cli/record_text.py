@@ -10,9 +10,9 @@ from pellucid.model.errors import UsageError, os_words
 from pellucid.present.cli import launch, plain, screen
 from pellucid.present.cli.progress import Line
 from pellucid.present.cli.replay_text import megabytes, share
-from pellucid.record import places
-from pellucid.record.reading import Recording
-from pellucid.record.recorder import Asked, Progress, record
+from pellucid.recording import places
+from pellucid.recording.reading import Recording
+from pellucid.recording.recorder import Asked, Progress, record
 
 
 def run(

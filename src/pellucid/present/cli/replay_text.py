@@ -14,8 +14,8 @@ from pellucid.model.collector import Collector
 from pellucid.model.errors import UsageError
 from pellucid.model.recording import Interval, RecordedProcess, RecordingReport
 from pellucid.present.cli import plain, screen
-from pellucid.record import past
-from pellucid.record.reading import Recording
+from pellucid.recording import past
+from pellucid.recording.reading import Recording
 
 LAST_S = 300.0
 _ON_SCREEN = 40

@@ -5,7 +5,7 @@ import time
 
 from pellucid.home import recordings
 from pellucid.model.errors import UsageError, os_words
-from pellucid.record.schema import SUFFIX
+from pellucid.recording.schema import SUFFIX
 
 
 def new(what: str) -> str:

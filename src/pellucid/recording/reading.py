@@ -34,7 +34,7 @@ from pellucid.model.recording import (
     Session,
 )
 from pellucid.model.report import FilesReport, SocketsReport
-from pellucid.record import schema
+from pellucid.recording import schema
 
 Kind = TypeVar("Kind")
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from pellucid.model import Frame
 from pellucid.model.errors import UsageError
-from pellucid.record import schema
+from pellucid.recording import schema
 
 LEAST_BYTES = 1 << 20
 MOST_BYTES = 256 << 20

@@ -23,9 +23,9 @@ from pellucid.model.report import FilesReport, SocketsReport
 from pellucid.observe.memory import Watch
 from pellucid.observe.snapshot import snapshot
 from pellucid.observe.sockets import sockets
-from pellucid.record import later, schema
-from pellucid.record.store import Store
-from pellucid.record.subject import Subject
+from pellucid.recording import later, schema
+from pellucid.recording.store import Store
+from pellucid.recording.subject import Subject
 
 SETTLED_S = 2.0
 """A process that ran and now rests for so long is looked at sooner than it would have been."""
@@ -334,7 +334,7 @@ class Kept:
         for key, kind in [known for known in self._last if known[0] == subject.key]:
             number, _, looked_at = self._last.pop((key, kind))
             if kind == "why" and subject.active_at < looked_at and subject.death is not None:
-                until = subject.death.last_look_at or looked_at  # nothing ran in it after that look: it held to the end
+                until = subject.death.at  # nothing ran in it after that look: it held to the end
                 self._store.add("UPDATE look SET until = ? WHERE id = ?", until, number)
 
 

@@ -22,9 +22,9 @@ from pellucid.model import Process
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError
 from pellucid.model.recording import RecorderCost
 from pellucid.observe.identity import runtime
-from pellucid.record.looks import Kept, Looks
-from pellucid.record.store import MOST_BYTES, Store
-from pellucid.record.subject import Subject, boot
+from pellucid.recording.looks import Kept, Looks
+from pellucid.recording.store import MOST_BYTES, Store
+from pellucid.recording.subject import Subject, boot
 
 COUNT_S = 1.0
 FLUSH_S = 2.0

@@ -19,8 +19,8 @@ from pellucid.model.recording import Death
 from pellucid.observe.memory import Watch
 from pellucid.observe.sampler_process import Program, Watched
 from pellucid.observe.sampler_timeline import Timeline
-from pellucid.record import schema
-from pellucid.record.store import Store
+from pellucid.recording import schema
+from pellucid.recording.store import Store
 from pellucid.runtimes.cpython.trie import EMPTY
 
 MOST_STACKS = 100_000

@@ -21,9 +21,9 @@ from pellucid.model.recorder import Recorder
 from pellucid.model.recording import RecordedProcess
 from pellucid.model.report import StacksReport, WaitsReport
 from pellucid.observe.sampler_timeline import STATES
-from pellucid.record import later
-from pellucid.record.reading import Names, Recording, Slice
-from pellucid.record.schema import Lane
+from pellucid.recording import later
+from pellucid.recording.reading import Names, Recording, Slice
+from pellucid.recording.schema import Lane
 
 _MOVING = 8
 _COLLECTORS = 100
