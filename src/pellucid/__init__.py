@@ -3,19 +3,37 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pellucid.api import Recording, record, snapshot, why
     from pellucid.inside.profiler import Profiler
+    from pellucid.model.errors import PellucidError
     from pellucid.present.cli.profile_text import text
     from pellucid.saving import load, save
 
-__all__ = ["Profiler", "__version__", "load", "save", "text"]
+__all__ = [
+    "PellucidError",
+    "Profiler",
+    "Recording",
+    "__version__",
+    "load",
+    "record",
+    "save",
+    "snapshot",
+    "text",
+    "why",
+]
 
 __version__ = "0.1.0"
 
 _FROM = {
+    "PellucidError": "pellucid.model.errors",
     "Profiler": "pellucid.inside.profiler",
+    "Recording": "pellucid.api",
     "load": "pellucid.saving",
+    "record": "pellucid.api",
     "save": "pellucid.saving",
+    "snapshot": "pellucid.api",
     "text": "pellucid.present.cli.profile_text",
+    "why": "pellucid.api",
 }
 
 
