@@ -37,7 +37,7 @@ def diagnose(seen: Snapshot) -> tuple[Finding, ...]:
 def _consistent(found: tuple[Finding, ...]) -> Iterator[Finding]:
     """Without what a worse finding makes untrue or tells already.
 
-    A process is not idle as a whole when tasks in it are deadlocked while its loop waits for events; and of a lock that is part of a
+    A process is not idle as a whole when tasks in it are deadlocked while its loop waits for events, or a thread wants a CPU; and of a lock that is part of a
     deadlock the deadlock tells more.
     """
     worst = [finding for finding in found if finding.severity in {"critical", "warning"}]
@@ -46,12 +46,13 @@ def _consistent(found: tuple[Finding, ...]) -> Iterator[Finding]:
         rule: {tid for finding in found if finding.rule in told_by for tid in finding.tids}
         for rule, told_by in _TOLD_BY.items()
     }
+    wanting = any(finding.rule == "wants-cpu" for finding in found)
     for finding in found:
         if finding.tids and told.get(finding.rule, set()).issuperset(finding.tids):
             continue
         if finding.rule == "gil" and told["gil"] and finding.severity != "critical":
             continue
-        if finding.rule == "idle" and worst:
+        if finding.rule == "idle" and (worst or wanting):
             continue
         if finding.rule == "lock" and finding.tids and deadlocked.issuperset(finding.tids):
             continue

@@ -14,6 +14,7 @@ from pellucid.diagnose.rules.sleeps import sleeps
 from pellucid.diagnose.rules.stopped import is_stopped
 from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
 from pellucid.diagnose.rules.wait_child import waits_for_a_child
+from pellucid.diagnose.rules.wants_cpu import wants_a_cpu
 from pellucid.diagnose.rules.zombie import is_a_zombie
 from pellucid.model import Seen, Watched
 from tests.unit.rules.build import frame, library, on_socket, peer, process, snapshot, tcp, thread, wait
@@ -137,6 +138,26 @@ def test_a_busy_thread_says_where_it_was_most():
     assert "97 %" in found.title
     assert "7 of 8 samples" in found.sentence
     assert not list(runs_on_cpu(snapshot(thread(state="running", cpu_share=0.2))))
+
+
+def test_a_thread_that_wants_a_cpu_and_gets_none():
+    ready = thread(state="running", cpu_share=0.0, frames=[frame("spin")])
+    (found,) = wants_a_cpu(snapshot(ready, earlier=[thread(state="running")]))
+    assert found.title == "MainThread wants a CPU and gets none"
+    assert "was ready to run for all of the" in found.sentence
+    assert "at app.py:12 in spin" in found.sentence
+
+
+def test_nothing_of_the_kind_is_said_of_a_thread_that_runs_or_slept_between_the_looks():
+    runs = thread(state="running", cpu_share=0.9)
+    assert not list(wants_a_cpu(snapshot(runs, earlier=[thread(state="running")])))
+    woke = thread(state="running", cpu_share=0.01, switches=8)
+    assert not list(wants_a_cpu(snapshot(woke, earlier=[thread(state="running", switches=7)])))
+    waits = thread(cpu_share=0.0, wait=wait())
+    assert not list(wants_a_cpu(snapshot(waits, earlier=[waits])))
+    assert not list(
+        wants_a_cpu(snapshot(thread(state="running", cpu_share=0.0), earlier=[]))
+    )  # it was not there at the first look
 
 
 def test_a_child_that_is_stopped_is_critical():

@@ -42,6 +42,7 @@ from pellucid.diagnose.rules.unaccepted import leaves_connections_unaccepted
 from pellucid.diagnose.rules.uncollected import leaves_children_uncollected
 from pellucid.diagnose.rules.unserved_port import holds_a_port_it_does_not_serve
 from pellucid.diagnose.rules.wait_child import waits_for_a_child
+from pellucid.diagnose.rules.wants_cpu import wants_a_cpu
 from pellucid.diagnose.rules.zombie import is_a_zombie
 
 ALL: tuple[Rule, ...] = (
@@ -67,6 +68,7 @@ ALL: tuple[Rule, ...] = (
     starves_for_the_gil,
     runs_in_a_hot_loop,
     runs_on_cpu,
+    wants_a_cpu,
     sleeps,
     writes_to_a_full_disk,
     runs_out_of_descriptors,

@@ -6,12 +6,13 @@ from pellucid.diagnose import words
 from pellucid.diagnose.groups import at, name
 from pellucid.model import Finding, Ref, Snapshot, Thread
 
-_BUSY = 0.25
+BUSY = 0.25
+"""Of the time between the looks."""
 
 
 def runs_on_cpu(seen: Snapshot) -> Iterator[Finding]:
     busy = sorted(
-        (thread for thread in seen.threads if (thread.cpu_share or 0.0) >= _BUSY),
+        (thread for thread in seen.threads if (thread.cpu_share or 0.0) >= BUSY),
         key=lambda thread: -(thread.cpu_share or 0.0),
     )
     for thread in busy[:3]:
@@ -41,7 +42,7 @@ def runs_on_cpu(seen: Snapshot) -> Iterator[Finding]:
             evidence=(
                 Ref(
                     source=f"/proc/{seen.process.pid}/task/*/schedstat",
-                    said=f"{len(busy)} threads above {round(100 * _BUSY)} %",
+                    said=f"{len(busy)} threads above {round(100 * BUSY)} %",
                 ),
             ),
             next=(f"pellucid stacks {seen.process.pid}",),
