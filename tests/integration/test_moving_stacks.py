@@ -77,15 +77,16 @@ def test_threads_that_come_and_go_are_no_error(python, target):
     names = set()
     with cpython.attach(process.pid) as runtime:
         readings = 0
-        while readings < 600 or len(names) <= 3:  # with a short thread among them
+        while readings < 600 or len(names) <= 3 or "stays" not in names:  # with a short thread among them
             readings += 1
             reading = runtime.read()
             by_name = {stack.name: stack for stack in reading.stacks}
             names |= by_name.keys()
-            if (
-                "stays" in names or readings > 10
-            ):  # the list of names is torn while threads come and go; once known, it is kept
-                assert by_name["stays"].frames[0].qualname == "long"
+            unlisted = any("faster" in gap.why for gap in reading.gaps)
+            if "stays" in by_name:
+                assert by_name["stays"].moving or by_name["stays"].frames[0].qualname == "long"
+            elif not unlisted:  # nor is a name there before the list of names was found whole for once
+                assert "stays" not in names, "a name that was known is kept"
             for stack in reading.stacks:
                 if stack.frames and not stack.moving:
                     assert stack.frames[-1].qualname in {"<module>", "Thread._bootstrap"}

@@ -29,6 +29,9 @@ REVALIDATE_S = 1.0
 RENAME_S = 0.05
 """A thread without a name is asked for one so often: it may just have been started."""
 
+MAX_ABSENT = 256
+"""Names that are kept of threads that were not read: a list that changes while it is followed may miss one once."""
+
 _UNKNOWN = Frame("?", "?", "?", None)
 
 
@@ -167,12 +170,15 @@ class CPython:
         self.objects.forget()
 
     def _name(self, threads: set[tuple[int, int, int]]) -> None:
-        """Reads the names anew. A name that was known stays where it can't be found: the dict of threads may be torn."""
+        """Reads the names anew. A name that was known stays where it can't be found: the dict of threads, or their list, may be torn."""
         found = {each.id: self._names.of(each.address) for each in self.interpreters}
+        known = self._named
         self._named = {
-            key: found.get(key[0], {}).get(key[1]) or self._named.get(key, "")
+            key: found.get(key[0], {}).get(key[1]) or known.get(key, "")
             for key in threads  # (number of the interpreter, ident, tid)
         }
+        absent = [key for key, name in known.items() if name and key not in threads]
+        self._named |= {key: known[key] for key in absent[-MAX_ABSENT:]}
 
     def _gaps(self, readout: Readout, ended: int) -> "Iterator[Gap]":
         count = len(readout.stacks) + readout.ended
