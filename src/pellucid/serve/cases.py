@@ -34,6 +34,7 @@ class Cases:
             version=worker.version,
             grown=seen.rss - (worker.settled_rss or 0),
         )
+        worker.looks = 0
         self._out.append(Count(kind))
         return worker.incident
 
@@ -43,6 +44,10 @@ class Cases:
         worker.looks += 1
         tid = seen.predict_tid if seen.started and seen.predict_tid else worker.pid
         self._out.append(Look(pid=worker.pid, tid=tid, incident=worker.incident.id, moment=moment))
+
+    def awaits_a_look(self, worker: Supervised) -> bool:
+        """One is still going on: a worker that is killed meanwhile could not be seen by it."""
+        return worker.incident is not None and worker.looks > len(worker.incident.looks)
 
     def looked(self, event: Looked, worker: Supervised | None) -> None:
         """Add what was seen. `worker`: the one whose incident it is; None where that is closed, or forgotten."""
@@ -70,7 +75,7 @@ class Cases:
     def close(self, worker: Supervised, incident: Incident) -> None:
         """It is decided; a look that is still going on will be added to it."""
         awaited = worker.looks - len(incident.looks)
-        if awaited:
+        if awaited > 0:
             self._closed[incident.id] = incident, awaited
         self._out.append(Save(incident))
         worker.incident = None

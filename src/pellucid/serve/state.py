@@ -229,7 +229,7 @@ class Supervision:
             (one for one in self.workers.values() if one.incident and one.incident.id == event.incident), None
         )
         self._cases.looked(event, worker)
-        if worker is None or worker.incident is None or event.look.moment != "deadline":
+        if worker is None or worker.incident is None or not worker.last_look or self._cases.awaits_a_look(worker):
             return
         if worker.incident.kind == "start":
             worker.kill_at = event.now

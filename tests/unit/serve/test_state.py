@@ -204,6 +204,18 @@ def test_the_kill_waits_until_the_clients_were_told():
     assert of(story.until(began + T + 0.4, every=0.1), Kill)
 
 
+def test_the_kill_waits_for_a_look_that_is_still_going_on():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    half = only(story.until(began + T / 2), Look)
+    story.looked(only(story.until(began + T), Look))
+    assert not of(story.until(began + T + 2), Kill)
+    story.looked(half)
+    assert of(story.until(began + T + 2.5), Kill)
+    assert [look.moment for look in kept(story.died(0)).looks] == ["deadline", "half"]
+
+
 def test_a_slow_answer_is_no_kill_but_a_fresh_worker():
     story = Story().serving()
     story.change(0, started=story.now, request=5, rows=1)
