@@ -1,7 +1,10 @@
-"""The one thread that predicts, and the batches that it is given. No timer: what arrives while a prediction goes on is the next batch.
+"""The one thread that predicts, and the batches that it takes: what arrives while a prediction goes on is the next batch.
 
-    client → submit → queue → (a few turns of the loop) → batch → predict thread → deliver → client
+    client → submit → queue → predict thread, which takes a batch when it is free → deliver → client
 
+Clients that got their answers together ask again together, a little one after the other: a batch that was taken at the first of them would hold one
+request, and all others would wait for it. So the thread takes as many as it took last time, or what has come after `SHARE` of the time that a
+prediction takes. Who asks alone never waits.
 A batch is only made of several requests where the model was proved to judge each row by itself (`Model.batches`). A request is never split. A
 batch that fails is predicted again request by request, so that a poisoned one fails alone. A request is dropped unpredicted when its deadline
 has passed or its client was told already.
@@ -12,7 +15,6 @@ import queue
 import threading
 import time
 import traceback
-from collections import deque
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -22,9 +24,10 @@ from pellucid.serve.log import Pipe, Record
 from pellucid.serve.package import Model
 from pellucid.serve.slots import Slot
 
-TURNS = 4
-"""Turns of the event loop from the first request to its batch: an HTTP request needs several from socket to queue, and a batch made at
-once would hold one request."""
+SHARE = 0.25
+"""Of the time that a prediction takes, for which one waits until as many requests have come as last time."""
+STEP_S = 0.00005
+"""Between two looks at the queue meanwhile; with the kernel's timer slack (prctl(2), PR_SET_TIMERSLACK) it takes twice as long."""
 
 
 class Full(Exception):  # noqa: N818  an answer to a client: 503
@@ -77,12 +80,15 @@ class Predictor:
         self.waiting: dict[int, Work] = {}
         """In the order of their arrival; those in the thread are among them."""
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Work] = deque()
-        self._busy = False
-        """A batch is in the thread, or is about to be made."""
-        self._batches: queue.SimpleQueue[list[Work] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._pace_s = 0.0
         """Seconds a request of the last batches."""
+        self._took_s = 0.0
+        """Seconds a prediction, of the last ones."""
+        self._last = 1
+        """Requests in the last batch."""
+        self._left_over: Work | None = None
+        """It did not fit into the last batch."""
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
 
     def start(self) -> None:
@@ -90,7 +96,7 @@ class Predictor:
 
     def stop(self) -> None:
         """End the thread after what it has begun, if it ends within a second; the process is about to exit."""
-        self._batches.put(None)
+        self._queue.put(None)
         self._thread.join(1.0)
 
     def submit(self, records: list[Struct], within_s: float, number: int | None = None) -> Work:
@@ -100,10 +106,7 @@ class Predictor:
         number = self.slot.next_request() if number is None else number
         work = Work(number, records, self._loop.create_future(), time.monotonic() + within_s, within_s)
         self.waiting[work.number] = work
-        self._queue.append(work)
-        if not self._busy:
-            self._busy = True
-            self._turn(TURNS)
+        self._queue.put(work)
         return work
 
     def overdue(self, now: float) -> list[Work]:
@@ -120,34 +123,6 @@ class Predictor:
             del self.waiting[work.number]
         return works
 
-    def _turn(self, left: int) -> None:
-        if left:
-            self._loop.call_soon(self._turn, left - 1)
-            return
-        works = self._next()
-        self._busy = bool(works)
-        if works:
-            self._batches.put(works)
-
-    def _next(self) -> list[Work]:
-        """The longest run of requests at the head of the queue that may be predicted together. The sample is always alone."""
-        now = time.monotonic()
-        batch: list[Work] = []
-        rows = 0
-        while self._queue:
-            work = self._queue[0]
-            if work.gone or work.deadline <= now:  # the pulse tells its client, or has
-                self._queue.popleft()
-                self.slot.expired()
-                continue
-            rows += len(work.records)
-            if batch and (rows > self.limits.batch or work.number == slots.SAMPLE):
-                break
-            batch.append(self._queue.popleft())
-            if not self.model.batches or work.number == slots.SAMPLE:
-                break
-        return batch
-
     def _deliver(self, works: list[Work], answers: Answers, took_s: float) -> None:
         self._pace_s += 0.1 * (took_s / len(works) - self._pace_s)
         for work, answer in zip(works, answers, strict=True):
@@ -159,18 +134,60 @@ class Predictor:
                 work.future.set_result(answer)
             else:
                 work.future.set_exception(answer)
-        if self._queue:
-            self._turn(TURNS)
-        else:
-            self._busy = False
 
     def _run(self) -> None:
         processes.name_thread("predict")
         self.slot.predict_thread(threading.get_native_id())
-        while (works := self._batches.get()) is not None:
+        while (works := self._take()) is not None:
+            if not works:
+                continue
             began = time.monotonic()
             answers = self._predict(works)
-            self._loop.call_soon_threadsafe(self._deliver, works, answers, time.monotonic() - began)
+            took_s = time.monotonic() - began
+            self._took_s += 0.1 * (took_s - self._took_s)
+            self._loop.call_soon_threadsafe(self._deliver, works, answers, took_s)
+
+    def _take(self) -> list[Work] | None:
+        """The longest run of requests at the head of the queue that may be predicted together; None at the end. The sample is always alone."""
+        work, self._left_over = self._left_over or self._queue.get(), None
+        if work is None:
+            return None
+        self._let_others_come()
+        now = time.monotonic()
+        batch: list[Work] = []
+        rows = 0
+        while work is not None:
+            alone = work.number == slots.SAMPLE or not self.model.batches
+            if work.gone or work.deadline <= now:  # the pulse tells its client, or has
+                self.slot.expired()
+            elif batch and (alone or rows + len(work.records) > self.limits.batch):
+                self._left_over = work
+                break
+            else:
+                batch.append(work)
+                rows += len(work.records)
+                if alone:
+                    break
+            work = self._at_hand()
+        self._last = len(batch)
+        return batch
+
+    def _let_others_come(self) -> None:
+        """The first one is out of the queue already."""
+        if not self.model.batches:
+            return
+        until = time.monotonic() + SHARE * self._took_s
+        while self._queue.qsize() + 1 < self._last and time.monotonic() < until:
+            time.sleep(STEP_S)
+
+    def _at_hand(self) -> Work | None:
+        try:
+            work = self._queue.get_nowait()
+        except queue.Empty:
+            return None
+        if work is None:
+            self._queue.put(None)  # the end comes after this batch
+        return work
 
     def _predict(self, works: list[Work]) -> Answers:
         if len(works) == 1:

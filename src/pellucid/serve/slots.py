@@ -37,10 +37,10 @@ _PREDICT_NS: Final = 14
 _ROWS_TOTAL: Final = 15
 _REQUESTS: Final = 17
 _BATCHED: Final = 18
+_EXPIRED: Final = 26
 # ... by its main thread:
 _NUMBER: Final = 24
 _SECONDS_SUM: Final = 25
-_EXPIRED: Final = 26
 _CONNECTIONS: Final = 27
 _STATUSES: Final = 32
 _BESIDE_SENT: Final = 48

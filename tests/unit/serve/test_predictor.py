@@ -79,18 +79,49 @@ def test_what_arrives_during_a_prediction_is_the_next_batch():
     assert model.calls == [[0], [1, 2, 3, 4]]
 
 
-def test_requests_that_come_together_wait_a_few_turns_for_each_other():
+def together(predictor):
+    async def client(number):
+        await asyncio.sleep(number / 1000)
+        return await predictor.submit([Row(number)], 30.0).future
+
+    return asyncio.gather(*map(client, range(5)))
+
+
+def test_a_batch_waits_for_as_many_as_the_last_one_had():
     model = Doubling()
 
     async def story(predictor, slot):
-        async def client(number):
-            await asyncio.sleep(0)  # as a request over HTTP, it takes a turn or two to get here
-            return await predictor.submit([Row(number)], 30.0).future
-
-        assert await asyncio.gather(*map(client, range(5))) == [[0], [2], [4], [6], [8]]
+        predictor._last, predictor._took_s = 5, 100.0
+        assert await together(predictor) == [[0], [2], [4], [6], [8]]
+        assert slot.counts().predicts == 1
 
     run(story, model)
     assert model.calls == [[0, 1, 2, 3, 4]]
+
+
+def test_it_waits_for_a_part_of_what_a_prediction_takes_and_the_next_one_does_not():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        predictor._last, predictor._took_s = 5, 1.0
+        began = time.monotonic()
+        assert await predictor.submit([Row(1)], 30.0).future == [2]
+        assert time.monotonic() - began >= 0.25
+        predictor._took_s = 1000.0
+        assert await predictor.submit([Row(2)], 30.0).future == [4]
+
+    run(story, model)
+    assert model.calls == [[1], [2]]
+
+
+def test_where_nothing_is_batched_nobody_waits():
+    model = Doubling(batches=False)
+
+    async def story(predictor, slot):
+        predictor._last, predictor._took_s = 5, 1000.0
+        assert await predictor.submit([Row(1)], 30.0).future == [2]
+
+    run(story, model)
 
 
 def test_a_request_is_never_split_and_rows_are_capped():
