@@ -11,11 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pellucid.serve import slots
+from pellucid.serve.connection import Connection
 
 if TYPE_CHECKING:
+    from pellucid.serve.app import Service
     from pellucid.serve.slots import Board, Slot
 
 MOMENT_S = 0.001
@@ -27,8 +28,11 @@ FRESH_S = 0.5
 class Server(uvicorn.Server):
     """uvicorn's server, but for how connections come in."""
 
-    def __init__(self, config: uvicorn.Config, board: "Board", slot: "Slot", listener: socket.socket) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: "Service", board: "Board", slot: "Slot", listener: socket.socket
+    ) -> None:
         super().__init__(config)
+        self.service = service
         self.board = board
         self.slot = slot
         self.listener = listener
@@ -99,7 +103,7 @@ class Server(uvicorn.Server):
             connection.close()
 
     def _protocol(self) -> asyncio.Protocol:
-        return Counted(self)
+        return Connection(self)
 
     def _another_has_fewer(self) -> bool:
         own, now = self.slot.open_connections(), time.monotonic()
@@ -111,15 +115,3 @@ class Server(uvicorn.Server):
 
 def _takes(slot: "Slot", now: float) -> bool:
     return slot.is_ready() and slot.command() == slots.SERVE and now - slot.loop_beat() < FRESH_S
-
-
-class Counted(HttpToolsProtocol):
-    """One connection, which counts in the slot from its acceptance to its end."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(server.config, server.server_state, server.lifespan.state)
-        self.slot = server.slot
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.slot.connections(-1)
-        super().connection_lost(exc)

@@ -42,6 +42,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+Reply = tuple[int, bytes, Mapping[str, str]]
+"""(status, body, further headers)."""
+
+
 class Answer(Exception):  # noqa: N818  an answer that is no prediction
     """Ends the handling of a request with this status. `detail`: a sentence, or a tuple of Problems; `more`: further keys of the body."""
 
@@ -82,6 +86,8 @@ class Service:
             f"/v2/models/{name}/versions/{version}/infer": v2,
         }
         self.other = Other(options.beside, slot) if options.beside is not None else None
+        self.direct_forms = {path.encode(): form for path, form in self.forms.items()} if self.other is None else {}
+        """Those whose requests need nobody else for their answer."""
         self._reading: dict[asyncio.Task[Any], float] = {}
         self._too_slow: set[asyncio.Task[Any]] = set()
 
@@ -106,8 +112,7 @@ class Service:
         try:
             status, body, more = await self._answer(form, scope, headers, receive)
         except Answer as answer:
-            status, more = form.status(answer.status), answer.headers
-            body = form.refusal(answer.detail, answer.more)
+            status, body, more = self.refused(form, answer)
         except Gone:
             self.slot.answered(408, time.monotonic() - began)
             return
@@ -117,22 +122,22 @@ class Service:
     async def _send(
         self, send: Send, status: int, body: bytes, more: Mapping[str, str], asked: Mapping[bytes, bytes]
     ) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": self.headers(body, more, asked)})
+        await send({"type": "http.response.body", "body": body})
+
+    def headers(self, body: bytes, more: Mapping[str, str], asked: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """Those of an answer. `asked`: those of its request."""
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in more.items()]
         if trace := asked.get(b"traceparent"):
             headers.append((b"traceparent", trace))
         if self.leaving and "connection" not in more:
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return headers
 
-    async def _answer(
-        self, form: Form, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
-    ) -> tuple[int, bytes, dict[str, str]]:
-        if self.gate is not None:
-            self._let_in(self.gate, headers)
-        within_s = self._deadline(headers)
-        body = await self._body(headers, receive)
+    async def _answer(self, form: Form, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
+        within_s = self.admit(headers, _length(headers))
+        body = await self._body(receive)
         path = scope["path"]
         if self.other is None or "/versions/" in path:
             return await self._here(form, scope, body, within_s)
@@ -147,31 +152,56 @@ class Service:
         self.other.copy(path, body, answer[1], len(self.predictor.waiting), within_s)
         return answer
 
-    async def _here(self, form: Form, scope: Scope, body: bytes, within_s: float) -> tuple[int, bytes, dict[str, str]]:
+    async def _here(self, form: Form, scope: Scope, body: bytes, within_s: float) -> Reply:
+        asked, work = self.begin(form, body, scope["query_string"].decode("latin-1"), within_s)
+        if work is None:
+            return 200, asked.render([]), {}
+        with contextlib.suppress(ModelFailed, Answer):
+            await work.future
+        return self.ended(asked, work)
+
+    def admit(self, headers: Mapping[bytes, bytes], length: int) -> float:
+        """The seconds that this client waits. Raises Answer where the request is refused by its head, or by the length of its body."""
+        if self.gate is not None:
+            self._let_in(self.gate, headers)
+        within_s = self._deadline(headers)
+        _only_json(headers)
+        if length > self.options.max_body * READ_ON:
+            raise _too_large(self.options.max_body)
+        return within_s
+
+    def begin(self, form: Form, body: bytes, query: str, within_s: float) -> tuple[Asked, Work | None]:
+        """What is asked, and its place in the queue; None where there are no records. Raises Answer."""
+        if len(body) > self.options.max_body:
+            raise _too_large(self.options.max_body)
         try:
-            asked = form.read(body, scope["query_string"].decode("latin-1"))
+            asked = form.read(body, query)
         except BadInput as bad:
             raise Answer(bad.status, self._told(bad)) from bad
         if not asked.records:
-            return 200, asked.render([]), {}
-        return await self._predicted(asked, within_s)
-
-    async def _predicted(self, asked: Asked, within_s: float) -> tuple[int, bytes, dict[str, str]]:
+            return asked, None
         if self.suspect:
             told = "this worker is being replaced; ask again on a new connection"
             raise Answer(503, told, {"retry-after": "1", "connection": "close"})
         try:
-            work = self.predictor.submit(asked.records, within_s)
+            return asked, self.predictor.submit(asked.records, within_s)
         except Full as full:
             told = f"{self.predictor.limits.queue} requests wait already; ask again later"
             raise Answer(503, told, {"retry-after": str(full.retry_s)}) from full
+
+    def ended(self, asked: Asked, work: Work) -> Reply:
+        """The answer, once the work is done. Raises Answer."""
         name = slots.request_id(self.slot.number, work.number)
         try:
-            labels = await work.future
+            labels = work.future.result()
         except ModelFailed as failed:
             told = f"the model failed on these records: {failed}"
             raise Answer(500, told, {"x-request-id": name}, {"request": name}) from failed
         return 200, asked.render(labels), {"x-request-id": name}
+
+    def refused(self, form: Form, answer: Answer) -> Reply:
+        """As this form spells it."""
+        return form.status(answer.status), form.refusal(answer.detail, answer.more), answer.headers
 
     def _told(self, bad: BadInput) -> Any:
         """As much of what is wrong as this server says: all of it, only where, or only that."""
@@ -227,17 +257,12 @@ class Service:
                 Answer(status, detail, {"x-request-id": name, "connection": "close", **headers}, more)
             )
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        _only_json(headers)
-        most = self.options.max_body
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > most * READ_ON:
-            raise _too_large(most)
+    async def _body(self, receive: Receive) -> bytes:
         task = asyncio.current_task()
         assert task is not None
         self._reading[task] = time.monotonic()
         try:
-            return await self._whole(most, receive)
+            return await self._whole(self.options.max_body, receive)
         except asyncio.CancelledError:
             if task not in self._too_slow:
                 raise
@@ -274,6 +299,12 @@ class Service:
             if began < before and task not in self._too_slow:
                 self._too_slow.add(task)
                 task.cancel()
+
+
+def _length(headers: Mapping[bytes, bytes]) -> int:
+    """Of the body, as far as it is told."""
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0
 
 
 def _only_json(headers: Mapping[bytes, bytes]) -> None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from pellucid.serve import accepting, health, processes, slots
 from pellucid.serve.app import Answer, Service
+from pellucid.serve.connection import Connection
 from pellucid.serve.events import Level
 from pellucid.serve.log import Pipe, Record
 from pellucid.serve.options import Options
@@ -129,7 +130,7 @@ async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
     service.pages = Pages(service, stock.board, stock.example).application()
     config = uvicorn.Config(
         service,
-        http=accepting.Counted,
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -141,7 +142,7 @@ async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(options.timeout_s) + 1),
     )
-    server = accepting.Server(config, stock.board, slot, stock.listener)
+    server = accepting.Server(config, service, stock.board, slot, stock.listener)
     pulse = asyncio.create_task(Pulse(stock, slot, log, service, server, predictor).go())
     serving = asyncio.create_task(server.serve())
     await asyncio.wait({pulse, serving}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,152 @@
+"""One connection of a client: HTTP/1.1 by uvicorn's protocol, with a short way for the requests that are nearly all of the load.
+
+A request for predictions whose head and body came whole is read, queued and answered right here, in one write, without a task, an event and the
+messages of ASGI. What comes in pieces, pipelined or with `Expect`, what another version answers too (`beside.py`) and every page go the long way.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from pellucid.serve.app import Answer, Service
+
+if TYPE_CHECKING:
+    from pellucid.serve.accepting import Server
+    from pellucid.serve.forms.form import Asked, Form
+    from pellucid.serve.predictor import Work
+
+_log = logging.getLogger(__name__)
+
+
+class Connection(HttpToolsProtocol):
+    """Counts in the slot from its acceptance to its end."""
+
+    def __init__(self, server: "Server") -> None:
+        super().__init__(server.config, server.server_state, server.lifespan.state)
+        self.slot = server.slot
+        self.service: Service = server.service
+        self._coming: Direct | None = None
+        """Its head is there, and so far its body comes along."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.slot.connections(-1)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._coming is not None:  # not whole yet: the rest may take its time
+            coming, self._coming = self._coming, None
+            if self.transport.is_closing():  # it was no HTTP
+                return
+            super().on_headers_complete()
+            for chunk in coming.chunks:
+                super().on_body(chunk)
+
+    def on_headers_complete(self) -> None:
+        form = self.service.direct_forms.get(self.url)
+        if (
+            form is None
+            or self.parser.get_method() != b"POST"
+            or self.expect_100_continue
+            or self.flow.write_paused
+            or self.parser.should_upgrade()
+            or not (self.cycle is None or self.cycle.response_complete)
+        ):
+            super().on_headers_complete()
+        else:
+            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            self._coming = Direct(self, form, dict(self.headers), keep_alive=keep_alive)
+
+    def on_body(self, body: bytes) -> None:
+        if self._coming is None:
+            super().on_body(body)
+        else:
+            self._coming.chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._coming is None:
+            super().on_message_complete()
+            return
+        direct, self._coming = self._coming, None
+        self.cycle = direct  # type: ignore[assignment]  # it has all that is asked of the exchange that goes on
+        direct.begin()
+
+
+class _Nobody:
+    """Nobody waits for the rest of a body that came whole."""
+
+    def set(self) -> None:
+        pass
+
+
+class Direct:
+    """One request that goes the short way. Its first attributes are those that uvicorn's protocol reads and writes of an exchange."""
+
+    message_event = _Nobody()
+
+    def __init__(self, connection: Connection, form: "Form", headers: dict[bytes, bytes], *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.chunks: list[bytes] = []
+        self._connection = connection
+        self._form = form
+        self._headers = headers
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """Queue it, or refuse it."""
+        service = self._connection.service
+        body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        try:
+            within_s = service.admit(self._headers, len(body))
+            asked, work = service.begin(self._form, body, "", within_s)
+        except Answer as answer:
+            self._reply(*service.refused(self._form, answer))
+        except Exception as error:  # noqa: BLE001  in a callback of the parser it would count as the client's mistake
+            self._failed(error)
+        else:
+            if work is None:
+                self._reply(200, asked.render([]), {})
+            else:
+                work.future.add_done_callback(lambda _: self._end(asked, work))
+
+    def _end(self, asked: "Asked", work: "Work") -> None:
+        service = self._connection.service
+        if work.future.cancelled():
+            return
+        try:
+            reply = service.ended(asked, work)
+        except Answer as answer:
+            reply = service.refused(self._form, answer)
+        except Exception as error:  # noqa: BLE001  a label that can't be written as JSON, and what else there may be
+            self._failed(error)
+            return
+        self._reply(*reply)
+
+    def _failed(self, error: Exception) -> None:
+        _log.error("a request could not be answered", exc_info=error)
+        failed = Answer(500, "the server failed on this request", {"connection": "close"})
+        self._reply(*self._connection.service.refused(self._form, failed))
+
+    def _reply(self, status: int, body: bytes, more: Mapping[str, str]) -> None:
+        connection = self._connection
+        connection.slot.answered(status, time.monotonic() - self._began)
+        self.response_complete = True
+        transport = connection.transport
+        if transport.is_closing():  # the client is gone; uvloop would raise
+            return
+        headers = connection.service.headers(body, more, self._headers)
+        closes = (b"connection", b"close") in headers
+        if not self.keep_alive and not closes:
+            headers.append((b"connection", b"close"))
+        head = [STATUS_LINE[status]]
+        for name, value in (*connection.server_state.default_headers, *headers):
+            head += (name, b": ", value, b"\r\n")
+        transport.write(b"".join((*head, b"\r\n", body)))
+        if closes or not self.keep_alive:
+            transport.close()
+        connection.on_response_complete()
