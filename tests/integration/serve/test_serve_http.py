@@ -213,6 +213,57 @@ def test_media_types_methods_and_places(server, record):
     assert server.ask("/incidents/..%2f..%2fmodels").status == 404
 
 
+def test_pieces_pipelines_and_old_clients(server, record):
+    """A body in pieces; three requests in one piece; HTTP/1.0; one that asks before it sends its body; one that wants to be the last."""
+    body = json.dumps([record]).encode()
+
+    def head(*more, version="1.1"):
+        lines = [f"POST /predict HTTP/{version}", "Host: x", f"Content-Length: {len(body)}", *more]
+        return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
+
+    with _connected(server) as raw, raw.makefile("rb") as answers:
+        for pieces in (
+            (head(), body),
+            (head()[:30], head()[30:] + body[:20], body[20:25], body[25:]),
+            (head() + body,),
+        ):
+            for piece in pieces:
+                raw.sendall(piece)
+                time.sleep(0.05)
+            assert _answer(answers) == (200, [record["Loan_ID"]], None)
+        raw.sendall(
+            (head() + body) * 3 + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + head("Connection: close") + body
+        )
+        assert [_answer(answers) for _ in range(3)] == [(200, [record["Loan_ID"]], None)] * 3
+        assert _answer(answers)[0] == 200
+        assert _answer(answers) == (200, [record["Loan_ID"]], "close")
+        assert raw.recv(1) == b""
+    with _connected(server) as raw, raw.makefile("rb") as answers:
+        raw.sendall(head("Expect: 100-continue"))
+        assert answers.readline() + answers.readline() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        raw.sendall(body)
+        assert _answer(answers) == (200, [record["Loan_ID"]], None)
+    with _connected(server) as raw, raw.makefile("rb") as answers:
+        raw.sendall(head(version="1.0") + body)
+        assert _answer(answers) == (200, [record["Loan_ID"]], "close")
+
+
+def _connected(server):
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def _answer(lines):
+    """(status, ids, Connection) of the next answer."""
+    status = int(lines.readline().split()[1])
+    headers = {}
+    while (line := lines.readline().decode().strip()) != "":
+        name, _, value = line.partition(": ")
+        headers[name] = value
+    found = json.loads(lines.read(int(headers["content-length"])))
+    return status, [one["Loan_ID"] for one in found.get("predictions", [])], headers.get("connection")
+
+
 def test_clients_that_hang_up_disturb_nobody(server, record):
     before = len(server.log)
     body = json.dumps([record] * 100).encode()
