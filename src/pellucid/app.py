@@ -6,6 +6,7 @@ import sys
 
 _CLI = "pellucid.present.cli"
 _SERVE = "pellucid.serve.cli"
+_AGENT = "pellucid.agent"
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "why": (f"{_CLI}.why:command", "The verdict: what is wrong with a process, since when, where, and what to do."),
@@ -37,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record": (f"{_CLI}.record:command", "Record processes while they run, to look back at the moment it went wrong."),
     "replay": (f"{_CLI}.replay:command", "Look back: what a recording holds, and other commands on the past."),
     "web": ("pellucid.present.web.command:command", "All processes on a live page, and what each does."),
+    "agent": (f"{_AGENT}.command:command", "Answer the pellucid of other machines; the machines known here."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),
@@ -45,6 +47,45 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": (f"{_SERVE}.predict:command", "Predict records with a stored or a served model."),
     "incidents": (f"{_SERVE}.incidents:command", "What happened to the workers of the model server, and why."),
 }
+
+ELSEWHERE = frozenset(
+    [
+        "why",
+        "ps",
+        "info",
+        "env",
+        "stacks",
+        "waits",
+        "files",
+        "recover",
+        "output",
+        "sockets",
+        "syscalls",
+        "oom",
+        "memory",
+        "gc",
+        "profile",
+        "heap",
+        "check",
+        "incidents",
+    ]
+)
+"""Commands that take `--host NAME`: the agent there runs them (`agent.policy.RULES`)."""
+
+
+def elsewhere(words: list[str]) -> int | None:
+    """The exit status of a command line with `--host NAME`, which an agent has run; None for one that is for this machine."""
+    if not words or words[0] not in ELSEWHERE:
+        return None
+    ours = words[: words.index("--")] if "--" in words else words
+    if not any(word == "--host" or word.startswith("--host=") for word in ours):
+        return None
+    from pellucid.agent.words import without_host
+
+    name, others = without_host(words)
+    from pellucid.agent.client import run as ask
+
+    return ask(name, others)
 
 
 def main() -> None:
@@ -57,7 +98,7 @@ def main() -> None:
     gc.disable()
     from pellucid.present.cli import run
 
-    status = run(COMMANDS)
+    status = run(COMMANDS, elsewhere, ELSEWHERE)
     if "pellucid.serve" in sys.modules:
         sys.exit(status)
     os._exit(status)  # what was said has been flushed by `run`, where a failure still has an answer

@@ -8,7 +8,7 @@ import gc as collector  # a command is called gc, whose module would take the na
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pellucid import __version__
 
@@ -23,14 +23,20 @@ STRAIGHT = {
 """`COMMAND TARGET` and `COMMAND TARGET --json` of these call `show(target, as_json=...)` of the module, as click's command does."""
 
 
-def run(table: Table) -> int:
-    """Run the command line of this process and return its exit status."""
+def run(table: Table, elsewhere: Callable[[list[str]], int | None], hosted: frozenset[str]) -> int:
+    """Run the command line of this process and return its exit status.
+
+    `elsewhere` is asked first: it returns the status of what another machine has run, None for what is ours. `hosted` are the commands
+    of which that may be.
+    """
     try:
-        status = _straight(sys.argv[1:])
+        status = elsewhere(sys.argv[1:])
+        if status is None:
+            status = _straight(sys.argv[1:])
         if status is None:
             from pellucid.present.cli.lazy import by_click
 
-            status = by_click(table)
+            status = by_click(table, hosted)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130

@@ -10,10 +10,10 @@ from pellucid.present import cli
 from pellucid.present.cli import Table
 
 
-def by_click(table: Table) -> int:
+def by_click(table: Table, hosted: frozenset[str] = frozenset()) -> int:
     """Run the command line of this process by `table` and return its exit status. Errors of ours pass through."""
     try:
-        status = group(table).main(prog_name="pellucid", standalone_mode=False)
+        status = group(table, hosted).main(prog_name="pellucid", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.Abort:
@@ -24,12 +24,17 @@ def by_click(table: Table) -> int:
     return status if isinstance(status, int) else 0
 
 
+_HOST = click.Option(["--host"], metavar="NAME", expose_value=False, help="On the machine NAME, by its agent.")
+"""For the help: a command line that has it never comes here (`pellucid.app.elsewhere`)."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
-    def __init__(self, table: Table, **attributes: Any) -> None:
+    def __init__(self, table: Table, hosted: frozenset[str], **attributes: Any) -> None:
         super().__init__(**attributes)
         self.table = table
+        self._hosted = hosted
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(self.table)
@@ -41,6 +46,8 @@ class LazyGroup(click.Group):
         found = getattr(importlib.import_module(module), attribute)
         cli.collect_rarely()
         assert isinstance(found, click.Command)
+        if cmd_name in self._hosted and all(one.name != _HOST.name for one in found.params):
+            found.params.append(_HOST)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -65,10 +72,11 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def group(table: Table) -> LazyGroup:
+def group(table: Table, hosted: frozenset[str] = frozenset()) -> LazyGroup:
     """The command `pellucid` itself."""
     lazy = LazyGroup(
         table,
+        hosted,
         name="pellucid",
         help="See inside a running process from outside, and read in plain words what is wrong with it.\n\n"
         "Begin with `pellucid why PID`. PID may be a pattern that matches one process.",
