@@ -10,6 +10,8 @@ from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -20,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from pellucid.model.errors import UsageError
-from pellucid.serve.engines import choice
+from pellucid.serve.engines import choice, histogram
 from pellucid.serve.engines.exact import Exact
 from pellucid.serve.engines.pipeline import Pipeline, Unfit
 from pellucid.serve.manifest import Manifest, Proof, Training
@@ -35,6 +37,9 @@ FORESTS = [
     DecisionTreeRegressor(random_state=0),
     GradientBoostingClassifier(n_estimators=7, random_state=0),
     GradientBoostingRegressor(n_estimators=7, random_state=0),
+    HistGradientBoostingClassifier(max_iter=7, random_state=0, min_samples_leaf=5),
+    HistGradientBoostingRegressor(max_iter=7, random_state=0, min_samples_leaf=5),
+    HistGradientBoostingRegressor("poisson", max_iter=7, random_state=0, min_samples_leaf=5),
 ]
 
 
@@ -52,6 +57,35 @@ def test_a_direct_sum_of_trees_is_equal_to_the_bit(estimator, classes):
     proof = choice.prove(Exact(pipeline), inputs, [])
     assert (proof.equal, proof.difference, proof.why_not) == (True, 0.0, "")
     assert proof.rows == len(inputs) * 4
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("count", [1, 2, histogram.FEW, histogram.FEW + 1, 100])
+def test_histogram_boosting_of_few_rows_and_many_with_missing_and_infinite_values(count, classes):
+    inputs, labels = table(classes)
+    dice = np.random.default_rng(3)
+    inputs = inputs.mask(dice.random(inputs.shape) < 0.2)
+    boosting = HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=3).fit(inputs, labels)
+    exact = Exact(boosting)
+    rows = inputs.sample(count, random_state=2).copy()
+    rows.iloc[0, :3] = [np.inf, -np.inf, 1e300]
+    assert exact.predict(rows).tolist() == boosting.predict(rows).tolist()
+    assert (exact.scores(rows) == boosting.decision_function(rows)).all()
+
+
+def test_histogram_boosting_that_encodes_categories_is_left_to_scikit_learn():
+    inputs, labels = table()
+    inputs = inputs.assign(a=pd.Categorical((inputs["a"] > 0).map({True: "x", False: "y"})))
+    with pytest.raises(Unfit, match="encodes categories itself"):
+        Exact(HistGradientBoostingClassifier(max_iter=3, categorical_features=["a"]).fit(inputs, labels))
+
+
+def test_an_engine_that_errs_on_single_rows_is_not_proved():
+    inputs, labels = table()
+    exact = Exact(DecisionTreeClassifier(random_state=0).fit(inputs, labels))
+    right = exact.predict
+    exact.predict = lambda rows: right(rows) + (len(rows) == 1)
+    assert "predictions differ" in choice.prove(exact, inputs, []).why_not
 
 
 def test_a_search_over_a_pipeline_is_seen_through():

@@ -22,6 +22,8 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 AS_ALONE = 1e-9
 """Largest difference between the scores of a row alone and in company: sums of floats may be made in another order."""
 SHUFFLES = 3
+ALONE = 16
+FEW = 20
 
 
 def build(name: Name, estimator: Any, onnx: bytes | None = None) -> Engine:
@@ -65,20 +67,32 @@ def prove(engine: Engine, inputs: pd.DataFrame, nullable: Sequence[str]) -> Proo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            right, found = engine.fallback.predict(rows), engine.predict(rows)
-            difference = _difference(engine.fallback.scores(rows), engine.scores(rows), right, found)
+            compared = [_compared(engine, part) for part in _parts(rows)]
     except Exception as error:  # noqa: BLE001  whatever it raises, it is not proved
         return Proof(engine=engine.name, equal=False, rows=len(rows), why_not=f"it raised {_words(error)}")
-    different = [
-        place for place, pair in enumerate(zip(right.tolist(), found.tolist(), strict=True)) if not same(*pair)
-    ]
+    different = [pair for right, found, _ in compared for pair in zip(right, found, strict=True) if not same(*pair)]
+    difference = max(difference for _, _, difference in compared)
     why_not = ""
     if different:
-        place = different[0]
-        why_not = f"{len(different)} of {len(rows)} predictions differ, the first {found[place]!r} instead of {right[place]!r}"
+        right, found = different[0]
+        count = sum(len(labels) for labels, _, _ in compared)
+        why_not = f"{len(different)} of {count} predictions differ, the first {found!r} instead of {right!r}"
     elif engine.name == "exact" and difference:
         why_not = f"its scores differ by up to {difference:g}"
     return Proof(engine=engine.name, equal=not why_not, rows=len(rows), difference=difference, why_not=why_not)
+
+
+def _parts(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """All of them, then some alone and some few together: an engine may compute these in another way."""
+    alone = [rows.iloc[[place]] for place in range(min(ALONE, len(rows)))]
+    return [rows, *alone, *(rows.iloc[place : place + FEW] for place in range(0, min(FEW * 4, len(rows)), FEW))]
+
+
+def _compared(engine: Engine, rows: pd.DataFrame) -> tuple[list[Any], list[Any], float]:
+    """(the pipeline's labels, the engine's, the largest difference of their scores)."""
+    right, found = engine.fallback.predict(rows), engine.predict(rows)
+    difference = _difference(engine.fallback.scores(rows), engine.scores(rows), right, found)
+    return right.tolist(), found.tolist(), difference
 
 
 def prove_rows(pipeline: Pipeline, inputs: pd.DataFrame) -> RowProof:

@@ -2,7 +2,8 @@
 
 Most of the time of a small forest's `predict` goes into validation and a pool of threads for each call (sklearn/ensemble/_forest.py). The sums
 here follow `ForestClassifier.predict_proba`, `ForestRegressor.predict` and `predict_stages` of sklearn/ensemble/_gradient_boosting.pyx (1.5 to
-1.9). Rows that scikit-learn would refuse (infinite, or too large for the 32-bit floats of a tree) go to the pipeline, which says so.
+1.9); those of histogram gradient boosting are in `histogram.py`. Rows that scikit-learn would refuse (infinite, or too large for the 32-bit floats of a
+tree) go to the pipeline, which says so.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pandas as pd
 from pellucid.serve.engines.pipeline import Name, Pipeline, Unfit, split, transformed
 
 Sum = Callable[[Any], Any]
-"""float32 matrix → one row of class shares, or one value, a row."""
+"""Matrix → one row of class shares, or one value, a row."""
 
 
 class Exact:
@@ -26,7 +27,8 @@ class Exact:
         self.fallback = Pipeline(estimator, raw=True)
         self.transformers, final = split(estimator)
         self._sum, self._label = _understood(final)
-        self._missing = _takes_missing(final)
+        self._histogram = _is_histogram(final)
+        self._missing = not self._histogram and _takes_missing(final)
 
     def predict(self, inputs: pd.DataFrame) -> Any:
         matrix = self._matrix(inputs)
@@ -41,6 +43,8 @@ class Exact:
         found = transformed(self.transformers, inputs)
         if not isinstance(found, np.ndarray | pd.DataFrame):
             return None
+        if self._histogram:  # it takes any 64-bit floats (`_preprocess_X`)
+            return np.ascontiguousarray(found, dtype=np.float64)
         with np.errstate(over="ignore"):
             matrix = np.ascontiguousarray(found, dtype=np.float32)
         if np.isfinite(matrix.sum()):
@@ -67,6 +71,8 @@ def _understood(final: Any) -> tuple[Sum, Callable[[Any], Any]]:
         return lambda matrix: only.predict(matrix)[:, 0], _itself
     if isinstance(final, ensemble.GradientBoostingClassifier | ensemble.GradientBoostingRegressor):
         return _boosted(final)
+    if _is_histogram(final):
+        return _boosted_by_histograms(final)
     raise Unfit(f"{type(final).__name__} is no forest, tree or gradient boosting of scikit-learn")
 
 
@@ -97,6 +103,24 @@ def _boosted(final: Any) -> tuple[Sum, Callable[[Any], Any]]:
         return raw, _itself
     if len(classes) == 2:
         return raw, lambda total: classes.take((total >= 0).astype(int))
+    return raw, _most(classes)
+
+
+def _is_histogram(final: Any) -> bool:
+    from sklearn import ensemble
+
+    return isinstance(final, ensemble.HistGradientBoostingClassifier | ensemble.HistGradientBoostingRegressor)
+
+
+def _boosted_by_histograms(final: Any) -> tuple[Sum, Callable[[Any], Any]]:
+    from pellucid.serve.engines.histogram import raw_sum
+
+    raw, classes = raw_sum(final), getattr(final, "classes_", None)
+    if classes is None:
+        inverse = final._loss.link.inverse  # noqa: SLF001  as `HistGradientBoostingRegressor.predict`
+        return raw, inverse
+    if len(classes) == 2:
+        return raw, lambda total: classes[(total > 0).astype(int)]
     return raw, _most(classes)
 
 
