@@ -87,8 +87,14 @@ def test_the_help_of_a_command_of_the_model_server_loads_no_model(command):
     assert not seen & (HEAVY | {"pandas", "sklearn", "skops", "starlette", "uvicorn"})
 
 
+def test_the_help_of_the_agent_loads_no_cryptography():
+    seen = imports("agent", "--help")
+    assert rooms(seen) <= {"app", "present", "model", "agent", "__main__"}
+    assert not seen & (HEAVY | {"cryptography", "ssl"})
+
+
 def test_every_command_is_one_of_these():
-    assert sorted(LOOKS + SERVER) == sorted(COMMANDS)
+    assert sorted([*LOOKS, *SERVER, "agent"]) == sorted(COMMANDS)
 
 
 def test_one_look_at_the_stacks_imports_only_what_it_needs(target):
