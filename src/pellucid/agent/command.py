@@ -1,8 +1,6 @@
 """`pellucid agent`: answer the pellucid of other machines; and the list of agents that this machine knows."""
 
-import asyncio
 import os
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -52,6 +50,9 @@ def command(
     """
     if ctx.invoked_subcommand:
         return 0
+    import asyncio
+    import socket
+
     from pellucid import home
     from pellucid.agent import hosts, identity, tokens
 
