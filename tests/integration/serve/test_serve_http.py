@@ -324,6 +324,13 @@ def test_the_command_predicts_like_the_server(server, home, applications, tmp_pa
     for arguments in ([str(table), "--url", server.url], [str(listing), "--url", server.url], [str(table)]):
         ended = _run(home, "predict", "loan", *arguments, "--json")
         assert json.loads(ended.stdout)["predictions"] == expected, ended.stderr
+    nowhere = tmp_path / "nothing is stored here"
+    for arguments in ([str(table)], [str(listing)], ["--example"]):
+        ended = _run(nowhere, "predict", "loan", *arguments, "--url", server.url, "--json")
+        found = json.loads(ended.stdout)["predictions"]
+        assert found == expected if "--example" not in arguments else len(found) == 5, ended.stderr
+    other = _run(home, "predict", "towns", str(listing), "--url", server.url)
+    assert (other.returncode, "that server serves loan version 1" in other.stderr) == (2, True)
     plain = _run(home, "predict", "loan", "--example", "--url", server.url)
     assert plain.stdout.split()[:2] == ["LOAN_ID", "PREDICTION"]
     assert len(plain.stdout.splitlines()) == 6
