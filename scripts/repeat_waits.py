@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests import interpreters
 from tests.integration.test_waits import CYCLES, PROCESSES, STUCK
-from tests.waiting import look, look_until, started
+from tests.waiting import look, look_until, program_of, started
 
 ORDER = ("possible", "likely", "certain")
 TASKS = {
@@ -52,9 +52,9 @@ HEALTHY = [
 
 def main() -> int:
     runs = int(sys.argv[1]) if sys.argv[1:] else 20
-    expected = {("waiting.py", row[0]): ("deadlock", row[1]) for row in CYCLES}
-    expected |= {("waiting.py", row[0]): (row[1], row[2]) for row in (*STUCK, *PROCESSES)}
-    expected |= {("waiting.py", state): None for state in HEALTHY}
+    expected = {(program_of(row[0]), row[0]): ("deadlock", row[1]) for row in CYCLES}
+    expected |= {(program_of(row[0]), row[0]): (row[1], row[2]) for row in (*STUCK, *PROCESSES)}
+    expected |= {(program_of(state), state): None for state in HEALTHY}
     expected |= {("tasks.py", state): said for state, said in TASKS.items()}
     expected |= {("lessons.py", state): None for state in LESSONS}
     versions = itertools.cycle(

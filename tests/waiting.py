@@ -12,9 +12,19 @@ from tests import interpreters
 from tests.conftest import TARGETS
 
 
+def program_of(state):
+    """waiting.py, or waiting_processes.py for a state of several processes."""
+    programs = ("waiting.py", "waiting_processes.py")
+    return next(name for name in programs if f"\ndef {state}(" in (TARGETS / name).read_text())
+
+
 @contextlib.contextmanager
-def started(*arguments, program="waiting.py", versions=interpreters.EXPECTED):
-    """{version: pid} of `program ARGUMENTS` under each of `versions` that is here, once each has printed "ready"."""
+def started(*arguments, program="", versions=interpreters.EXPECTED):
+    """{version: pid} of `program ARGUMENTS` under each of `versions` that is here, once each has printed "ready".
+
+    Without a program it is the one that has the state which the first argument names.
+    """
+    program = program or program_of(arguments[0])
     processes = {}
     try:
         for python in interpreters.find():
