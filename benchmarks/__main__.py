@@ -17,6 +17,7 @@ QUESTIONS = (
     "syscalls",
     "output",
     "profile",
+    "recorder",
     "memory",
     "heap",
     "jvm",

@@ -71,7 +71,7 @@ _Identity = tuple[str, tuple[int, ...] | str]
 class _Due:
     """When one kind of look at one process is due."""
 
-    __slots__ = ("cpu_s", "kind", "made_at", "next_at", "snapshot", "subject")
+    __slots__ = ("checked_at", "cpu_s", "kind", "made_at", "next_at", "snapshot", "subject")
 
     def __init__(self, subject: Subject, kind: Kind, next_at: float) -> None:
         self.subject = subject
@@ -79,12 +79,16 @@ class _Due:
         self.next_at = next_at
         self.made_at = 0.0
         """Wall clock of the last look, 0 for none."""
+        self.checked_at = 0.0
+        """The same, or when it was last found that the look still holds."""
         self.cpu_s = 0.0
         self.snapshot: Snapshot | None = None
         """What the last look of `why` saw."""
 
     def wanted(self, now: float) -> float:
         """How long it has been due; negative where it is not."""
+        if self.still_holds():  # this costs next to nothing, whatever a look costs
+            return now - self.checked_at - min(_RESTING_S, max(self.kind.least_s, (now - self.made_at) / 4))
         if self.kind.name == "why" and self.made_at and self._has_settled():
             least = max(self.kind.least_s, self.cpu_s / self.kind.share / 2)
             return now - min(self.next_at, self.made_at + least)
@@ -192,7 +196,7 @@ class Looks:
             if due.snapshot is not None:  # a wait that is longer may be worse
                 findings = diagnose(later.snapshot(due.snapshot, began - due.snapshot.taken_at))
             self._seen.append(Looked(subject, kind.name, began, None, findings))
-            due.next_at = began + min(_RESTING_S, max(kind.least_s, (began - due.made_at) / 4))
+            due.checked_at = began
             return
         try:
             made = self._makes[kind.name](subject)
@@ -204,7 +208,7 @@ class Looks:
             made = None
         if made is not None:
             self._seen.append(Looked(subject, kind.name, began, *made))
-            due.made_at = began
+            due.made_at = due.checked_at = began
             due.snapshot = made[0] if isinstance(made[0], Snapshot) else None
         due.cpu_s = time.thread_time() - cpu
         least = max(kind.least_s, _JAVA_S) if subject.java and kind.name == "why" else kind.least_s

@@ -10,8 +10,10 @@ is a value of `model` lies in a blob: MessagePack, packed by zlib. `user_version
 """
 
 import os
+import secrets
 import sqlite3
 import zlib
+from contextlib import closing, suppress
 from errno import EACCES
 from typing import Any, TypeVar
 
@@ -97,23 +99,27 @@ def unpack(blob: object, kind: type[Kind]) -> Kind:
 
 
 def create(path: str) -> sqlite3.Connection:
-    """A connection that writes to the recording `path`, which is made where it is not there. Raises UsageError."""
+    """A connection that writes to the recording `path`, which is made where it is not there: as a whole, or not at all. Raises UsageError."""
     tried = f"record to {path}"
     try:
-        # It tells what programs do: nobody else's to read. Where it is there already, nothing is opened: to close any descriptor of a file
-        # gives up the locks that other connections of this process have on it (sqlite.org/howtocorrupt.html, 2.2).
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        if not os.path.isfile(path):
-            raise UsageError(tried=tried, said="it is no file", remedy="another -o") from None
+        if not os.path.lexists(path):
+            _make(path)
+        elif not os.path.isfile(path):
+            raise UsageError(tried=tried, said="it is no file", remedy="another -o")
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     except OSError as error:
         raise UsageError(tried=tried, said=os_words(error), remedy="-o FILE, in a directory of yours") from None
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     except sqlite3.Error as error:
         raise UsageError(tried=tried, said=str(error), remedy="another -o") from None
     try:
-        _prepare(connection, path, tried)
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _check(connection, path, tried)
+        else:
+            _fill(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # Each commit is on the disk when it returns (sqlite.org/pragma.html#pragma_synchronous): a loss of power takes no more than a kill.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_size_limit = 4194304")
     except sqlite3.Error as error:
         connection.close()
         raise _refused(path, tried, error) from None
@@ -123,20 +129,25 @@ def create(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: str, tried: str) -> None:
-    """Raises sqlite3.Error and UsageError."""
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        connection.execute("PRAGMA page_size = 4096")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(
-            f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
-        )
-    else:
-        _check(connection, path, tried)
-        connection.execute("PRAGMA journal_mode = WAL")
-    # Each commit is on the disk when it returns (sqlite.org/pragma.html#pragma_synchronous): a loss of power takes no more than a kill.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA journal_size_limit = 4194304")
+def _make(path: str) -> None:
+    """Under a passing name first. It tells what programs do: nobody else's to read. Raises OSError, sqlite3.Error."""
+    folder, name = os.path.split(path)
+    passing = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
+    os.close(os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with closing(sqlite3.connect(passing, isolation_level=None)) as connection:
+            _fill(connection)
+        with suppress(FileExistsError):  # somebody else made it meanwhile
+            os.link(passing, path)
+    finally:
+        os.unlink(passing)
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA page_size = 4096")
+    connection.executescript(
+        f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+    )
 
 
 def open_to_read(path: str) -> sqlite3.Connection:
