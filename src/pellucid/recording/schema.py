@@ -137,10 +137,15 @@ def _make(path: str) -> None:
     try:
         with closing(sqlite3.connect(passing, isolation_level=None)) as connection:
             _fill(connection)
-        with suppress(FileExistsError):  # somebody else made it meanwhile
+        try:
             os.link(passing, path)
+        except FileExistsError:  # somebody else made it meanwhile
+            return
+        except PermissionError:  # a file system without hard links (link(2), EPERM)
+            os.rename(passing, path)
     finally:
-        os.unlink(passing)
+        with suppress(FileNotFoundError):
+            os.unlink(passing)
 
 
 def _fill(connection: sqlite3.Connection) -> None:

@@ -39,7 +39,9 @@ class Store:
         self.path = path
         self.most_bytes = max(LEAST_BYTES, most_bytes)
         self.connection = schema.create(path)
-        self._lock = os.open(path, os.O_RDONLY)  # closed after the connection: see `schema.create`
+        # Closed after the connection: to close a descriptor of a file gives up the locks that others of this process have on it, SQLite's
+        # too (sqlite.org/howtocorrupt.html, 2.2).
+        self._lock = os.open(path, os.O_RDONLY)
         try:
             flock(self._lock, LOCK_EX | LOCK_NB)
         except BlockingIOError:
