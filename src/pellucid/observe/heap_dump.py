@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pellucid.model import Process
 from pellucid.model.heap import Census, Hold
+from pellucid.runtimes.dominators import dominators
 from pellucid.runtimes.references import Indices, Longs, References, dominated, retained
 
 
@@ -78,7 +79,7 @@ class Dump:
     def idom(self) -> Indices:
         """The immediate dominators; len(self) where only the roots together hold an object, -1 where nothing does."""
         if self._idom is None:
-            self._idom = self.graph.dominators(self.roots)
+            self._idom = dominators(self.graph, self.roots)
         return self._idom
 
     def settle(self) -> None:

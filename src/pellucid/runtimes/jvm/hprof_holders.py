@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from pellucid.model.heap import Hold
+from pellucid.runtimes.dominators import dominators
 from pellucid.runtimes.jvm.hprof_classes import OBJECT, WIDTHS, Field
 from pellucid.runtimes.jvm.hprof_heap import CLASS, INSTANCE, OBJECTS, PRIMITIVES, Heap
 from pellucid.runtimes.references import Indices, Longs, References, dominated, retained
@@ -99,7 +100,7 @@ def held(heap: Heap) -> Held:
     roots = heap.roots()
     heap.forget_lookup()
     heap.dump.forget_pages()
-    idom = graph.dominators(roots)
+    idom = dominators(graph, roots)
     sizes = retained(idom, heap.sizes)
     return Held(heap, graph, roots, idom, sizes, int(heap.sizes[idom >= 0].sum()))
 
