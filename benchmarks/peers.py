@@ -1,4 +1,4 @@
-"""Other model servers, each in an environment of its own under .bench-venv/peers, made once: what they need, how they start, what they take.
+"""Other model servers, each in an environment of its own under .cache/peers, made once: what they need, how they start, what they take.
 
 All of them load the same pipeline by `pellucid.serve.package`, so that the bytes of the model are the same.
 """
@@ -31,15 +31,19 @@ class Peer(Struct, frozen=True):
     def prepare(self, folder: Path, port: int, workers: int) -> list[str]:
         """The command line that starts it; makes its environment if need be. Raises harness.Failed."""
         folder.mkdir()
+        return self.command(self.environ() / "bin", folder, port, workers)
+
+    def environ(self) -> Path:
+        """Its environment, made if need be."""
         key = "".join(char for char in self.name.lower() if char.isalnum())
-        place = harness.here() / ".bench-venv" / "peers" / key
+        place = harness.here() / ".cache" / "peers" / key
         if not (place / ".made").exists():
             print(f"making an environment for {self.name} ...", file=sys.stderr, flush=True)
             _run([sys.executable, "-m", "venv", "--clear", str(place)])
             wanted = ["--editable", f"{harness.here()}[serve]", *self.requirements]
             _run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input", *wanted])
             (place / ".made").touch()
-        return self.command(place / "bin", folder, port, workers)
+        return place
 
 
 def _run(line: Sequence[str]) -> None:

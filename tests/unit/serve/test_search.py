@@ -27,6 +27,7 @@ def asked(grid=GRID, key="one"):
         backend="loky",
         regression=False,
         key=key,
+        package="",
     )
 
 
