@@ -1,7 +1,7 @@
 """A server under load for minutes, with a fault every five seconds: `python -m benchmarks.soak [MINUTES]`, 10 by default.
 
 Clients on kept connections ask for predictions whose answers are known. Every few seconds a worker is killed, stopped, deadlocked, kept busy
-for ever in Python or in C, crashed in native code, the template is killed, or another version is promoted. At the end: no wrong answer, every fault
+for ever in Python or in C, crashed in native code, left without a free descriptor, the template is killed, or another version is promoted. At the end: no wrong answer, every fault
 has its record in the log within its time, no process too many, and the supervisor has not grown. Ends with 1 where something is not so.
 
 Some requests are lost by faults, and they are counted: those that were in a killed worker get no answer, those that were predicted together with
@@ -119,7 +119,7 @@ def promoted(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa:
 
 FAULTS: tuple[Fault, ...] = (
     killed, asked("lock", "replaced"), stopped, asked("die SIGSEGV", "died"), template_killed, asked("spin 60", "replaced"), promoted,
-    asked("hold_gil", "replaced"),
+    asked("hold_gil", "replaced"), asked("open_all", "descriptors"),
 )  # fmt: skip
 
 
@@ -132,7 +132,8 @@ def soak(minutes: float) -> list[str]:
             serving.register_faulty(store.root)
         store.promote("faulty", 1)
         options = ["--workers", str(WORKERS), "--timeout", str(TIMEOUT_S)]
-        with serving.serving(folder, "faulty", *options) as server:
+        few_files = ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh"]
+        with serving.serving(folder, "faulty", *options, prefix=few_files) as server:
             clients = [Client(server.url, 1000 * number) for number in range(CLIENTS)]
             for client in clients:
                 client.start()

@@ -13,6 +13,7 @@ IncidentKind = Literal[
     "died",  # it ended, and nobody had asked it to
     "start",  # it did not become ready
     "grew",  # its memory grew past what a worker may take
+    "descriptors",  # it has hardly one left: it can't accept connections, and the model can't open files
 ]
 
 Outcome = Literal[
@@ -22,8 +23,8 @@ Outcome = Literal[
 ]
 
 
-Moment = Literal["half", "deadline", "grown"]
-"""When a look was made: at half the deadline, at the deadline, or when too much memory had been taken."""
+Moment = Literal["half", "deadline", "grown", "full"]
+"""When a look was made: at half the deadline, at the deadline, when too much memory had been taken, or when hardly a descriptor was left."""
 
 
 class Served(Struct, frozen=True):

@@ -60,7 +60,7 @@ class Cases:
         if look.moment == "half":
             noticed = chronicle.noticed(worker.incident, look)
             self._out += (Save(worker.incident), Describe(worker.slot, noticed.sentence), noticed)
-        elif look.moment == "grown":
+        elif look.moment in {"grown", "full"}:
             self._out += (Save(worker.incident), chronicle.noticed(worker.incident, look))
 
     def _looked_late(self, event: Looked) -> None:

@@ -48,15 +48,17 @@ def opened(
 ) -> Incident:
     """The beginning: who, when, in which request. `silent_s`: since its event loop turned."""
     request = served(seen, now)
+    sentence = {
+        "grew": f"{named(seen)} has grown by {grown / 1048576:.0f} MiB to {seen.rss / 1048576:.0f} MiB",
+        "descriptors": f"{named(seen)} has hardly a descriptor left, so that it can accept no connections",
+    }.get(kind) or _what(named(seen), kind, request, silent_s, timeout_s)
     return Incident(
         id=f"i-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(wall))}-{seen.pid}",
         at=wall,
         pid=seen.pid,
         worker=seen.slot,
         kind=kind,
-        sentence=f"{named(seen)} has grown by {grown / 1048576:.0f} MiB to {seen.rss / 1048576:.0f} MiB"
-        if kind == "grew"
-        else _what(named(seen), kind, request, silent_s, timeout_s),
+        sentence=sentence,
         cause=UNDECIDED,
         model=model,
         version=version,
@@ -77,8 +79,16 @@ def recovered(incident: Incident) -> Incident:
     return replace(incident, outcome="recovered", client=LATE)
 
 
+def crowded(seen: Seen, descriptors: int) -> str:
+    """It is full of clients."""
+    return (
+        f"{named(seen)} can accept no more connections: clients keep {seen.connections} open, and it may have "
+        f"{descriptors} descriptors; raise that limit (ulimit -n), or serve with more workers"
+    )
+
+
 def retired(incident: Incident) -> Incident:
-    """It had grown too far, and left after others had taken its place."""
+    """It had grown too far or had hardly a descriptor left, and went after others had taken its place."""
     return replace(incident, outcome="replaced", client="every client was answered")
 
 

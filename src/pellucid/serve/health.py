@@ -60,6 +60,7 @@ def _ready(slot: slots.Slot, seen: Seen, now: float, timeout_s: float) -> bool:
     fresh = max(FRESH_S, timeout_s / 2)
     return (
         seen.state == slots.READY
+        and not seen.full
         and slot.command() == slots.SERVE
         and now - seen.loop_beat < fresh
         and now - seen.last_ok < fresh

@@ -139,7 +139,12 @@ def lines(incident: Incident) -> list[str]:
 
 def _look(look: LookAt) -> list[str]:
     at = time.strftime("%H:%M:%S", time.localtime(look.at))
-    moment = {"half": "at half the deadline", "deadline": "at the deadline", "grown": "when it had grown"}[look.moment]
+    moment = {
+        "half": "at half the deadline",
+        "deadline": "at the deadline",
+        "grown": "when it had grown",
+        "full": "when it was full",
+    }[look.moment]
     told = [f"{at}, {moment} (the look took {look.took_s:.2f} s): {look.sentence}"]
     if look.why_not:
         told.append(f"  not seen: {look.why_not}")

@@ -11,7 +11,7 @@ from pellucid.model.incident import LookAt
 from pellucid.serve import events, look, processes
 from pellucid.serve.children import Children
 
-LOOK_S = {"half": 10.0, "deadline": 5.0, "grown": 60.0}
+LOOK_S = {"half": 10.0, "deadline": 5.0, "grown": 60.0, "full": 10.0}
 """A look takes 0.1 s and what it reads, a look at the heap longer; one that takes so long is killed."""
 _MOST_OUTPUT = 1 << 26
 

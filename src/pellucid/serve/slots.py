@@ -42,6 +42,7 @@ _EXPIRED: Final = 26
 _NUMBER: Final = 24
 _SECONDS_SUM: Final = 25
 _CONNECTIONS: Final = 27
+_FULL: Final = 28
 _STATUSES: Final = 32
 _BESIDE_SENT: Final = 48
 _BESIDE_FAILED: Final = 49
@@ -83,7 +84,7 @@ SAMPLE: Final = -1
 
 class Seen(Struct, frozen=True):
     """One slot at one moment. Times are seconds of CLOCK_MONOTONIC, 0 where there is none yet; `started` is 0 while nothing is predicted.
-    `request` is the first of the `requests` that are predicted together, `rows` are the rows of all of them.
+    `request` is the first of the `requests` that are predicted together, `rows` are the rows of all of them. `full`: since when hardly a descriptor is left.
     """
 
     slot: int
@@ -99,6 +100,8 @@ class Seen(Struct, frozen=True):
     last_ok: float = 0.0
     rss: int = 0
     predict_tid: int = 0
+    connections: int = 0
+    full: float = 0.0
     error: str = ""
 
     @property
@@ -124,6 +127,7 @@ class Slot:
         words = self._words
         for word in (
             _CONNECTIONS,
+            _FULL,
             _STATE,
             _LOOP_BEAT,
             _QUEUED,
@@ -154,6 +158,11 @@ class Slot:
 
     def open_connections(self) -> int:
         return self._words[_CONNECTIONS]
+
+    def full(self, *, now: bool) -> None:
+        """Whether hardly a descriptor is left now; keeps since when."""
+        words = self._words
+        words[_FULL] = (words[_FULL] or monotonic_ns()) if now else 0
 
     def is_starting(self) -> bool:
         return self._words[_STATE] == STARTING
@@ -310,6 +319,8 @@ class Slot:
             last_ok=words[_LAST_OK] / 1e9,
             rss=words[_RSS],
             predict_tid=words[_PREDICT_TID],
+            connections=words[_CONNECTIONS],
+            full=words[_FULL] / 1e9,
             error=self.text("error"),
         )
 
@@ -351,7 +362,7 @@ _STATUS_PLACE: Final = {status: place for place, status in enumerate(STATUSES)}
 class Board:
     """All slots, and a first page that only the supervisor writes: how often what happened."""
 
-    DEATHS: Final = ("stuck", "silent", "died", "start", "grew")
+    DEATHS: Final = ("stuck", "silent", "died", "start", "grew", "descriptors")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

@@ -153,6 +153,8 @@ class Supervision:
         age = max(predicting, silent)
         if worker.phase == "serving" and not worker.retired and self.limits.most_growth:
             self._watch_growth(worker, seen, event)
+        if worker.phase == "serving" and not worker.retired and seen.full:
+            self._judge_full(worker, seen, event)
         if worker.phase == "serving" and age >= self.limits.timeout_s / 2:
             self._suspect(worker, seen, event, "silent" if silent >= predicting else "stuck")
         elif worker.phase == "suspect":
@@ -178,6 +180,21 @@ class Supervision:
         worker.retired = True
         self._out.append(Save(incident))
         self._cases.ask_look(worker, seen, "grown")
+
+    def _judge_full(self, worker: Supervised, seen: Seen, event: Tick) -> None:
+        """One that has hardly a descriptor left can't accept: others take its place. Where it is full of clients, another would soon be as full."""
+        if event.now - seen.full < self.limits.full_s:
+            return
+        if seen.connections * 2 >= self.limits.descriptors > 0:
+            if not worker.crowded:
+                worker.crowded = True
+                said = chronicle.crowded(seen, self.limits.descriptors)
+                self._out.append(Say("warning", "crowded", said, worker=worker.slot, pid=worker.pid))
+            return
+        incident = self._open(worker, seen, event, "descriptors")
+        worker.retired = True
+        self._out.append(Save(incident))
+        self._cases.ask_look(worker, seen, "full")
 
     def _ages(self, seen: Seen, now: float) -> tuple[float, float]:
         """(seconds that the prediction has taken, seconds since the loop turned)."""
@@ -252,8 +269,8 @@ class Supervision:
             asked = "" if worker.phase == "leaving" else " after a SIGTERM that its supervisor did not send"
             said = f"{worker} finished what it had and left{asked}"
             if worker.incident is not None:
-                grew = worker.incident.kind == "grew"
-                self._cases.close(worker, (chronicle.retired if grew else chronicle.recovered)(worker.incident))
+                retired = worker.incident.kind in {"grew", "descriptors"}
+                self._cases.close(worker, (chronicle.retired if retired else chronicle.recovered)(worker.incident))
             self._out.append(Say("info", "worker_left", said, worker=worker.slot, pid=worker.pid))
         else:
             self._died(worker, event)

@@ -30,6 +30,10 @@ class Limits(Struct, frozen=True):
     longest_wait_s: float = 30.0
     most_growth: int = 512 << 20
     """Bytes by which a worker may grow after its start before another takes its place; 0: any."""
+    descriptors: int = 0
+    """RLIMIT_NOFILE of a worker; 0: not known."""
+    full_s: float = 1.0
+    """So long there must have been hardly a descriptor left."""
     settle_s: float = 5.0
     """After its start a worker may fill its caches so long before its memory is taken as the measure; and growth must last so long."""
 
@@ -46,6 +50,8 @@ class Supervised:
         """It serves until others have taken its place."""
         self.settled_rss: int | None = None
         self.grown_since: float | None = None
+        self.crowded = False
+        """It was said that its clients have all its descriptors."""
         self.generation = generation
         self.pid = 0
         self.phase: Phase = "forking"

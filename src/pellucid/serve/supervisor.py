@@ -9,6 +9,7 @@ All children are killed by the kernel when this process ends, in whatever way.
 
 import contextlib
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -67,6 +68,7 @@ class Supervisor:
                 workers=options.workers,
                 timeout_s=options.timeout_s,
                 most_growth=options.max_growth << 20,
+                descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             ),
             time.monotonic(),
         )

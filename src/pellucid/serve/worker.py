@@ -4,8 +4,10 @@ It is forked from the template with everything imported and the model in memory,
 """
 
 import asyncio
+import errno
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -35,6 +37,8 @@ START_PULSE_S = 0.01
 RSS_EVERY_S = 1.0
 KEEP_ALIVE_S = 75
 """A connection that nobody uses is closed after so long. Longer than the 60 s of common proxies, so that they close first."""
+FEW_DESCRIPTORS = 4
+"""With so few left a worker is called full: the next connections, or files that the model opens, take them."""
 LAST_REQUESTS_S = 1.0
 """A worker that leaves goes on answering so long, each answer with `Connection: close`: a connection that was closed while
 a request is on its way to it would lose that request.
@@ -182,6 +186,9 @@ class Pulse:
         self._check: Work | None = None
         self._proved = False
         self._leaving_since = 0.0
+        self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        """Open from the beginning: later there may be no descriptor left for it."""
 
     async def go(self) -> None:
         next_rss = 0.0
@@ -189,7 +196,8 @@ class Pulse:
             self.slot.beat()
             self.slot.queued(len(self.predictor.waiting))
             if time.monotonic() >= next_rss:
-                self.slot.rss(_resident())
+                self.slot.rss(self._resident())
+                self.slot.full(now=_descriptors_run_out(self._most_descriptors))
                 next_rss = time.monotonic() + RSS_EVERY_S
             self._obey(self.slot.command())
             self._tell_late()
@@ -243,6 +251,10 @@ class Pulse:
         if self._proved and seen.state == slots.STARTING and self.server.started:
             self.slot.state(slots.READY)
 
+    def _resident(self) -> int:
+        """Bytes, from the second field of /proc/self/statm (proc_pid_statm(5))."""
+        return int(os.pread(self._statm, 256, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def _right(self, done: "asyncio.Future[list[Any]]") -> bool:
         """It is as it was at the training. False past its deadline, which the supervisor sees for itself; a wrong one ends the worker."""
         error = done.exception()
@@ -258,7 +270,10 @@ class Pulse:
         raise RuntimeError(f"the model {said}")
 
 
-def _resident() -> int:
-    """Bytes, from the second field of /proc/self/statm (proc_pid_statm(5))."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _descriptors_run_out(limit: int) -> bool:
+    """Whether this process has almost as many open as it may have. Linux 6.2 and later tell how many as the size of /proc/self/fd (fs/proc/fd.c)."""
+    try:
+        count = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
+    except OSError as error:  # there is none left for the list
+        return error.errno == errno.EMFILE
+    return count >= limit - FEW_DESCRIPTORS

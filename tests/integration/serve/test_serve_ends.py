@@ -95,6 +95,28 @@ def test_a_process_that_waits_ends_with_the_template_that_made_it(home):
         assert spare(server, 60) != waits
 
 
+def test_a_worker_without_a_free_descriptor_is_explained_and_replaced_while_it_answers(home):
+    few = ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
+    with serving.serving(home, "faulty", "--workers", "1", prefix=few) as server:
+        (worker,) = server.workers()
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        kept = http.client.HTTPConnection(host, int(port), timeout=20)
+        answers = []
+        for what in ("open_all", "nothing"):
+            kept.request("POST", "/predict", json.dumps([row(what)]), {"content-type": "application/json"})
+            answer = kept.getresponse()
+            answers.append((answer.status, bool(answer.read())))
+        kept.close()
+        assert answers == [(200, True)] * 2
+        told = server.wait_log("descriptors", 30, pid=worker["pid"])
+        assert "descriptors open and may have 200" in told["sentence"]
+        server.wait_log("worker_left", 30, pid=worker["pid"])
+        assert server.predict(row()).status == 200
+        incident = server.incident(told["incident"])
+        assert (incident["kind"], incident["outcome"]) == ("descriptors", "replaced")
+        assert 'pellucid_incidents_total{kind="descriptors"} 1' in server.ask("/metrics").body.decode()
+
+
 def test_a_stopped_template_is_replaced_when_it_does_not_fork(home):
     with serving.serving(home, "faulty", "--workers", "1") as server:
         (template,) = (pid for pid in server.family() if serving.comm(pid) == "pellucid-model")

@@ -57,6 +57,13 @@ class Faulty(TransformerMixin, BaseEstimator):
     def hold_gil(self, argument):
         sum(range(1 << 40))
 
+    def open_all(self, argument):
+        try:
+            while True:
+                HOARD.append(os.dup(1))
+        except OSError:
+            pass
+
     def fail(self, argument):
         raise ValueError("the transformer can't have this")
 

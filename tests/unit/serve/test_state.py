@@ -1,5 +1,7 @@
 """The supervisor's decisions, replayed: a story of events with the clock as an argument, and what it told its hands to do."""
 
+from msgspec.structs import replace
+
 from pellucid.model.incident import LookAt
 from pellucid.serve import slots
 from pellucid.serve.events import (
@@ -662,3 +664,31 @@ def test_a_worker_that_gives_its_memory_back_stays():
     story.until(story.now + 3)
     story.change(0, rss=250 << 20)
     assert not of(story.until(story.now + 20), Fork)
+
+
+def test_a_worker_without_a_free_descriptor_makes_room_for_another():
+    story = Story().serving()
+    story.change(0, full=story.now)
+    assert not of(story.until(story.now + 0.75), Look), "it may have one again at once"
+    said = story.until(story.now + 0.5)
+    look = only(said, Look)
+    assert look.moment == "full"
+    story.forked(only(said, Fork))
+    story.become_ready(2)
+    story.looked(look, "pid 1001 has 1024 descriptors open and may have 1024")
+    story.tick()
+    assert [order.slot for order in of(story.done, Order)] == [0]
+    found = kept(story.died(0, Death()))
+    assert (found.kind, found.outcome) == ("descriptors", "replaced")
+    assert found.sentence == "worker 0 (pid 1001) has hardly a descriptor left, so that it can accept no connections"
+    assert found.cause == "pid 1001 has 1024 descriptors open and may have 1024"
+
+
+def test_a_worker_full_of_clients_stays_and_it_is_said_once():
+    story = Story()
+    story.state.limits = replace(story.state.limits, descriptors=1024)
+    story.serving()
+    story.change(0, full=story.now, connections=1000)
+    said = story.until(story.now + 10)
+    assert not of(said, Fork)
+    assert "clients keep 1000 open, and it may have 1024 descriptors" in only(said, Say).sentence
