@@ -32,6 +32,7 @@ ROUNDS = 3
 SECONDS = 2.0
 """With the baseline alone: 4 contenders in 3 shapes and a warm-up round, a minute and a half."""
 WORKERS = 2
+KILLS = 15
 STARTS_WITHIN_S = 60.0
 
 
@@ -97,7 +98,7 @@ def _tolls(environment: dict[str, str]) -> list[list[str]]:
         port = _free_port()
         line = [_program("pellucid"), "serve", "loan", "--workers", str(WORKERS), "--port", str(port)]
         pid = running.enter_context(_running(OURS, line, environment, Path(folder, "log"), port))
-        for _ in range(5):
+        for _ in range(KILLS):
             time.sleep(1.0)
             replaced.append(_replaced_ms(f"http://127.0.0.1:{port}/healthz"))
         below = [child for child in _family(pid) if child != pid]

@@ -78,6 +78,9 @@ def test_the_next_worker_waits_already(home):
             os.kill(worker["pid"], signal.SIGKILL)
             server.wait_log("worker_ready", 20, pid=waits)
             assert serving.comm(waits) == "pellucid-w0"
+        for pid, awaited in ((spare(server), "the order to become a worker"), (server.process.pid, "its workers")):
+            (found,) = json.loads(run(home, "why", str(pid), "--quick", "--json").stdout)["findings"]
+            assert (found["rule"], awaited in found["sentence"]) == ("idle", True)
         os.kill(spare(server), signal.SIGKILL)
         after = len(server.log)
         os.kill(waits, signal.SIGKILL)
