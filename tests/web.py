@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Web:
-    """`url` has the token; `port` and `token` are its parts."""
+    """`url` has the token; `port` and `token` are its parts. `environment`: the one that it was started with."""
 
     def __init__(self, *options, **more):
+        self.environment = more.get("env")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pellucid", "web", *options], stdout=subprocess.PIPE, text=True, **more
         )

@@ -13,12 +13,13 @@ import pytest
 
 from tests.web import Web
 
+TARGETS = Path(__file__).parents[1] / "targets"
 JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def web():
-    with Web() as running:
+def web(tmp_path_factory):
+    with Web(env={**os.environ, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("state"))}) as running:
         yield running
 
 
@@ -179,3 +180,49 @@ def test_ctrl_c_ends_it_with_pages_open_and_looks_under_way():
             status, _, _ = web.ask("POST", f"/api/p/{os.getpid()}/jobs", JSON, '{"action": "profile", "seconds": 60}')
             assert status == 200
             assert web.end() == 0
+
+
+@pytest.fixture(scope="module")
+def recorded(web):
+    """(pid, what the server keeps of it) of a process that was recorded for two seconds."""
+    line = [sys.executable, str(TARGETS / "states.py"), "lock"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as target:
+        target.stdout.readline()
+        ended = subprocess.run(
+            [sys.executable, "-m", "pellucid", "record", str(target.pid), "-d", "3"],
+            env=web.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        target.kill()
+    return target.pid, json.loads(web.ask("GET", f"/api/p/{target.pid}/history")[2])
+
+
+def test_the_past_of_a_process_is_told_after_its_end(web, recorded):
+    pid, history = recorded
+    (kept,) = history["kept"]
+    assert kept["command"].endswith("states.py lock")
+    assert {"rss_bytes", "threads"} <= {line["measure"] for line in kept["lines"]}
+    path = f"/api/past/{kept['file']}/{kept['key']}"
+    moment = json.loads(web.ask("GET", f"{path}?at={kept['end']}")[2])
+    assert {"payer", "MainThread"} == {name for group in moment["groups"] for name in group["names"]}
+    assert [line for group in moment["groups"] for line in group["frames"] if line["who"].endswith("pay")]
+    status, headers, flame = web.ask("GET", f"{path}/flame?begin={kept['begin']}&end={kept['end']}")
+    assert status == 200
+    assert "sandbox" in headers["content-security-policy"]
+    assert b"states.py" in flame
+    assert json.loads(web.ask("GET", f"/api/p/{pid + 1_000_000}/history")[2])["kept"] == []
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fx.recording", "none.recording", "passwd", "%2Fetc%2Fpasswd"])
+def test_only_recordings_of_the_folder_are_opened(web, recorded, name):
+    assert recorded
+    assert web.ask("GET", f"/api/past/{name}/1?at=1")[0] in {404, 409}
+
+
+@pytest.mark.parametrize("at", ["", "x", "nan", "inf"])
+def test_a_moment_is_a_number(web, recorded, at):
+    kept = recorded[1]["kept"][0]
+    assert web.ask("GET", f"/api/past/{kept['file']}/{kept['key']}?at={at}")[0] == 422

@@ -3,6 +3,7 @@
 What is seen is kept as pictures in build/screenshots.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def shown(tmp_path_factory):
     }
     for process in started.values():
         assert process.stdout.readline() == b"ready\n"
-    with Web() as web:
+    with Web(env={**os.environ, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("state"))}) as web:
         yield Shown(web, {name: process.pid for name, process in started.items()})
     for process in started.values():
         with process:
@@ -200,6 +201,22 @@ def test_memory_is_drawn_over_time_and_its_objects_are_counted(open_web, shown):
     page.click("text=What has changed since then?")
     page.wait_for_selector("text=What became more or fewer")
     picture(page, "memory")
+
+
+def test_the_past_is_recorded_and_can_be_gone_through(open_web, shown):
+    page = open_web(shown.address("deadlock", "history"))
+    page.wait_for_selector("text=No recording in")
+    page.click("[data-action=record]")
+    page.wait_for_selector("text=/It runs, for [3-9]/")
+    page.click("text=Stop and keep what it has")
+    page.wait_for_selector("#moment")
+    page.locator("#moment-heading ~ .group >> text=pay-1, pay-2").wait_for()
+    before = page.inner_text("#moment-heading")
+    page.focus("#moment")
+    page.keyboard.press("Home")
+    page.wait_for_function("before => document.getElementById('moment-heading').innerText !== before", arg=before)
+    assert re.search(r"The recorder took \d+\.\d\d % of a core", text(page))
+    picture(page, "history")
 
 
 def test_names_that_would_do_harm_are_text_in_every_view(open_web, shown):

@@ -374,3 +374,16 @@ def _run(home, *arguments):
 def _place(server):
     host, _, port = server.url.removeprefix("http://").partition(":")
     return host, int(port)
+
+
+def test_the_live_page_finds_it_and_tells_what_it_tells(server, record):
+    from pellucid.present.view.serving import servers
+
+    (found,) = [one for one in servers() if server.url.endswith(one.address)]
+    assert found.why_not == ""
+    assert found.model == "loan"
+    assert {worker.pid for worker in found.workers} == {worker["pid"] for worker in server.workers()}
+    assert server.predict(record).status == 200
+    (found,) = [one for one in servers() if server.url.endswith(one.address)]
+    assert found.answers["200"] > 0
+    assert found.buckets[-1][0] is None

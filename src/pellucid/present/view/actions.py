@@ -9,8 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-Name = Literal["why", "profile", "memory", "heap", "heap-diff", "output", "gc"]
-LEAST_S, MOST_S = 1.0, 600.0
+Name = Literal["why", "profile", "memory", "heap", "heap-diff", "output", "gc", "record"]
+LEAST_S, MOST_S = 1.0, 86400.0
 
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +88,14 @@ ACTIONS: dict[Name, Action] = {
         cost="reads its counters for some seconds",
         pauses="",
         words=lambda pid, asked: ("gc", pid, "-d", f"{asked.seconds:g}"),
+        timed=True,
+    ),
+    "record": Action(
+        title="Record it",
+        cost="stacks ten times a second, numbers and findings, into a file of bounded size; the recorder tells what it takes",
+        pauses="",
+        words=lambda pid, asked: ("record", pid, "-d", f"{asked.seconds:g}"),
+        machine=(),
         timed=True,
     ),
 }

@@ -28,6 +28,8 @@ class Shown(Struct, frozen=True):
     kind: str
     """The kind of wait, `running`, or another state of the kernel: for a mark beside the words."""
     since_s: float | None
+    idle: bool
+    """It waits for work, as it is meant to."""
     gil: bool
     moving: bool
     frames: tuple[Line, ...]
@@ -46,14 +48,18 @@ def equal(threads: Sequence[Thread]) -> Iterator[Group]:
 
 
 def shown(threads: Sequence[Thread]) -> tuple[Shown, ...]:
-    """The threads that the runtime knows, in groups, the largest first, and of equal size that which has waited longest."""
+    """The threads that the runtime knows, in groups: the largest first, of equal size that which has waited longest, the idle ones last."""
     groups = equal([thread for thread in threads if thread.python])
-    return tuple(map(_shown, sorted(groups, key=lambda group: (-len(group.threads), -_since(group)))))
+    return tuple(map(_shown, sorted(groups, key=lambda group: (_idle(group), -len(group.threads), -_since(group)))))
 
 
 def others(threads: Sequence[Thread]) -> tuple[Shown, ...]:
     """The threads that the runtime does not know."""
     return tuple(_shown(Group((thread,))) for thread in threads if not thread.python)
+
+
+def _idle(group: Group) -> bool:
+    return words.idle(group.longest) is not None
 
 
 def _since(group: Group) -> float:
@@ -70,6 +76,7 @@ def _shown(group: Group) -> Shown:
         does=inert(words.does(thread)),
         kind=thread.wait.kind if thread.wait else thread.state,
         since_s=thread.wait.since_s if thread.wait else None,
+        idle=_idle(group),
         gil=any(one.holds_gil for one in group.threads),
         moving=thread.moving,
         frames=tuple(map(_line, thread.frames)),

@@ -5,7 +5,6 @@
 A JVM is not asked: its stacks cost it a stop (`pellucid why PID` does that). What was found stands until the next look at that process.
 """
 
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -25,7 +24,6 @@ SOON_S = 15.0
 NEVER_S = 1e9
 """The age of a look that was never made."""
 _STEP_S = 0.5
-_NICE = 10
 
 
 class Looked(Struct, frozen=True):
@@ -70,9 +68,7 @@ class Scan:
             self.found = {pid: one for pid, one in self.found.items() if not _gone(one, rows)}
 
     def _run(self) -> None:
-        os.setpriority(
-            os.PRIO_PROCESS, threading.get_native_id(), _NICE
-        )  # of this thread alone (setpriority(2), "C library/kernel differences")
+        # Not at a lower priority: while it waits for a CPU it may have the GIL, for which whoever draws the screen would wait too.
         last = time.monotonic()
         while not self._ended.wait(0.0 if self._credit > 0 and self._next() is not None else _STEP_S):
             now = time.monotonic()

@@ -87,7 +87,7 @@ def servers() -> tuple[ModelServer, ...]:
     """All that are found, by address. Each is asked; one that does not answer says why."""
     from pellucid.observe.sockets import sockets
 
-    listening, _ = sockets(None, far=False)
+    listening, _ = sockets(None, whole=False)
     found = {}
     for socket in listening:
         if socket.state == "LISTEN" and socket.proto in {"tcp", "tcp6"} and (pid := _server(socket)) is not None:

@@ -49,19 +49,24 @@ class Arrow(Struct, frozen=True):
 
 
 class Waits(Struct, frozen=True):
-    """`left_out`: nodes for which the picture has no room."""
+    """`rows` are those of the process and of whom its waits lead to. `left_out`: nodes for which the picture has no room; `elsewhere`: waits of
+    other processes that were looked at on the way, and that these do not depend on.
+    """
 
     rows: tuple[WaitRow, ...]
     dots: tuple[Dot, ...]
     arrows: tuple[Arrow, ...]
     left_out: int
+    elsewhere: int = 0
 
 
 def waits(graph: Graph, pid: int) -> Waits:
     """Of the process `pid` and those that its waits lead to; what is stuck first, then the longest wait."""
     nodes = by_key(graph)
     never = {member.key for one in stuck(graph) for member in one.members}
-    waiting = [node for node in graph.nodes if node.waiting is not None]
+    near = _near(nodes, pid) | never
+    all_waiting = [node for node in graph.nodes if node.waiting is not None]
+    waiting = [node for node in all_waiting if node.key in near]
     waiting.sort(
         key=lambda node: (node.key not in never, node.pid != pid, -((node.waiting and node.waiting.since_s) or 0))
     )
@@ -78,7 +83,21 @@ def waits(graph: Graph, pid: int) -> Waits:
         dots=tuple(_dot(nodes[key], pid, stuck=key in never) for key in keys[:MOST_NODES]),
         arrows=tuple(arrow for arrow in arrows if arrow.begin in drawn and arrow.end in drawn),
         left_out=max(0, len(keys) - MOST_NODES),
+        elsewhere=len(all_waiting) - len(waiting),
     )
+
+
+def _near(nodes: dict[str, Node], pid: int) -> set[str]:
+    """The nodes of a process, and those that their waits lead to, one after the other."""
+    found: set[str] = set()
+    ahead = [key for key, node in nodes.items() if node.pid == pid]
+    while ahead:
+        key = ahead.pop()
+        if key in found or key not in nodes:
+            continue
+        found.add(key)
+        ahead += (waker.key for waker in nodes[key].wakers if waker.confidence != "possible")
+    return found
 
 
 def _arrow(node: Node, end: str, sure: str, because: str) -> Arrow:

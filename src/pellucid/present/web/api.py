@@ -13,6 +13,7 @@ GET  /api/serving                       the model servers of this machine
 
 import asyncio
 import importlib
+import math
 import pkgutil
 import re
 import time
@@ -96,7 +97,10 @@ class Api:
                 Route("/api/p/{pid:int}/offers", self.offers),
                 Route("/api/p/{pid:int}/ask", self.ask, methods=["POST"]),
                 Route("/api/p/{pid:int}/jobs", self.start, methods=["POST"]),
+                Route("/api/p/{pid:int}/history", self.history),
                 Route("/api/p/{pid:int}/{what}", self.look),
+                Route("/api/past/{file}/{key:int}", self.moment),
+                Route("/api/past/{file}/{key:int}/flame", self.past_flame),
                 Route("/api/jobs/{job}", self.job),
                 Route("/api/jobs/{job}/stop", self.stop, methods=["POST"]),
                 Route("/api/jobs/{job}/flame", self.flame),
@@ -182,6 +186,24 @@ class Api:
 
         return _json(await asyncio.to_thread(servers))
 
+    async def history(self, request: Request) -> Response:
+        from pellucid.present.view.history import history
+
+        return _json(await asyncio.to_thread(history, _pid(request.path_params["pid"])))
+
+    async def moment(self, request: Request) -> Response:
+        from pellucid.present.view.history import moment
+
+        told = request.path_params
+        return _json(await asyncio.to_thread(moment, told["file"], told["key"], _seconds(request, "at")))
+
+    async def past_flame(self, request: Request) -> Response:
+        from pellucid.export.flamegraph import encode
+        from pellucid.present.view.history import profile
+
+        told, span = request.path_params, (_seconds(request, "begin"), _seconds(request, "end"))
+        return _flame(encode(await asyncio.to_thread(profile, told["file"], told["key"], *span)))
+
     def _job(self, request: Request) -> Job:
         job = self.hub.jobs.all.get(request.path_params["job"])
         if job is None:
@@ -199,6 +221,16 @@ def _pid(number: int) -> int:
     if not 0 < number <= MAX_PID:
         raise HTTPException(404, "there is no such pid")
     return number
+
+
+def _seconds(request: Request, name: str) -> float:
+    try:
+        found = float(request.query_params.get(name, ""))
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise HTTPException(422, f"{name} has to be a number of seconds")
+    return found
 
 
 async def _events(hub: Hub, wanted: Wanted) -> AsyncIterator[bytes]:

@@ -291,6 +291,7 @@ def _hints(name: str, address: str, pid: int, timeout: float) -> list[str]:
         f"  ask it      pellucid predict {name} --example --url {address}",
         f"              curl {address}/healthz",
         f"  see it      pellucid why {pid}",
+        "              pellucid web    (a page: requests, latency, workers, incidents)",
         f"  break it    kill -STOP {pid}    (looked at after {timeout / 2:g} s, replaced after {timeout:g} s)",
         f"              kill -KILL {pid}    (replaced at once)",
         "  and then    pellucid incidents",

@@ -2,7 +2,7 @@
 import { h, table } from "./dom.js";
 import { clock } from "./words.js";
 
-const WIDE = 720, HIGH = 200, LEFT = 64, BELOW = 22, ABOVE = 8;
+const WIDE = 720, HIGH = 200, LOW = 110, LEFT = 64, BELOW = 22, ABOVE = 8;
 
 // A line without axes, as high as a line of text. What it shows is said in words where it stands.
 export function spark(values) {
@@ -44,6 +44,29 @@ export function stacked(title, times, series, spell, key) {
       h("text", { x: LEFT, y: HIGH - 5 }, clock(first)),
       h("text", { x: WIDE - 4, y: HIGH - 5, "text-anchor": "end" }, clock(times[last]))),
     h("details", null, h("summary", null, "The same as a table"), table(title, heads, rows.slice(0, 200), { tabindex: 0 })));
+}
+
+// One line; a value of null is a hole in it: then nobody looked.
+export function lines(title, times, values, spell, key) {
+  const seen = values.filter((value) => value !== null);
+  if (seen.length < 2) return null;
+  const most = nice(Math.max(...seen, 1e-6)), first = times[0], span = Math.max(times[times.length - 1] - first, 1e-9);
+  const x = (time) => LEFT + ((time - first) / span) * (WIDE - LEFT - 4);
+  const y = (value) => ABOVE + (1 - value / most) * (LOW - ABOVE - BELOW);
+  let drawn = "", pen = "M";
+  values.forEach((value, place) => {
+    if (value === null) { pen = "M"; return; }
+    drawn += `${pen}${x(times[place]).toFixed(1)} ${y(value).toFixed(1)}`;
+    pen = "L";
+  });
+  const last = seen[seen.length - 1], rows = times.map((time, place) => [clock(time), values[place] === null ? "(not seen)" : spell(values[place])]).reverse();
+  const grid = [0, 1].map((part) => h("g", null, h("line", { x1: LEFT, x2: WIDE - 4, y1: y(part * most), y2: y(part * most), class: "grid" }),
+    h("text", { x: LEFT - 6, y: y(part * most) + 4, "text-anchor": "end" }, spell(part * most))));
+  return h("figure", { key },
+    h("figcaption", null, title, h("span", { class: "legend" }, `from ${spell(Math.min(...seen))} to ${spell(Math.max(...seen))}, at last ${spell(last)}`)),
+    h("svg", { class: "chart", viewBox: `0 0 ${WIDE} ${LOW}`, role: "img", "aria-label": `${title} over time, at last ${spell(last)}. The table below has all numbers.` },
+      grid, h("path", { d: drawn, class: "line" }), h("text", { x: LEFT, y: LOW - 5 }, clock(first)), h("text", { x: WIDE - 4, y: LOW - 5, "text-anchor": "end" }, clock(times[times.length - 1]))),
+    h("details", null, h("summary", null, "The same as a table"), table(title, ["time", [title, "number"]], rows.slice(0, 400), { tabindex: 0 })));
 }
 
 function nice(value) {

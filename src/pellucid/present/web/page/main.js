@@ -25,7 +25,7 @@ function place() {
 function go() {
   const before = known.place;
   known.place = place();
-  if (known.place.pid !== before.pid) Object.assign(known, { deep: null, points: [], jobs: [], documents: new Map(), pointsFailed: null });
+  if (known.place.pid !== before.pid) Object.assign(known, { deep: null, points: [], jobs: [], documents: new Map(), pointsFailed: null, past: null, shown: null });
   live.open(known.place.pid, known.place.view);
   if (known.place.kind !== before.kind || known.place.pid !== before.pid) {
     main.replaceChildren();

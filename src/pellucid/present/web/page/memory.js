@@ -36,6 +36,7 @@ function drawings(known) {
     const levels = last.levels.map((level, place) => ({ name: level.name, values: seen.map((point) => point.levels[place].used) }));
     const objects = last.unit === "objects";
     const title = objects ? "Objects that the collector tracks, by generation" : "Heap by generation, as of the last collection";
+    if (!objects && !seen.some((point) => point.levels.some((level) => level.used))) return note("The JVM's own counters say nothing of its heap before the first collection.");
     const collected = last.collections.map(([name, times]) => `${name} ${count(times)}×`).join(", ");
     const capacity = objects ? "" : ` Capacity: ${last.levels.map((level) => `${level.name} ${bytes(level.capacity)}`).join(", ")}.`;
     return [stacked(title, seen.map((point) => point.at), levels, objects ? (value) => count(Math.round(value)) : bytes, "generations"),

@@ -9,21 +9,24 @@ const FOLDED = 3; // so many frames of libraries in a row become one line
 export function now(known, draw) {
   const deep = known.deep;
   return h("div", null,
-    !deep ? note("Looking at it…") : deep.failed ? null : [
-      h("h3", null, `${plural(deep.threads, "thread")}, equal ones together`),
-      deep.groups.map((group) => shown(group)),
-      deep.groups.length ? null : note("No stack could be read: what the kernel knows of its threads stands below."),
-      deep.others.length ? h("details", { class: "group", open: !deep.groups.length },
-        h("summary", null, `${plural(deep.others.length, "thread runs", "threads run")} no code that we can read`),
-        h("ul", null, deep.others.slice(0, 200).map((one) => h("li", null, `${one.who}: ${one.does}`))),
-        deep.others.length > 200 ? note(`and ${deep.others.length - 200} more: pellucid stacks ${deep.pid} --all`) : null) : null,
-    ],
+    !deep ? note("Looking at it…") : deep.failed ? null : [h("h3", null, `${plural(deep.threads, "thread")}, equal ones together`), shownGroups(deep.groups, deep.others)],
     offer(known, "why", draw),
     job(known, "why", draw, (answer) => whyAnswer(known, answer)));
 }
 
+// Groups of equal stacks, and below them the threads that have none.
+export function shownGroups(groups, others) {
+  return [
+    groups.map((group) => shown(group)),
+    groups.length ? null : note("No stack could be read: what the kernel knows of its threads stands below."),
+    others.length ? h("details", { class: "group", open: !groups.length },
+      h("summary", null, `${plural(others.length, "thread runs", "threads run")} no code that we can read`),
+      h("ul", null, others.slice(0, 200).map((one) => h("li", null, `${one.who}: ${one.does}`))),
+      others.length > 200 ? note(`and ${others.length - 200} more: pellucid stacks --all`) : null) : null];
+}
+
 function shown(group) {
-  return h("details", { class: "group", open: true, key: group.tids.join(",") },
+  return h("details", { class: "group", open: !group.idle, key: group.tids.join(",") },
     h("summary", null, h("span", { class: "times" }, `×${group.tids.length}`), h("strong", null, group.names.slice(0, 4).join(", ")), group.names.length > 4 ? ` and ${group.names.length - 4} more` : "",
       ` ${group.does}`, group.gil ? ", holds the GIL" : "", group.moving ? " (did not hold still: only its outer part is shown)" : ""),
     frames(group.frames));

@@ -1,6 +1,7 @@
 // One process: who it is, what is wrong with it, and one of its views. Each view has the command that tells the same.
 import { failure, h, note, shell } from "./dom.js";
 import { environment, files } from "./files.js";
+import { history } from "./history.js";
 import { findingItem } from "./list.js";
 import { memory } from "./memory.js";
 import { now } from "./now.js";
@@ -18,6 +19,7 @@ export const VIEWS = [
   { name: "files", title: "Files & sockets", draw: files, commands: (pid) => [`pellucid files ${pid}`, `pellucid sockets ${pid}`] },
   { name: "output", title: "Output", draw: output, commands: (pid) => [`pellucid output ${pid}`] },
   { name: "environment", title: "Environment", draw: environment, commands: (pid) => [`pellucid env ${pid}`, `pellucid info ${pid}`] },
+  { name: "history", title: "History", draw: history, commands: (pid) => [`pellucid record ${pid}`, "pellucid replay FILE why --at TIME"] },
 ];
 
 export function process(known, draw) {

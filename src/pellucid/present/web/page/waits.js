@@ -8,7 +8,7 @@ export function waits(known) {
   const deep = known.deep;
   if (!deep) return note("Looking at it…");
   if (deep.failed) return null;
-  const { rows, dots, arrows, left_out: leftOut } = deep.waits;
+  const { rows, dots, arrows, left_out: leftOut, elsewhere } = deep.waits;
   const word = (row) => (row.stuck ? [h("span", { class: "word critical" }, "can never go on"), " "] : null);
   return h("div", null,
     arrows.length ? [h("h3", null, "Who waits for whom"), picture(dots, arrows), leftOut ? note(`${plural(leftOut, "more thread")} not drawn: the table has all.`) : null]
@@ -16,6 +16,7 @@ export function waits(known) {
     h("h3", null, plural(rows.length, "wait")),
     rows.length ? table("Every wait", ["who", "waits for", "since", "at", "who could end it", "who waits in turn"],
       rows.slice(0, 500).map((row) => [[word(row), row.who], row.what, row.since_s === null ? "" : duration(row.since_s), row.at, row.holders, row.onward])) : note("Nothing waits here."),
+    elsewhere ? note(`${plural(elsewhere, "wait")} of other processes that were looked at on the way ${elsewhere === 1 ? "is" : "are"} left out: none of these depends on ${elsewhere === 1 ? "it" : "them"}.`) : null,
     rows.length > 500 ? note(`and ${rows.length - 500} more: pellucid waits ${deep.pid} --json`) : null);
 }
 
@@ -55,11 +56,25 @@ function spreadCycles(placed, arrows) {
   return sorted.length < 2 ? placed : [sorted.slice(0, half), sorted.slice(half).reverse()];
 }
 
+// Parts of the graph that have nothing to do with each other are laid out below one another.
+function parts(dots, arrows) {
+  const part = new Map(dots.map((dot) => [dot.key, dot.key]));
+  const root = (key) => { while (part.get(key) !== key) key = part.get(key); return key; };
+  for (const { begin, end } of arrows) part.set(root(begin), root(end));
+  const found = new Map();
+  for (const dot of dots) found.set(root(dot.key), [...(found.get(root(dot.key)) || []), dot]);
+  return [...found.values()].map((members) => [members, arrows.filter(({ begin }) => members.some((dot) => dot.key === begin))]);
+}
+
 function picture(dots, arrows) {
-  const placed = columns(dots, arrows);
   const at = new Map();
-  placed.forEach((column, x) => column.forEach((dot, y) => at.set(dot.key, { x: x * (WIDE + APART) + 2, y: y * (HIGH + BELOW) + 2 })));
-  const wide = placed.length * (WIDE + APART) - APART + 4, high = Math.max(...placed.map((column) => column.length)) * (HIGH + BELOW) + 8;
+  let high = 2, wide = 0;
+  for (const [members, own] of parts(dots, arrows)) {
+    const placed = columns(members, own);
+    placed.forEach((column, x) => column.forEach((dot, y) => at.set(dot.key, { x: x * (WIDE + APART) + 2, y: high + y * (HIGH + BELOW) })));
+    wide = Math.max(wide, placed.length * (WIDE + APART) - APART + 4);
+    high += Math.max(...placed.map((column) => column.length)) * (HIGH + BELOW);
+  }
   const told = arrows.map(({ begin, end, what }) => `${name(dots, begin)} waits for ${what}, which ${name(dots, end)} has or owes`).join("; ");
   return h("div", { class: "wide", tabindex: 0, role: "group", "aria-label": "Graph of waits" },
     h("svg", { class: "graph", viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "img", "aria-label": `${told}. The table below has the same.` },

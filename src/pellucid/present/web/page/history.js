@@ -1,0 +1,86 @@
+// The past, from the flight recorder: numbers over time, what was wrong from when to when, and what each thread did at the moment that is chosen.
+import { failure, h, note, table } from "./dom.js";
+import { lines } from "./chart.js";
+import { findingItem } from "./list.js";
+import { jobs, offer, progress } from "./jobs.js";
+import { shownGroups } from "./now.js";
+import { fetched, get } from "./server.js";
+import { bytes, clock, count, duration, percent } from "./words.js";
+
+const TITLES = { cpu: ["CPU", percent], rss_bytes: ["Memory", bytes], heap_bytes: ["Heap", bytes], threads: ["Threads", (value) => count(Math.round(value))],
+  descriptors: ["Descriptors", (value) => count(Math.round(value))], collecting: ["Time in collections", percent] };
+const FLAME_S = 60; // so much before the chosen moment is drawn as a flame graph
+
+export function history(known, draw) {
+  const running = jobs(known, "record").find((row) => row.state === "running");
+  const ended = jobs(known, "record").find((row) => row.state === "done");
+  if (ended && known.recorded !== ended.id) { known.recorded = ended.id; known.documents.delete("history"); }
+  const told = fetched(known, "history", `/api/p/${known.place.pid}/history`, draw);
+  const choose = h("label", null, "for ", h("select", { id: "record-seconds" }, [60, 600, 3600, 28800].map((one) => h("option", { value: one }, duration(one).replace(" 0 s", "").replace(" 0 min", "")))));
+  return h("div", null,
+    offer(known, "record", draw, { more: choose, read: () => ({ seconds: Number(document.getElementById("record-seconds").value) }) }),
+    running ? progress(known, running) : null, jobs(known, "record").filter((row) => row.failed).slice(0, 1).map((row) => failure(row.failed)),
+    h("p", null, h("button", { type: "button", onclick: () => { known.documents.delete("history"); draw(); } }, "Look again")),
+    told.failed ? failure(told.failed) : !told.value ? note("Looking for recordings…") : kept(known, told.value, draw));
+}
+
+function kept(known, value, draw) {
+  if (!value.kept.length) return [note(`No recording in ${value.folder} has this process. `), value.failed.map(failure)];
+  known.past ??= { number: 0, at: null };
+  const past = value.kept[known.past.number] || value.kept[0];
+  const options = value.kept.map((one, number) => h("option", { value: number }, `${one.file}, ${clock(one.begin)} to ${clock(one.end)}`));
+  return [
+    h("div", { class: "bar" }, h("label", { key: String(value.kept.length) }, "Recording ", h("select", { id: "recording", onchange: (event) => { known.past = { number: Number(event.target.value), at: null }; draw(); } }, options))),
+    note(`${clock(past.begin)} to ${clock(past.end)}, ${duration(past.end - past.begin)}. The recorder took ${(100 * past.cost).toFixed(2)} % of a core for each process. `, past.ended ? `It ${past.ended} at ${clock(past.ended_at)}.` : ""),
+    wrong(known, past, draw), moment(known, past, draw), past.lines.map((one) => drawn(one)), flame(known, past), value.failed.map(failure)];
+}
+
+function wrong(known, past, draw) {
+  if (!past.wrong.length) return note("Nothing was found wrong in that time.");
+  const go = (one) => () => { known.past.at = one.last_at; draw(); };
+  return table("What was found, from when to when", ["from", "to", "what", "look there"], past.wrong.map((one) => [clock(one.first_at), one.ended_at === null ? "it lasts" : clock(one.last_at),
+    [h("span", { class: `word ${one.severity}` }, one.means), " ", one.title], h("button", { type: "button", class: "small", onclick: go(one), "aria-label": `Look at ${clock(one.last_at)}: ${one.title}` }, clock(one.last_at))]), { caption: true, key: "wrong" });
+}
+
+// The slider, and what each thread did at that moment.
+function moment(known, past, draw) {
+  const at = Math.min(Math.max(known.past.at ?? past.end, past.begin), past.end);
+  const name = `moment ${past.file} ${past.key} ${at.toFixed(1)}`;
+  const path = `/api/past/${encodeURIComponent(past.file)}/${past.key}?at=${at}`;
+  const move = (event) => { known.past.at = past.begin + (Number(event.target.value) / 1000) * (past.end - past.begin); draw(); };
+  const step = (seconds) => h("button", { type: "button", class: "small", onclick: () => { known.past.at = at + seconds; draw(); } }, `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)} s`);
+  let told = known.documents.get(name);
+  if (!told) { ask(known, name, path, draw); told = known.documents.get("moment before"); } else if (told.value) known.documents.set("moment before", told);
+  const slider = h("input", { type: "range", id: "moment", min: 0, max: 1000, value: Math.round((1000 * (at - past.begin)) / Math.max(past.end - past.begin, 1e-9)), oninput: move, "aria-valuetext": clock(at) });
+  return h("section", { key: "moment", "aria-labelledby": "moment-heading" },
+    h("h3", { id: "moment-heading" }, `At ${clock(at)}`),
+    h("div", { class: "bar" }, h("label", { class: "grow" }, "Moment ", slider), step(-10), step(-1), step(1), step(10)),
+    told?.failed ? failure(told.failed) : told?.value ? asItWas(known, told.value) : note("Reading…"));
+}
+
+// While the slider moves, only the last place that was asked for counts.
+let waiting = null;
+
+function ask(known, name, path, draw) {
+  clearTimeout(waiting);
+  const documents = known.documents;
+  waiting = setTimeout(() => get(path).then((value) => documents.set(name, { value }), (failed) => documents.set(name, { failed })).then(draw), 120);
+}
+
+function asItWas(known, value) {
+  return [
+    value.findings.length ? h("ul", { class: "findings" }, value.findings.filter((one, place) => one.severity !== "info" || place === 0).map((one) => findingItem(known, one, null))) : null,
+    value.looked_at !== null ? note(`Stacks of ${clock(value.at)}; what is wrong, as of the look of ${clock(value.looked_at)}.`) : note(`Stacks of ${clock(value.at)}.`),
+    shownGroups(value.groups, value.others)];
+}
+
+function drawn(one) {
+  const [title, spell] = TITLES[one.measure] ?? [one.measure, String];
+  return lines(title, one.at, one.values, spell, one.measure);
+}
+
+function flame(known, past) {
+  const at = Math.min(Math.max(known.past.at ?? past.end, past.begin), past.end), begin = Math.max(past.begin, at - FLAME_S);
+  const address = `/api/past/${encodeURIComponent(past.file)}/${past.key}/flame?begin=${begin}&end=${at}`;
+  return h("p", null, h("a", { href: address, target: "_blank", rel: "noopener" }, `Flame graph of ${clock(begin)} to ${clock(at)}`));
+}
