@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "record": (f"{_CLI}.record:command", "Record processes while they run, to look back at the moment it went wrong."),
     "replay": (f"{_CLI}.replay:command", "Look back: what a recording holds, and other commands on the past."),
+    "top": (
+        "pellucid.present.tui.command:command",
+        "All processes, live, in the terminal; or what each thread of one does.",
+    ),
     "web": ("pellucid.present.web.command:command", "All processes on a live page, and what each does."),
     "agent": (f"{_AGENT}.command:command", "Answer the pellucid of other machines; the machines known here."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from pellucid.agent import client, identity, protocol
 from pellucid.agent.hosts import Host
 from pellucid.agent.protocol import AgentError, Ask, Hello
 from pellucid.agent.server import Agent, Limits
+from pellucid.present.view.remote import Remote
 from tests.conftest import TARGETS
 from tests.networks import cable
 
@@ -90,7 +92,9 @@ def here(tmp_path_factory, agent):
     )
     assert known.returncode == 0, known.stderr
     assert "near is known now" in known.stdout
-    return lambda *words, **options: pellucid(folder, *words, **options)
+    run = functools.partial(pellucid, folder)
+    run.home = folder
+    return run
 
 
 def pellucid(folder, *words, token="", net=None):
@@ -114,6 +118,17 @@ def test_a_command_answers_there_as_it_does_here(here, busy):
     missing = here("why", "4000000", "--host=near")
     assert missing.returncode == 3
     assert "there is no process with pid 4000000" in missing.stderr
+
+
+def test_a_live_screen_lists_the_processes_of_other_machines(here, busy, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(here.home))
+    remote = Remote("near")
+    remote.look()
+    assert not remote.failed
+    assert busy.pid in {row.pid for row in remote.rows}
+    gone = Remote("nowhere")
+    gone.look()
+    assert "no host of that name" in gone.failed
 
 
 def test_a_refusal_has_its_three_lines_and_its_json(here, busy):

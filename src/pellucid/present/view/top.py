@@ -1,0 +1,154 @@
+"""`pellucid top` before it is drawn: who needs somebody, then the processes, worst first. The terminal and the plain text print the same."""
+
+import time
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from pellucid.diagnose.words import duration
+from pellucid.present.view.board import Board, Own
+from pellucid.present.view.remote import Remote
+from pellucid.present.view.rows import Row
+
+Sort = Literal["trouble", "cpu", "memory", "pid", "name"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
+RANK = {"critical": 0, "warning": 1, "notice": 2}
+"""`info` is fine."""
+URGENT = frozenset({"critical", "warning"})
+"""What needs somebody."""
+SIGNS = {"critical": "!!", "warning": "!", "notice": "-"}
+_NOBODY = len(RANK)
+
+
+class Need(Struct, frozen=True):
+    """One process that needs somebody. `severity` as of findings; `command` says more."""
+
+    host: str
+    pid: int
+    name: str
+    severity: str
+    title: str
+    sentence: str
+    command: str
+    age_s: float
+
+
+class Line(Struct, frozen=True):
+    """One process. `host` is "" for this machine; `worst` the severity of its worst finding, "" where nothing is known of it."""
+
+    host: str
+    pid: int
+    name: str
+    state: str
+    cpu: float | None
+    rss_bytes: int
+    threads: int
+    runtime: str
+    user: str
+    command: str
+    worst: str = ""
+
+    @property
+    def key(self) -> str:
+        """Unlike any other's."""
+        return f"{self.host}/{self.pid}"
+
+
+class Top(Struct, frozen=True):
+    """One look at everything. `all_count`: processes before the filter; `not_seen`: hosts that did not answer, and why."""
+
+    at: float
+    needs: tuple[Need, ...]
+    lines: tuple[Line, ...]
+    all_count: int
+    own: Own
+    not_seen: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """`pellucid top  14:03:22  42 processes, 2 need you  self 0.4 % of a CPU, 41 MB`."""
+        urgent = len(self.needs)
+        shown = "" if len(self.lines) == self.all_count else f", {len(self.lines)} shown"
+        moment = time.strftime("%H:%M:%S", time.localtime(self.at))
+        needs = f"{urgent} need{'s' if urgent == 1 else ''} you"
+        own = f"self {self.own.cpu * 100:.1f} % of a CPU, {self.own.rss_bytes >> 20} MB"
+        return f"pellucid top  {moment}  {self.all_count} processes{shown}, {needs}  {own}"
+
+
+def top(board: Board, others: Iterable[Remote] = (), pattern: str = "", sort: Sort = "trouble") -> Top:
+    """What the board and the other machines show now; only what `pattern` is in, letters alike."""
+    found = board.scan.found
+    lines = [_here(row, found[row.pid].worst if row.pid in found else "") for row in board.rows.values()]
+    not_seen = []
+    for host in others:
+        lines += [_there(host.name, row) for row in host.rows]
+        if host.failed:
+            not_seen.append(f"host {host.name}: {host.failed}")
+    shown = [line for line in lines if _matches(line, pattern)]
+    needs = [need for need in _needs(board) if any(line.pid == need.pid and not line.host for line in shown)]
+    return Top(board.at, tuple(needs), tuple(sorted(shown, key=ORDERS[sort])), len(lines), board.own, tuple(not_seen))
+
+
+ORDERS = {
+    "trouble": lambda line: (RANK.get(line.worst, _NOBODY), -(line.cpu or 0.0), -line.rss_bytes, line.key),
+    "cpu": lambda line: (-(line.cpu or 0.0), line.key),
+    "memory": lambda line: (-line.rss_bytes, line.key),
+    "pid": lambda line: (line.host, line.pid),
+    "name": lambda line: (line.name.lower(), line.host, line.pid),
+}
+
+
+def cells(line: Line, *, hosts: bool) -> tuple[str, ...]:
+    """As the table's columns (`columns`) have them. A sign stands beside every colour."""
+    cpu = "" if line.cpu is None else f"{line.cpu * 100:.0f} %"
+    sign = SIGNS.get(line.worst, "")
+    first = (line.host or "here",) if hosts else ()
+    return (*first, sign, str(line.pid), line.name, line.state, cpu, size(line.rss_bytes), line.runtime, line.command)
+
+
+def columns(*, hosts: bool) -> tuple[str, ...]:
+    """The heads of `cells`."""
+    return (*(("HOST",) if hosts else ()), "", "PID", "NAME", "STATE", "CPU", "RSS", "RUNTIME", "COMMAND")
+
+
+def size(count: int) -> str:
+    """`1.2G`, `41M`: a column of seven digits can't be compared."""
+    return f"{count / (1 << 30):.1f}G" if count >= 1 << 30 else f"{count >> 20}M"
+
+
+def _needs(board: Board) -> list[Need]:
+    rows = board.rows
+    needs = []
+    for looked in board.scan.found.values():
+        row = rows.get(looked.pid)
+        if row is None or not looked.findings or looked.worst not in URGENT:
+            continue
+        first = looked.findings[0]
+        age = max(0.0, board.at - looked.at)
+        more = f"pellucid why {row.pid}"
+        needs.append(Need("", row.pid, row.name, first.severity, first.title, first.sentence, more, age))
+    return sorted(needs, key=lambda need: (RANK[need.severity], need.pid))
+
+
+def said(need: Need) -> str:
+    """`!! critical  pid 8774 model-worker-2: 2 threads wait for ... (seen 12 s ago)`."""
+    seen = f" (seen {duration(need.age_s)} ago)" if need.age_s >= 10 else ""
+    return f"{SIGNS[need.severity]} {need.severity}  pid {need.pid} {need.name}: {need.title}{seen}"
+
+
+def _here(row: Row, worst: str) -> Line:
+    return Line(
+        "", row.pid, row.name, row.state, row.cpu, row.rss_bytes, row.threads, row.runtime, row.user, row.command, worst
+    )
+
+
+def _there(host: str, row: Row) -> Line:
+    return Line(
+        host, row.pid, row.name, row.state, row.cpu, row.rss_bytes, row.threads, row.runtime, row.user, row.command
+    )
+
+
+def _matches(line: Line, pattern: str) -> bool:
+    wanted = pattern.lower()
+    return not wanted or wanted in f"{line.pid} {line.name} {line.command} {line.user} {line.host} {line.state}".lower()

@@ -1,0 +1,316 @@
+"""`pellucid top`: what a person reads on it, of fixed values and of a real process, and what hostile names do to it."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+textual = pytest.importorskip("textual", reason="*** textual is not installed (pellucid[ui])")
+
+from pellucid.present.tui import plain  # noqa: E402  after the skip
+from pellucid.present.tui.app import TopApp  # noqa: E402
+from pellucid.present.tui.source import Live  # noqa: E402
+from pellucid.present.view.board import Own  # noqa: E402
+from pellucid.present.view.deep import Deep  # noqa: E402
+from pellucid.present.view.groups import Line as Frame  # noqa: E402
+from pellucid.present.view.groups import Shown  # noqa: E402
+from pellucid.present.view.memory_live import Level, Point  # noqa: E402
+from pellucid.present.view.told import Failed, NotSeen, Told  # noqa: E402
+from pellucid.present.view.top import ORDERS, SORTS, Line, Need, Top  # noqa: E402
+from tests.conftest import TARGETS  # noqa: E402
+
+LIMIT_S = 30.0
+STUCK = Line(
+    "", 8774, "worker-2", "asleep in recvfrom", 0.0, 1 << 30, 4, "Python 3.13", "app", "python worker.py", "critical"
+)
+BUSY = Line("", 8801, "worker-3", "running", 0.97, 4 << 30, 9, "Python 3.13", "app", "python worker.py", "warning")
+JAVA = Line("gpu-07", 42, "java", "asleep in futex", 0.01, 600 << 20, 40, "JVM 17", "kafka", "java -jar kafka.jar")
+NEEDS = (
+    Need(
+        "",
+        8774,
+        "worker-2",
+        "critical",
+        "2 threads wait for the Lock of predict-0",
+        "They have waited 4 min.",
+        "pellucid why 8774",
+        3.0,
+    ),
+    Need("", 8801, "worker-3", "warning", "heap leak", "dict grows.", "pellucid why 8801", 41.0),
+)
+GROUPS = (
+    Shown("predict-1, predict-2", ("predict-1", "predict-2"), (2, 3), "waits for Lock features.py:12", "lock", 252.0, False, False,
+          (Frame("handle", "app/api.py:41", True), Frame("run", "threading.py:982", False))),
+    Shown("MainThread", ("MainThread",), (1,), "runs", "running", None, True, True, (Frame("serve", "app/api.py:9", True),)),
+)  # fmt: skip
+FINDING = Told(
+    "deadlock", "critical", "stuck or failing", "certain", "2 threads wait for each other", "For 4 min.", (), (), ()
+)
+
+
+class Fixed:
+    """The same values at each look."""
+
+    def __init__(self, lines=(STUCK, BUSY, JAVA), needs=NEEDS, deep=None, hosts=("gpu-07",)):
+        self.hosts = hosts
+        self.lines, self.needs = lines, needs
+        self.shown = deep or Deep(
+            8774,
+            0.0,
+            runtime="CPython 3.13.0",
+            findings=(FINDING,),
+            threads=3,
+            groups=GROUPS,
+            not_seen=(NotSeen("1 thread", "it has ended", ""),),
+        )
+        self.ended = False
+
+    def begin(self):
+        self.ended = False
+
+    def end(self):
+        self.ended = True
+
+    def top(self, pattern, sort):
+        lines = [line for line in self.lines if pattern in line.name]
+        return Top(
+            0.0,
+            self.needs,
+            tuple(sorted(lines, key=ORDERS[sort])),
+            len(self.lines),
+            Own(0.004, 41 << 20, 0.0, 0),
+            ("host gpu-08: no answer",),
+        )
+
+    def deep(self, pid):
+        return self.shown
+
+    def memory(self, pid):
+        return tuple(
+            Point(
+                float(at), (10 + at) << 20, 1 << 20, 0, 0, (Level("young", 5, 700),), "objects", (("generation 0", 3),)
+            )
+            for at in range(5)
+        )
+
+
+def driven(source, act, size=(100, 30), **options):
+    """What `act(pilot, text)` returns; `text()` is the screen as a person reads it."""
+
+    async def run():
+        app = TopApp(source, interval=0.5, **options)
+
+        def text():
+            return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await pilot.pause()
+            return await act(pilot, text)
+
+    return asyncio.run(asyncio.wait_for(run(), LIMIT_S * 2))
+
+
+async def shows(pilot, text, *wanted):
+    """Wait until all of it is to be read."""
+    until = asyncio.get_running_loop().time() + LIMIT_S
+    while missing := [one for one in wanted if one not in text()]:
+        assert asyncio.get_running_loop().time() < until, f"{missing} is not on the screen:\n{text()}"
+        await pilot.pause(0.05)
+    return text()
+
+
+def test_the_list_says_who_needs_somebody_and_worst_stands_first():
+    async def act(pilot, text):
+        return await shows(pilot, text, "worker-3")
+
+    seen = driven(Fixed(), act)
+    assert "3 processes, 2 need you  self 0.4 % of a CPU, 41 MB" in seen
+    assert "!! critical  pid 8774 worker-2: 2 threads wait for the Lock of predict-0" in seen
+    assert "! warning  pid 8801 worker-3: heap leak (seen 41 s ago)" in seen
+    assert "not seen: host gpu-08: no answer" in seen
+    rows = [line for line in seen.splitlines() if "Python 3.13" in line or "JVM 17" in line]
+    assert [row.split()[0] for row in rows] == ["here", "here", "gpu-07"]
+    assert [row.split()[2] for row in rows[:2]] == ["8774", "8801"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 15), (200, 50)])
+def test_it_fits_terminals_of_any_size(size):
+    async def act(pilot, text):
+        seen = await shows(pilot, text, "worker-2")
+        await pilot.press("enter")
+        await shows(pilot, text, "pid 8774")
+        return seen
+
+    assert max(map(len, driven(Fixed(), act, size=size).splitlines())) <= size[0]
+
+
+def test_the_keys_of_the_list():
+    async def act(pilot, text):
+        await shows(pilot, text, "worker-3")
+        await pilot.press("s")
+        await shows(pilot, text, "by cpu")
+        for _ in SORTS[2:]:
+            await pilot.press("s")
+        await pilot.press("s")
+        await pilot.press("p")
+        await shows(pilot, text, "PAUSED")
+        await pilot.press("p", "slash", *"worker-2")
+        await shows(pilot, text, "1 shown")
+        assert "worker-3  " not in text()
+        await pilot.press("escape")
+        await shows(pilot, text, "worker-3  ")
+        await pilot.press("question_mark")
+        await shows(pilot, text, "Nothing here stops or changes a process")
+        await pilot.press("escape", "n", "c")
+        await shows(pilot, text, "pellucid why 8801")
+        await pilot.press("q")
+
+    source = Fixed()
+    driven(source, act)
+    assert source.ended
+
+
+def test_one_process_and_its_views():
+    async def act(pilot, text):
+        await shows(pilot, text, "worker-2")
+        await pilot.press("enter")
+        now = await shows(
+            pilot,
+            text,
+            "critical: 2 threads wait for each other",
+            "waits for Lock features.py:12",
+            "STACK predict-1, predict-2",
+        )
+        assert "x2  predict-1, predict-2" in now
+        assert "4 min 12 s" in now
+        assert "app/api.py:41 handle" in now
+        assert "not seen: 1 thread: it has ended" in now
+        await pilot.press("down")
+        await shows(pilot, text, "STACK MainThread", "runs GIL (moving)")
+        await pilot.press("4")
+        await shows(
+            pilot,
+            text,
+            "private 14M",
+            "young: 5 objects of 700",
+            "generation 0 3",
+            "enter begins",
+            "pellucid memory 8774",
+        )
+        await pilot.press("3")
+        await shows(pilot, text, "pellucid profile 8774 -d 10", "samples all threads")
+        await pilot.press("escape")
+        await shows(pilot, text, "need you")
+
+    driven(Fixed(), act)
+
+
+def test_a_process_of_another_machine_is_asked_there():
+    async def act(pilot, text):
+        await shows(pilot, text, "gpu-07")
+        await pilot.press("down", "down", "enter")
+        await shows(pilot, text, "pid 42 java on gpu-07", "pellucid why 42 --host gpu-07", "enter begins")
+
+    driven(Fixed(needs=()), act)
+
+
+def test_a_process_that_can_not_be_looked_at_says_why():
+    async def act(pilot, text):
+        await shows(pilot, text, "can't look at pid 8774: EPERM", "try: sudo")
+
+    failed = Deep(8774, 0.0, failed=Failed("not_permitted", "look at pid 8774", "EPERM", "sudo"))
+    driven(Fixed(deep=failed), act, pid=8774)
+
+
+def test_names_can_not_draw_on_the_terminal():
+    """Markup of textual is text, too; what would move the cursor was spelled out where the values were made."""
+    name = "[red]x[/red] [link=file:///etc]y"
+    line = Line("", 1, name, name, None, 0, 1, name, name, name, "critical")
+    need = Need("", 1, name, "critical", name, name, name, 0.0)
+    group = Shown(name, (name,), (1,), name, "lock", 1.0, False, False, (Frame(name, name, True),))
+    deep = Deep(
+        1,
+        0.0,
+        runtime=name,
+        findings=(Told("r", "critical", "", "certain", name, name, (), (), ()),),
+        groups=(group,),
+        not_seen=(NotSeen(name, name, name),),
+    )
+
+    async def act(pilot, text):
+        await shows(pilot, text, "[red]x[/red] [link=file:///etc]y")
+        await pilot.press("enter")
+        await shows(pilot, text, "critical: [red]x[/red]", f"STACK {name}", f"not seen: {name}: {name}")
+
+    driven(Fixed(lines=(line,), needs=(need,), deep=deep, hosts=()), act)
+
+
+@pytest.fixture(scope="module")
+def stuck():
+    """A thread that waits for a Lock which another one holds while it sleeps, with a name that is an attack."""
+    process = subprocess.Popen(
+        [sys.executable, str(TARGETS / "states.py"), "lock", "\x1b[31m\u202ex<script>"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_real_process_is_found_opened_and_measured(stuck):
+    async def act(pilot, text):
+        await shows(pilot, text, "NAME")
+        await pilot.press("slash", *str(stuck.pid), "enter")
+        await shows(pilot, text, str(stuck.pid), "1 shown")
+        assert "\\x1b[31m\\u202ex<script>" in text()
+        await pilot.press("enter")
+        await shows(pilot, text, "payer waits for Lock", "waits for Lock held, held by MainThread")
+        await pilot.press("2")
+        await shows(pilot, text, "WAITS FOR", "held by MainThread")
+        await pilot.press("4")
+        await shows(pilot, text, "young:")
+        await pilot.press("5")
+        await shows(pilot, text, "FD  KIND", "O_WRONLY")
+
+    driven(Live(), act, size=(140, 40))
+
+
+def test_plain_text_says_the_same(stuck):
+    line = [sys.executable, "-m", "pellucid", "top", "--plain", "--count", "1", "--sort", "pid"]
+    told = subprocess.run([*line, str(stuck.pid)], capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+    assert "1. warning: payer waits for Lock held" in told
+    assert "x1 payer: waits for Lock held, held by MainThread" in told
+    told = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+    assert " processes, " in told.splitlines()[0]
+    assert "\x1b" not in told
+
+
+def test_plain_text_of_fixed_values():
+    assert list(plain.listed(Fixed().top("", "trouble"), hosts=True, width=70)) == [
+        *list(plain.listed(Fixed().top("", "trouble"), hosts=True, width=70))[:1],
+        "1. !! critical  pid 8774 worker-2: 2 threads wait for the Lock of predict-0",
+        "   They have waited 4 min.",
+        "   pellucid why 8774",
+        "2. ! warning  pid 8801 worker-3: heap leak (seen 41 s ago)",
+        "   dict grows.",
+        "   pellucid why 8801",
+        "not seen: host gpu-08: no answer",
+        "HOST        PID   NAME      STATE               CPU   RSS   RUNTIME...",
+        "here    !!  8774  worker-2  asleep in recvfrom  0 %   1.0G  Python ...",
+        "here    !   8801  worker-3  running             97 %  4.0G  Python ...",
+        "gpu-07      42    java      asleep in futex     1 %   600M  JVM 17 ...",
+    ]
+
+
+def test_words_that_are_no_use():
+    for words, said in (((), "this is no terminal"), (("4000000",), "there is no process with pid 4000000")):
+        line = [sys.executable, "-m", "pellucid", "top", *words]
+        ended = subprocess.run(
+            line, capture_output=True, text=True, timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL
+        )
+        assert said in ended.stderr
+        assert ended.returncode in (2, 3)
