@@ -30,6 +30,7 @@ _U32 = Bytes("<I")
 _I32 = Bytes("<i")
 _CODECS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 _MAX_TEXT = 1 << 20
+_MOST_UNDECODED = 1 << 13
 _ADDRESS = (1 << OWNER_SHIFT) - 1
 
 UNTOLD = Frame("?", "?", "?", None)
@@ -149,17 +150,30 @@ def _code_counter(found: Layout) -> tuple[int, int]:
 
 
 class Naming:
-    """The names and lines of code objects, by their identity; each is decoded once."""
+    """The names and lines of code objects, by their identity; each is decoded once, and what was copied whole only when it is asked for.
+
+    While the program runs that is one thing less which its tracer does beside it.
+    """
 
     def __init__(self) -> None:
+        self._undecoded: dict[int, tuple[CodeTold, Build]] = {}
         self._codes: dict[int, tuple[Code, int] | None] = {}
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._types: dict[int, tuple[Memory, set[int]]] = {}
 
     def told(self, code: CodeTold, build: Build, memory: Memory | None) -> None:
         """Keep a code object. `memory` of its process is asked for what was not copied whole; None when it has ended."""
+        types = self._types_of(code.pid, memory) if memory else set()
+        sure = code.whole and (memory is None or _kind(code, build.layout) in types)
+        if sure and len(self._undecoded) < _MOST_UNDECODED:
+            self._undecoded[code.identity] = (code, build)
+            self._codes[code.identity] = None
+        else:
+            self._decode(code, build, memory, types)
+
+    def _decode(self, code: CodeTold, build: Build, memory: Memory | None, types: set[int]) -> None:
         try:
-            found = _read(code, build.layout, memory, self._types_of(code.pid, memory) if memory else set())
+            found = _read(code, build.layout, memory, types)
         except (error, UnicodeDecodeError, Unreadable):
             found = None
         start = code.address + build.layout["code_object.co_code_adaptive"]
@@ -186,14 +200,17 @@ class Naming:
         """None for what CPython itself would not show."""
         if identity not in self._codes:
             return UNTOLD
+        if identity in self._undecoded:
+            code, build = self._undecoded.pop(identity)
+            self._decode(code, build, None, set())
         known = self._codes[identity]
         frame = None
         if known is not None:
-            code, start = known
+            decoded, start = known
             unit = ((instruction & _ADDRESS) - start) >> 1
             # A frame that has not begun is not shown: Include/internal/pycore_frame.h, _PyFrame_IsIncomplete.
-            if unit >= code.first_traceable or instruction >> OWNER_SHIFT == OWNED_BY_GENERATOR:
-                frame = Frame(code.name, code.qualname, code.file, code.lines.at(unit))
+            if unit >= decoded.first_traceable or instruction >> OWNER_SHIFT == OWNED_BY_GENERATOR:
+                frame = Frame(decoded.name, decoded.qualname, decoded.file, decoded.lines.at(unit))
         self._frames[identity, instruction] = frame
         return frame
 
@@ -203,7 +220,7 @@ def _read(told: CodeTold, found: Layout, memory: Memory | None, types: set[int])
 
     Raises Unreadable, struct.error.
     """
-    kind: int = _U64.unpack_from(told.head, found["pyobject.ob_type"])[0]
+    kind = _kind(told, found)
     lines = told.table
     if memory is not None and not (told.whole and kind in types):
         objects = Objects(memory, found)
@@ -220,6 +237,13 @@ def _read(told: CodeTold, found: Layout, memory: Memory | None, types: set[int])
     traceable: int = _I32.unpack_from(told.head, found["code_object.firsttraceable"])[0]
     texts = (_text(told.name, found), _text(told.qualname, found), _text(told.file, found))
     return Code((told.address, first), texts, traceable, lines)
+
+
+def _kind(told: CodeTold, found: Layout) -> int:
+    """The address of its type; 0 where so little was copied that it has none."""
+    at = found["pyobject.ob_type"]
+    kind: int = _U64.unpack_from(told.head, at)[0] if len(told.head) >= at + 8 else 0
+    return kind
 
 
 def _text(raw: bytes, found: Layout) -> str:
