@@ -52,7 +52,10 @@ def test_files_with_sizes_and_what_became_of_them(report, directory):
         "new",
         "new/.cache",
         "new/.cache/x",
+        "outer",
     }
+    assert found["outer/inner"].change == "created and deleted"
+    assert not [use.path for use in report.files if "<descriptor" in use.path]
     assert found["new/.cache/x/entry"].place == "cache"
     assert found["made.txt"].line.line == 1 + PROGRAM.read_text().splitlines().index(
         'with open("made.txt", "w") as file:'

@@ -27,6 +27,12 @@ with open("new/.cache/x/entry", "w") as file:
     file.write("c" * 55)
 copy = os.dup(os.open("by-dup.txt", os.O_CREAT | os.O_WRONLY))
 os.write(copy, b"d" * 66)
+os.makedirs("outer/inner")
+outer = os.open("outer", os.O_DIRECTORY)  # as shutil.rmtree does it; nobody can ask what these were a moment later
+inner = os.open("inner", os.O_DIRECTORY, dir_fd=outer)
+os.close(inner)
+os.rmdir("inner", dir_fd=outer)
+os.close(outer)
 subprocess.run(["sh", "-c", "printf 12345 > by-child.txt"], check=True)
 here = socket.create_server(("127.0.0.1", 0))
 there = socket.create_connection(here.getsockname())

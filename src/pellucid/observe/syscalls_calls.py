@@ -1,12 +1,13 @@
 """Failed, slow and counted calls, from what a tracer tells to what a report says.
 
 What an argument refers to is looked up when its record comes, some 20 ms after the call: the working directory is followed
-exactly, what a descriptor is may have changed since, and is left out when it can't be told.
+exactly, and so are descriptors where all that make them are told (`Uses`); else what a descriptor is may have changed since, and is
+left out when it can't be told.
 """
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -55,6 +56,8 @@ class Calls:
         self._slow: list[Seen] = []
         self.dropped = 0
         self._what: dict[tuple[int, int], str] = {}
+        self.followed: Callable[[int, int], str] = lambda _pid, _fd: ""
+        """The path that a descriptor stood for when a call was made, where somebody follows them (`Uses`); else ""."""
         self._to_epoch = time.time() - time.monotonic()
 
     def called(self, call: Called) -> None:
@@ -86,7 +89,8 @@ class Calls:
         if name == "chdir" and call.path is not None:
             known.cwd = decode.absolute(os.fsdecode(call.path), known.cwd)
         elif name == "fchdir":
-            known.cwd = self.descriptor(call.pid, decode.c_int(call.arguments[0])) or None
+            fd = decode.c_int(call.arguments[0])
+            known.cwd = self.followed(call.pid, fd) or self.descriptor(call.pid, fd) or None
         elif name in ("execve", "execveat") and call.path:
             self._processes.named(call.pid, os.fsdecode(call.path))
 
@@ -117,7 +121,7 @@ class Calls:
             return text
         at = decode.directory_of_path(call, second=second)
         if at is not None:
-            directory = self.descriptor(call.pid, at) or f"<descriptor {at}>"
+            directory = self.followed(call.pid, at) or self.descriptor(call.pid, at) or f"<descriptor {at}>"
             return decode.absolute(text, directory)
         known = self._processes.known.get(call.pid)
         return decode.absolute(text, known.cwd if known else None)

@@ -39,6 +39,7 @@ class Uses:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        calls.followed = self._path_of
         self._tables: dict[int, Table] = {}
         self._files: dict[str, File] = {}
         self._connections: dict[Key, Connection] = {}
@@ -154,6 +155,11 @@ class Uses:
 
     def _set(self, call: Called, opened: Opened) -> None:
         self._tables.setdefault(call.pid, {})[call.result] = opened
+
+    def _path_of(self, pid: int, fd: int) -> str:
+        """The path that it stands for; "" for none, or where it was there before the look and could not be asked."""
+        opened = self._tables.get(pid, {}).get(fd)
+        return opened.path if isinstance(opened, File) and opened.path.startswith("/") else ""
 
     def _path(self, call: Called, *, second: bool = False) -> str:
         return self._calls.path(call, second=second) or "?"
