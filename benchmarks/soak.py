@@ -2,14 +2,13 @@
 
 Clients on kept connections ask for predictions whose answers are known. Every few seconds a worker is killed, stopped, deadlocked, kept busy
 for ever in Python or in C, crashed in native code, left without a free descriptor, the template is killed, or another version is promoted. At the end: no wrong answer, every fault
-has its record in the log within its time, no process too many, and the supervisor has not grown. Ends with 1 where something is not so.
+has its own record in the log within its time, no process too many, and the supervisor has not grown. Ends with 1 where something is not so.
 
 Some requests are lost by faults, and they are counted: those that were in a killed worker get no answer, those that were predicted together with
 one that hangs get 504, and 503 asks to come again.
 """
 
 import collections
-import contextlib
 import http.client
 import itertools
 import json
@@ -80,8 +79,11 @@ class Client(threading.Thread):
 
 
 def _a_worker(server: Any) -> int:
-    ready = [worker["pid"] for worker in server.workers() if worker["ready"]]
-    return int(ready[0])
+    """The pid of one that is ready; IndexError where none is for long."""
+    until = time.monotonic() + EXPLAINED_WITHIN_S
+    while not (ready := [worker for worker in server.workers() if worker["ready"]]) and time.monotonic() < until:
+        time.sleep(0.05)
+    return int(ready[0]["pid"])
 
 
 def killed(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
@@ -123,6 +125,30 @@ FAULTS: tuple[Fault, ...] = (
 )  # fmt: skip
 
 
+class Explained:
+    """Which record of the log explains which fault: each one at most one."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.took_s: list[float] = []
+        self._claimed: set[int] = set()
+        self._lock = threading.Lock()
+
+    def wait(self, events: set[str], pid: int | None, after: int) -> dict[str, Any]:
+        """The first record past number `after` of one of these events, about this process. AssertionError where none comes in time."""
+        began = time.monotonic()
+        while time.monotonic() - began < EXPLAINED_WITHIN_S:
+            with self._lock:
+                for number, record in enumerate(self.server.log[after:], after):
+                    fits = record["event"] in events and pid in {None, record.get("pid")}
+                    if fits and number not in self._claimed:
+                        self._claimed.add(number)
+                        self.took_s.append(time.monotonic() - began)
+                        return dict(record)
+            time.sleep(0.02)
+        raise AssertionError(f"no {' or '.join(events)} within {EXPLAINED_WITHIN_S:g} s")
+
+
 def soak(minutes: float) -> list[str]:
     """What was not as it should be."""
     wrong: list[str] = []
@@ -137,13 +163,9 @@ def soak(minutes: float) -> list[str]:
             clients = [Client(server.url, 1000 * number) for number in range(CLIENTS)]
             for client in clients:
                 client.start()
-            until = time.monotonic() + minutes * 60
             size = _rss(server.process.pid)
-            for number, fault in enumerate(itertools.cycle(FAULTS)):
-                if time.monotonic() > until:
-                    break
-                wrong += _one(server, store, number, fault)
-                time.sleep(EVERY_S)
+            explained = Explained(server)
+            faults = _faults(server, store, explained, minutes * 60, wrong)
             for client in clients:
                 client.over.set()
             server.wait_workers(WORKERS, 60)
@@ -153,8 +175,10 @@ def soak(minutes: float) -> list[str]:
             for client in clients:
                 client.join(30)
         counts: collections.Counter[str] = sum((client.counts for client in clients), collections.Counter())
+    took = sorted(explained.took_s)
     print(
-        f"{number} faults; answers: {dict(counts)}; the supervisor grew by {grown / 1e6:.1f} MB; left at the end: {family}"
+        f"{faults} faults, explained after {took[len(took) // 2]:.1f} s in the median and {took[-1]:.1f} s at the most; answers: {dict(counts)}; "
+        f"the supervisor grew by {grown / 1e6:.1f} MB; left at the end: {family}"
     )
     if counts["WRONG"]:
         wrong.append(f"{counts['WRONG']} wrong answers")
@@ -165,15 +189,35 @@ def soak(minutes: float) -> list[str]:
     return wrong
 
 
-def _one(server: Any, store: Store, number: int, fault: Fault) -> list[str]:
-    with contextlib.suppress(AssertionError):
-        server.wait_workers(1, 20)
-    after = len(server.log)
+def _faults(server: Any, store: Store, explained: Explained, seconds: float, wrong: list[str]) -> int:
+    """One every `EVERY_S`, whether the one before is explained or not; returns how many, once all are explained or too late."""
+    threads: list[threading.Thread] = []
+    until = due = time.monotonic()
+    until += seconds
+    for number, fault in enumerate(itertools.cycle(FAULTS)):
+        if due > until:
+            break
+        time.sleep(max(0.0, due - time.monotonic()))
+        due += EVERY_S
+        threads.append(
+            threading.Thread(
+                target=lambda *known: wrong.extend(_one(server, store, explained, *known)), args=(number, fault)
+            )
+        )
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    return len(threads)
+
+
+def _one(server: Any, store: Store, explained: Explained, number: int, fault: Fault) -> list[str]:
     try:
+        after = len(server.log)
         events, pid = fault(server, store)
-        found = server.wait_log(events, EXPLAINED_WITHIN_S, after, **({} if pid is None else {"pid": pid}))
+        found = explained.wait(events, pid, after)
     except (AssertionError, OSError, StopIteration, IndexError) as error:
-        return [f"fault {number}, {fault.__name__}: {str(error)[:200]}"]
+        since = [f"{record['event']}: {record['sentence'][:150]}" for record in server.log[after:]]
+        return ["\n    ".join([f"fault {number}, {fault.__name__}: {str(error)[:200]}; the log since then:", *since])]
     print(f"{number:3} {fault.__name__:16} {found['event']:14} {found['sentence'][:150]}", flush=True)
     return []
 

@@ -153,9 +153,9 @@ class Supervision:
         age = max(predicting, silent)
         if worker.phase == "serving" and not worker.retired and self.limits.most_growth:
             self._watch_growth(worker, seen, event)
-        if worker.phase == "serving" and not worker.retired and seen.full:
+        if worker.phase == "serving" and worker.incident is None and seen.full:
             self._judge_full(worker, seen, event)
-        if worker.phase == "serving" and age >= self.limits.timeout_s / 2:
+        if worker.phase in {"serving", "leaving"} and age >= self.limits.timeout_s / 2:
             self._suspect(worker, seen, event, "silent" if silent >= predicting else "stuck")
         elif worker.phase == "suspect":
             self._judge_suspect(worker, seen, now, age, mute=silent >= self.limits.mute_s)
@@ -207,7 +207,7 @@ class Supervision:
 
     def _suspect(self, worker: Supervised, seen: Seen, event: Tick, kind: IncidentKind) -> None:
         worker.turn("suspect", event.now)
-        if worker.incident is not None:  # it had grown, and now it is stuck as well
+        if worker.incident is not None:  # it had grown, or was full, and now it is stuck as well
             self._cases.close(worker, chronicle.retired(worker.incident))
         worker.request = seen.request if seen.started else 0
         incident = self._open(worker, seen, event, kind)
@@ -222,6 +222,8 @@ class Supervision:
             worker.mute = mute
             worker.incident = replace(worker.incident, request=chronicle.served(seen, now), rss_bytes=seen.rss or None)
             self._cases.ask_look(worker, seen, "deadline")
+        elif self._cases.awaits_a_look(worker):  # it has to be there for it
+            return
         elif age < self.limits.timeout_s / 2 and not (seen.started and seen.request == worker.request):
             said = f"{worker} answered after all, {now - worker.since:.1f} s after half its deadline, and is replaced by a fresh one"
             self._out += (
@@ -276,6 +278,7 @@ class Supervision:
             self._died(worker, event)
 
     def _replaced(self, worker: Supervised, incident: Incident) -> None:
+        self._gave_up |= self.stopping is not None and worker.mute
         done = chronicle.killed(incident, mute=worker.mute, timeout_s=self.limits.timeout_s)
         said = f"{done.sentence}, and was replaced: {done.cause}"
         self._cases.close(worker, done)

@@ -136,7 +136,8 @@ def _stick_all(server):
 def test_a_worker_that_is_only_slow_answers_and_is_renewed(server, since):
     asking = Asking(server, row(f"sleep {TIMEOUT * 0.9}"))
     noticed = server.wait_log("stuck", 10, since)
-    assert "has slept" in noticed["sentence"]
+    late = "waits for a request"  # a look on a busy machine may come when it has answered
+    assert "has slept" in noticed["sentence"] or late in noticed["sentence"]
     assert asking.answer().status == 200
     server.wait_log("recovered", 10, since, incident=noticed["incident"])
     incident = server.incident(noticed["incident"])
