@@ -7,7 +7,7 @@ from pellucid.present.cli import options
 
 
 @click.command("files")
-@click.argument("target", metavar="[PID|PATH]", required=False)
+@click.argument("target", metavar="[PID|PATH]", required=False, shell_complete=options.pids_or_files)
 @options.as_json
 @click.option("--port", type=click.IntRange(1, 65535), help="Who holds this TCP or UDP port.")
 @click.option("--deleted", is_flag=True, help="Deleted files that are still held, of PID or of all processes.")

@@ -8,7 +8,7 @@ from pellucid.present.cli import options
 
 
 @click.command("gc")
-@click.argument("target", metavar="PID|LOG")
+@click.argument("target", metavar="PID|LOG", shell_complete=options.pids_or_files)
 @options.as_json
 @click.option("--watch", "-w", is_flag=True, help="Go on: a line each interval, and a verdict at the end.")
 @click.option("-d", "seconds", type=click.FloatRange(0.1), help="Watch for so many seconds (else: Ctrl-C, or its end).")

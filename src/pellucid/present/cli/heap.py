@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("heap")
-@click.argument("targets", metavar="PID|FILE | diff A B", nargs=-1, required=True)
+@click.argument("targets", metavar="PID|FILE | diff A B", nargs=-1, required=True, shell_complete=options.pids_or_files)
 @options.as_json
 @click.option(
     "--save", "file", metavar="FILE", help="Also write the snapshot to FILE: addresses, types, sizes, references."

@@ -1,13 +1,16 @@
 """The command line by click: a lazy group, whose commands are imported when they are called and not for the list of them."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pellucid import __version__
 from pellucid.present import cli
 from pellucid.present.cli import Table
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 def by_click(table: Table, hosted: frozenset[str] = frozenset()) -> int:
@@ -49,6 +52,15 @@ class LazyGroup(click.Group):
         if cmd_name in self._hosted and all(one.name != _HOST.name for one in found.params):
             found.params.append(_HOST)
         return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """As click's, without importing every command for its line of help."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text) for name, (_, text) in self.table.items() if name.startswith(incomplete)
+        ]
+        return found if found or not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

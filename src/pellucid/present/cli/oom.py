@@ -11,7 +11,7 @@ from pellucid.present.cli import options, screen
 
 
 @click.command("oom")
-@click.argument("what", metavar="TEXT|FILE|PID|CGROUP|-")
+@click.argument("what", metavar="TEXT|FILE|PID|CGROUP|-", shell_complete=options.pids_or_files)
 @options.as_json
 def command(what: str, as_json: bool) -> None:
     """Decode an out-of-memory death.

@@ -1,15 +1,37 @@
 """Options that every command spells the same way."""
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from pellucid.present.cli.plain import emit, resolve
 
-__all__ = ["as_json", "emit", "resolve", "seconds", "size", "target"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["as_json", "emit", "pids", "pids_or_files", "resolve", "seconds", "size", "target"]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-target = click.argument("target", metavar="PID")
+
+
+def pids(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """What stands for PID, with the command of each."""
+    from click.shell_completion import CompletionItem
+
+    from pellucid.present.cli.completion import processes
+
+    return [CompletionItem(pid, help=said) for pid, said in processes(incomplete)]
+
+
+def pids_or_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """The pids, and what the shell itself finds for a path."""
+    from click.shell_completion import CompletionItem
+
+    return [*pids(ctx, parameter, incomplete), CompletionItem(incomplete, type="file")]
+
+
+target = click.argument("target", metavar="PID", shell_complete=pids)
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

@@ -26,7 +26,7 @@ class ProfileCommand(launch.WithCommand):
 
 
 @click.command("profile", cls=ProfileCommand)
-@click.argument("words", metavar="PID", nargs=-1)
+@click.argument("words", metavar="PID", nargs=-1, shell_complete=options.pids)
 @options.as_json
 @click.option(
     "--duration", "-d", "seconds", type=click.FloatRange(min=0.01), metavar="SECONDS", help="Stop after so long."

@@ -6,7 +6,7 @@ from pellucid.present.cli import options
 
 
 @click.command("record")
-@click.argument("targets", metavar="PID", nargs=-1)
+@click.argument("targets", metavar="PID", nargs=-1, shell_complete=options.pids)
 @options.as_json
 @click.option("--all", "every", is_flag=True, help="All processes that run Python or a JVM, also those to come.")
 @click.option(

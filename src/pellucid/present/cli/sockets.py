@@ -10,7 +10,7 @@ from pellucid.present.cli import options, screen
 
 
 @click.command("sockets")
-@click.argument("target", metavar="[PID]", required=False)
+@click.argument("target", metavar="[PID]", required=False, shell_complete=options.pids)
 @options.as_json
 def command(target: str | None, as_json: bool) -> None:
     """List the sockets of process PID, or of the whole host, with unread and unacknowledged bytes and the peer's pid.

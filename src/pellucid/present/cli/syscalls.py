@@ -17,7 +17,7 @@ _BACKENDS = ("auto", "bpf", "perf", "seccomp", "ptrace")
 
 
 @click.command("syscalls", cls=launch_words.WithCommand)
-@click.argument("target", metavar="PID", required=False)
+@click.argument("target", metavar="PID", required=False, shell_complete=options.pids)
 @options.as_json
 @click.option(
     "--summary", is_flag=True, help="Each call: how often, how long, how many failed, and the lines behind it."

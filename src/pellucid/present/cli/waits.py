@@ -6,7 +6,7 @@ from pellucid.present.cli import options
 
 
 @click.command("waits")
-@click.argument("targets", metavar="PID...", nargs=-1, required=True)
+@click.argument("targets", metavar="PID...", nargs=-1, required=True, shell_complete=options.pids)
 @options.as_json
 @click.option("--dot", is_flag=True, help="Print the graph for Graphviz.")
 @click.option(
