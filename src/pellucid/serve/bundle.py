@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pellucid.model.errors import UsageError, os_words
 from pellucid.serve import durable, pickles
 from pellucid.serve.foreign import Wishes
-from pellucid.serve.manifest import PICKLE, Manifest
+from pellucid.serve.manifest import PICKLE, PICKLED, Manifest
 from pellucid.serve.store import Store, check_name
 
 SUFFIX = ".pellucid-model"
@@ -115,7 +115,7 @@ def _damaged(path: str, said: str) -> UsageError:
 def bring_in(store: Store, path: str, wishes: Wishes) -> tuple[Manifest, bool]:
     """Store a bundle as the next version of its name. (the version, whether it is new: the same content is stored once)."""
     manifest, members = read(path)
-    if manifest.format == "pickle" and not wishes.allow_pickle:
+    if manifest.format in PICKLED and not wishes.allow_pickle:
         seen = pickles.preflight(members[PICKLE])
         raise UsageError(
             tried=f"import {path}",

@@ -7,13 +7,14 @@ that a change of libraries is found out all the same.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.model.errors import PellucidError, UsageError, os_words
-from pellucid.serve import package, pickles, stored_code
-from pellucid.serve.manifest import Format, Manifest, Training
+from pellucid.serve import package, pickles, pyfunc, stored_code
+from pellucid.serve.manifest import PICKLED, Format, Manifest, Training
 from pellucid.serve.package import Parts
 from pellucid.serve.signature import Column, Signature, infer
 from pellucid.serve.store import LATEST, Store
@@ -35,6 +36,8 @@ class Found(Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...] | None = None
     sample: list[dict[str, Any]] | None = None
     target: str = "prediction"
+    extras: Mapping[str, bytes] = {}
+    """Further members."""
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -51,7 +54,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
 def bring_in(store: Store, place: str, wishes: Wishes, tell: Tell) -> tuple[Manifest, bool]:
     """Store what lies at `place`. (the version, whether it is new: the same content is stored once)."""
     found = _found(place)
-    if found.format == "pickle":
+    if found.format in PICKLED:
         _consent(found, wishes, tell)
     pipeline = _revived(found)
     signature, sample = _described(found, wishes, pipeline)
@@ -64,6 +67,7 @@ def bring_in(store: Store, place: str, wishes: Wishes, tell: Tell) -> tuple[Mani
         format=found.format,
         content=found.content,
         origin=found.origin,
+        extras=found.extras,
     )
     try:
         manifest, members = package.pack(wishes.name or found.name, pipeline, parts)
@@ -124,7 +128,8 @@ def _consent(found: Found, wishes: Wishes, tell: Tell) -> None:
             said=f"it is a pickle that would import {len(seen.globals)} names (listed above)",
             remedy="--allow-pickle  (if you trust where it comes from), or store it by skops",
         )
-    missing = sorted({one.module for one in seen.globals if one.missing and one.module not in own})
+    modules = {one.module for one in seen.globals if one.missing} - own
+    missing = sorted(one for one in modules if not (found.format == "pyfunc" and pyfunc.is_of_mlflow(one)))
     if missing:
         raise UsageError(
             tried=f"import {found.origin}",
@@ -143,6 +148,9 @@ def _revived(found: Found) -> Any:
         if found.format == "pickle":
             stored_code.by_their_own_names(found.sources, found.name)
             pipeline = package.unpickled(found.content)
+        elif found.format == "pyfunc":
+            stored_code.by_their_own_names(found.sources, found.name)
+            pipeline = pyfunc.loaded(found.content, found.extras)
         else:
             import skops.io
 
@@ -177,8 +185,9 @@ def _described(found: Found, wishes: Wishes, pipeline: Any) -> tuple[Signature, 
             said="nothing says which columns it takes, and of which types",
             remedy="--sample FILE.csv  (some rows that it can predict)",
         )
-    signature = Signature(columns, None, found.target)
-    return signature, found.sample or made_up(columns)
+    learned = encoded(pipeline)
+    columns = tuple(_with_categories(column, learned.get(column.name)) for column in columns)
+    return Signature(columns, None, found.target), found.sample or made_up(columns, learned)
 
 
 def _by_sample(wishes: Wishes, pipeline: Any) -> tuple[Signature, list[dict[str, Any]]]:
@@ -222,17 +231,55 @@ def _columns_of(found: Found, pipeline: Any) -> tuple[Column, ...] | None:
     return tuple(Column(str(name), "number", nullable=False) for name in named)
 
 
-def made_up(columns: tuple[Column, ...]) -> list[dict[str, Any]]:
+class Encoded(NamedTuple):
+    """The texts that an encoder was fitted on; `strict`: it raises for another."""
+
+    categories: tuple[str, ...]
+    strict: bool
+
+
+def encoded(estimator: Any) -> dict[str, Encoded]:
+    """Column → what the encoders within a fitted pipeline of scikit-learn know of it. Only those that saw columns by name."""
+    found: dict[str, Encoded] = {}
+    todo = [estimator]
+    while todo:
+        one = todo.pop()
+        todo += [step for _, step in getattr(one, "steps", None) or ()]
+        todo += [part[1] for part in getattr(one, "transformers_", None) or ()]
+        if hasattr(one, "best_estimator_"):
+            todo.append(one.best_estimator_)
+        names, categories = getattr(one, "feature_names_in_", None), getattr(one, "categories_", None)
+        if names is None or categories is None or len(names) != len(categories):
+            continue
+        for name, values in zip(names, categories, strict=True):
+            texts = tuple(value for value in values.tolist() if isinstance(value, str))
+            if texts:
+                found[str(name)] = Encoded(texts, getattr(one, "handle_unknown", "") == "error")
+    return found
+
+
+def _with_categories(column: Column, known: Encoded | None) -> Column:
+    """Where an encoder would raise for another text, the request is refused with the name of the column."""
+    if known is None or not known.strict or column.kind != "text" or column.categories:
+        return column
+    return replace(column, categories=tuple(sorted(known.categories)))
+
+
+def made_up(columns: tuple[Column, ...], learned: Mapping[str, Encoded]) -> list[dict[str, Any]]:
     """Rows of plausible values, every one different."""
     return [
-        {column.name: _made_up(column, number + place) for place, column in enumerate(columns)}
+        {
+            column.name: _made_up(column, learned.get(column.name), number + place)
+            for place, column in enumerate(columns)
+        }
         for number in range(MADE_UP_ROWS)
     ]
 
 
-def _made_up(column: Column, number: int) -> Any:
+def _made_up(column: Column, known: Encoded | None, number: int) -> Any:
     if column.kind == "text":
-        return column.categories[number % len(column.categories)] if column.categories else f"text {number}"
+        texts = column.categories or (known.categories if known else ())
+        return texts[number % len(texts)] if texts else f"text {number}"
     if column.kind == "boolean":
         return number % 2 == 0
     value = _NUMBERS[number % len(_NUMBERS)]

@@ -8,7 +8,10 @@ from pellucid.serve.signature import Signature
 
 SCHEMA = 1
 
-Format = Literal["skops", "pickle", "onnx", "callable"]
+Format = Literal["skops", "pickle", "pyfunc", "onnx", "callable"]
+"""`pyfunc`: a pickle of MLflow's whose object has MLflow's own `predict` (`pyfunc.py`)."""
+PICKLED = frozenset({"pickle", "pyfunc"})
+"""Loading one of these runs its code."""
 PICKLE = "model.pickle"
 GRAPH = "model.onnx"
 MODEL = "model.skops"

@@ -1,6 +1,7 @@
 """Models that MLflow stored, read without MLflow: the folder with its MLmodel file, and `models:/NAME@ALIAS` in its registry.
 
-MLmodel is YAML (mlflow/models/model.py): `flavors.sklearn` names the pickle and how it was serialised, `signature.inputs` is JSON in a string,
+MLmodel is YAML (mlflow/models/model.py): `flavors.sklearn` names the model and how it was serialised, `flavors.python_function` the pickle of a
+PythonModel, `signature.inputs` is JSON in a string,
 `saved_input_example_info` names the example. The registry is an SQLite file (mlflow/store/model_registry/dbmodels/models.py: registered_model_aliases,
 model_versions; `storage_location` is where the files are, `source` may be a `models:/m-…` of MLflow 3) or a folder of YAML files.
 """
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pellucid.model.errors import UsageError
-from pellucid.serve import foreign
+from pellucid.serve import foreign, pyfunc
 from pellucid.serve.foreign import Found
 from pellucid.serve.manifest import Format
 from pellucid.serve.signature import Column, Kind
@@ -41,6 +42,7 @@ def found(place: str) -> Found:
         name, folder = reference.name, located(reference)
     described = _yaml(os.path.join(folder, "MLmodel"))
     content, form = _model(folder, described)
+    artifacts = _artifacts(folder, described) if form == "pyfunc" else {}
     return Found(
         name=name or _plain(str(described.get("model_id") or os.path.basename(os.path.abspath(folder)))),
         content=content,
@@ -49,6 +51,7 @@ def found(place: str) -> Found:
         sources=_code(folder, described),
         columns=_columns(place, described),
         sample=_example(folder, described),
+        extras=artifacts,
     )
 
 
@@ -158,11 +161,30 @@ def _model(folder: str, described: dict[str, Any]) -> tuple[bytes, Format]:
         return foreign.read(name), "skops" if flavor.get("serialization_format") == "skops" else "pickle"
     if "onnx" in flavors:
         return foreign.read(_inside(folder, str(flavors["onnx"].get("data", "model.onnx")))), "onnx"
+    function = flavors.get("python_function") or {}
+    if function.get("python_model"):
+        return foreign.read(_inside(folder, str(function["python_model"]))), "pyfunc"
+    told = [
+        f"{name} ({flavor['loader_module']})" if "loader_module" in flavor else name for name, flavor in flavors.items()
+    ]
     raise UsageError(
         tried=f"read the MLflow model in {folder}",
-        said=f"it has no flavor that is served here, only {', '.join(flavors) or 'none'}",
-        remedy="log it with the flavor sklearn or onnx",
+        said=f"it has no flavor that is served here, only {', '.join(told) or 'none'}",
+        remedy="log it with the flavor sklearn or onnx, or as a PythonModel (an object, not a file of code)",
     )
+
+
+def _artifacts(folder: str, described: dict[str, Any]) -> dict[str, bytes]:
+    """The files that were logged with a PythonModel, by their path, and the member that names them."""
+    told = described["flavors"]["python_function"].get("artifacts") or {}
+    named = {str(name): str(one["path"]) for name, one in told.items()}
+    found: dict[str, bytes] = {pyfunc.ARTIFACTS: json.dumps(named).encode()}
+    for path in named.values():
+        top = _inside(folder, path)
+        inside = [os.path.join(place, file) for place, _, files in os.walk(top) for file in sorted(files)]
+        for file in inside or [top]:
+            found[os.path.relpath(file, os.path.realpath(folder))] = foreign.read(file)
+    return found
 
 
 def _inside(folder: str, name: str) -> str:
@@ -206,6 +228,8 @@ def _columns(place: str, described: dict[str, Any]) -> tuple[Column, ...] | None
     columns = []
     for one in json.loads(text):
         kind = KINDS.get(str(one.get("type")))
+        if one.get("type") == "tensor" and "name" not in one and (numbers := _positions(one.get("tensor-spec") or {})):
+            return tuple(Column(str(number), "number", nullable=False) for number in range(numbers))
         if kind is None or "name" not in one:
             raise UsageError(
                 tried=f"read the signature of {place}",
@@ -215,6 +239,13 @@ def _columns(place: str, described: dict[str, Any]) -> tuple[Column, ...] | None
         nullable = not one.get("required", True)
         columns.append(Column(str(one["name"]), "number" if nullable and kind == "whole" else kind, nullable=nullable))
     return tuple(columns)
+
+
+def _positions(spec: dict[str, Any]) -> int:
+    """How many numbers a row of this tensor has: its columns are named by their positions. 0 where it is another tensor."""
+    shape = spec.get("shape") or []
+    numeric = str(spec.get("dtype")).rstrip("0123456789") in {"float", "int", "uint"}
+    return int(shape[1]) if numeric and len(shape) == 2 and isinstance(shape[1], int) and shape[1] > 0 else 0
 
 
 def _example(folder: str, described: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -19,7 +19,19 @@ from msgspec import Struct
 from pellucid.model.errors import UsageError
 from pellucid.serve import stored_code
 from pellucid.serve.engines.pipeline import Engine, Name, Pipeline
-from pellucid.serve.manifest import CODE, EXPECTED, GRAPH, MODEL, ONNX, PICKLE, SAMPLE, Format, Manifest, Training
+from pellucid.serve.manifest import (
+    CODE,
+    EXPECTED,
+    GRAPH,
+    MODEL,
+    ONNX,
+    PICKLE,
+    PICKLED,
+    SAMPLE,
+    Format,
+    Manifest,
+    Training,
+)
 from pellucid.serve.records import Reader, Unseen
 from pellucid.serve.signature import Signature
 from pellucid.serve.store import LATEST, Store
@@ -31,7 +43,7 @@ OWN = frozenset({"numpy.dtype"})
 OWN_PACKAGE = "sklearn."
 """scikit-learn's own types, which skops does not all count as safe: its classes hold numbers and run no code of a file."""
 
-STORED_AS: dict[str, str] = {"skops": MODEL, "pickle": PICKLE, "onnx": GRAPH}
+STORED_AS: dict[str, str] = {"skops": MODEL, "pickle": PICKLE, "pyfunc": PICKLE, "onnx": GRAPH}
 """The member that holds the model, by its format."""
 
 SAMPLE_ROWS = 50
@@ -150,7 +162,7 @@ def pack(name: str, pipeline: Any, parts: Parts, *, onnx: bool = False) -> tuple
         git=parts.git,
     )
     fitted = Model(manifest, pipeline, max_rows=len(records) or 1)
-    stored = Model(manifest, revive(manifest, content, parts.sources), max_rows=len(records) or 1)
+    stored = Model(manifest, revive(manifest, content, parts.sources, parts.extras), max_rows=len(records) or 1)
     checked = fitted.reader.check(records)
     expected = fitted.predict(checked)
     if stored.predict(checked) != expected:
@@ -180,17 +192,19 @@ def _skops(name: str, pipeline: Any, sources: Mapping[str, str]) -> tuple[bytes,
     return content, trusted
 
 
-def revive(manifest: Manifest, content: bytes, sources: Mapping[str, str]) -> Any:
-    """The pipeline of a stored model. What a pickle runs was consented to when it was imported."""
+def revive(manifest: Manifest, content: bytes, sources: Mapping[str, str], extras: Mapping[str, bytes]) -> Any:
+    """The pipeline of a stored model. What a pickle runs was consented to when it was imported. `extras`: members that a pyfunc opens."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other versions: `verify` answers what they only suspect
         if manifest.format == "onnx":
             from pellucid.serve.engines.onnx import Graph
 
             return Graph(content, manifest.signature.names())
-        if manifest.format == "pickle":
+        if manifest.format in PICKLED:
+            from pellucid.serve import pyfunc
+
             stored_code.by_their_own_names(sources, manifest.name)
-            return unpickled(content)
+            return pyfunc.loaded(content, extras) if manifest.format == "pyfunc" else unpickled(content)
         import skops.io
 
         package = stored_code.bring_to_life(sources, manifest.name)
@@ -215,7 +229,10 @@ def load(store: Shelf, manifest: Manifest, max_rows: int, engine: "Wanted" = "au
     from pellucid.serve.engines import choice
 
     sources = {member.path.removeprefix(CODE): store.read(manifest, member.path).decode() for member in manifest.code()}
-    pipeline = revive(manifest, store.read(manifest, STORED_AS[manifest.format]), sources)
+    content = store.read(manifest, STORED_AS[manifest.format])
+    pyfunc = manifest.format == "pyfunc"
+    extras = {one.path: store.read(manifest, one.path) for one in manifest.members} if pyfunc else {}
+    pipeline = revive(manifest, content, sources, extras)
     onnx = store.read(manifest, ONNX) if engine == "onnx" and manifest.has(ONNX) else None
     model = Model(
         manifest, pipeline, max_rows, choice.choose(manifest, engine, pipeline, onnx), _expected(store, manifest)

@@ -1,10 +1,14 @@
 """Models that were made elsewhere: what a pickle would import, MLflow's folders and registry, ONNX graphs, bundles."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import pickle
 import sqlite3
+import sys
 import textwrap
+import warnings
 
 import joblib
 import numpy as np
@@ -19,7 +23,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from pellucid.model.errors import UsageError
 from pellucid.serve import bundle, foreign, package, pickles
 from pellucid.serve.foreign import Wishes
+from pellucid.serve.forms.mlflow import Mlflow
+from pellucid.serve.records import BadInput
 from pellucid.serve.store import Store
+from tests.conftest import TARGETS
 
 
 class Evil:
@@ -292,3 +299,98 @@ def test_promote_and_roll_back(store, houses, tmp_path):
         store.promote("houses", 9)
     with pytest.raises(UsageError, match="no such alias"):
         store.rollback("houses", "blue")
+
+
+@pytest.fixture
+def genuine(tmp_path):
+    """A folder with what MLflow itself wrote, and the addresses of its two stores."""
+    source = TARGETS / "serving" / "mlflow"
+    for place in sorted(source.rglob("*")):
+        copy = tmp_path / "mlflow" / place.relative_to(source)
+        if place.is_dir():
+            copy.mkdir(parents=True)
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(place.read_bytes().replace(b"/srv/mlflow", str(tmp_path / "mlflow").encode()))
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow" / "mlflow.db")) as base:
+        base.executescript((tmp_path / "mlflow" / "registry.sql").read_text())
+    return {"sqlite": f"sqlite:///{tmp_path}/mlflow/mlflow.db", "files": f"file:{tmp_path}/mlflow/files"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "files"])
+def test_an_object_of_ones_own_that_mlflow_wrote_is_served_without_it(store, genuine, tmp_path, monkeypatch, kind):
+    assert importlib.util.find_spec("mlflow") is None, "this test is about a machine without MLflow"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", genuine[kind])
+    told = []
+    with pytest.raises(UsageError, match="is a pickle"):
+        foreign.bring_in(store, "models:/prices@champion", Wishes(), told.append)
+    assert any("town_prices.TownPrices" in line for line in told)
+    wishes = Wishes(allow_pickle=True)
+    manifest, fresh = foreign.bring_in(store, "models:/prices@champion", wishes, silent)
+    assert (manifest.name, manifest.version, manifest.format, fresh) == ("prices", 1, "pyfunc", True)
+    assert [column.kind for column in manifest.signature.columns] == ["number", "text"]
+    model = package.load(store, manifest, 100)
+    records = model.reader.check([{"size": 10.0, "town": "north"}, {"size": 3.0, "town": "south"}])
+    assert model.predict(records) == [25.0, 12.0]
+    assert not [name for name in sys.modules if name.partition(".")[0] == "mlflow"], "what stood in for it has gone"
+    path = tmp_path / "prices.pellucid-model"
+    bundle.export(store, manifest, str(path))
+    elsewhere = Store(str(tmp_path / "elsewhere"))
+    with pytest.raises(UsageError, match="is a pickle"):
+        bundle.bring_in(elsewhere, str(path), Wishes())
+    brought, _ = bundle.bring_in(elsewhere, str(path), wishes)
+    assert package.load(elsewhere, brought, 100).predict(records) == [25.0, 12.0]
+
+
+class UsesMlflow:
+    def predict(self, rows):
+        import mlflow
+
+        return mlflow.predict(rows)
+
+
+def test_an_object_that_needs_mlflow_itself_is_refused(store, tmp_path):
+    import cloudpickle
+
+    described = {
+        "flavors": {"python_function": {"loader_module": "mlflow.pyfunc.model", "python_model": "model.pkl"}},
+        "signature": {"inputs": json.dumps([{"type": "double", "name": "x", "required": True}])},
+    }
+    (tmp_path / "MLmodel").write_text(json.dumps(described))
+    (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(UsesMlflow()))
+    with pytest.raises(UsageError, match="mlflow"):
+        foreign.bring_in(store, str(tmp_path), Wishes(allow_pickle=True), silent)
+    described["flavors"]["python_function"] = {"loader_module": "mlflow.keras", "data": "data"}
+    (tmp_path / "MLmodel").write_text(json.dumps(described))
+    with pytest.raises(UsageError, match=r"only python_function \(mlflow.keras\)"):
+        foreign.bring_in(store, str(tmp_path), Wishes(allow_pickle=True), silent)
+
+
+def test_texts_that_a_fitted_encoder_knows_are_the_categories(store, houses, tmp_path):
+    """Without a sample and without an example, its signature says only that there is a text."""
+    folder = mlflow_folder(tmp_path / "model", houses)
+    described = json.loads((folder / "MLmodel").read_text())
+    del described["saved_input_example_info"]
+    (folder / "MLmodel").write_text(json.dumps(described))
+    manifest, _ = foreign.bring_in(store, str(folder), Wishes(allow_pickle=True), silent)
+    assert manifest.signature.columns[2].categories == ("a", "b")
+    assert manifest.sample_rows == foreign.MADE_UP_ROWS
+
+
+def test_a_model_of_a_matrix_takes_columns_by_position(store, tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(60, 2))
+    estimator = LogisticRegression().fit(numbers, (numbers[:, 0] > 0).astype(int))
+    flavor = {"pickled_model": "model.pkl", "serialization_format": "cloudpickle"}
+    inputs = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
+    described = {"flavors": {"sklearn": flavor}, "signature": {"inputs": json.dumps(inputs)}}
+    (tmp_path / "MLmodel").write_text(json.dumps(described))
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(estimator))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of names that it did not see when it was fitted
+        manifest, _ = foreign.bring_in(store, str(tmp_path), Wishes(allow_pickle=True), silent)
+        model = package.load(store, manifest, 100)
+        asked = Mlflow(model).read(json.dumps({"inputs": numbers[:5].tolist()}).encode(), "")
+        assert model.predict(asked.records) == estimator.predict(numbers[:5]).tolist()
+        with pytest.raises(BadInput, match="must be a list of 2 values"):
+            Mlflow(model).read(b'{"instances": [[1, 2], [3]]}', "")

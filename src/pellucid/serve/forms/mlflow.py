@@ -24,7 +24,7 @@ class Mlflow:
             found = msgspec.json.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
             raise not_json(error) from error
-        records = self.model.reader.check(_records(found))
+        records = self.model.reader.check(_records(found, self.model.manifest.signature.names()))
         return Asked(records, self._render)
 
     def _render(self, labels: Sequence[Any]) -> bytes:
@@ -38,7 +38,7 @@ class Mlflow:
         return encode({"error_code": code, "message": "the request can't be predicted", "detail": detail, **more})
 
 
-def _records(found: Any) -> Any:
+def _records(found: Any, names: list[str]) -> Any:
     given = [key for key in KEYS if key in found] if isinstance(found, dict) else []
     if len(given) != 1:
         told = (
@@ -51,7 +51,17 @@ def _records(found: Any) -> Any:
         return _split(content)
     if isinstance(content, dict) and key in {"inputs", "instances"}:
         return _columns(key, content)
+    if key in {"inputs", "instances"} and isinstance(content, list) and content and isinstance(content[0], list):
+        return _rows(key, content, names)
     return content
+
+
+def _rows(key: str, content: list[Any], names: list[str]) -> list[dict[str, Any]]:
+    """A matrix: each row has the columns in their order."""
+    for number, row in enumerate(content):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise BadInput(422, Problem(("body", key, number), f"must be a list of {len(names)} values"))
+    return [dict(zip(names, row, strict=True)) for row in content]
 
 
 def _split(content: Any) -> list[dict[str, Any]]:
