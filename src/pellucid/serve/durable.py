@@ -17,32 +17,33 @@ from pellucid.model.errors import UsageError, os_words
 LOCK_S = 30.0
 
 
-def write(path: str, content: bytes) -> None:
-    """Put `content` at `path`, in one step. UsageError when the disk is full or the folder can't be written."""
+def write(path: str, content: bytes, *, synced: bool = True) -> None:
+    """Put `content` at `path`, in one step. UsageError when the disk is full or the folder can't be written.
+
+    Not `synced`, it is whole for every reader, but may be lost or cut off when the machine itself stops: for a writer that must not wait for a disk.
+    """
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        _write(temporary, content)
+        _write(temporary, content, synced=synced)
         os.replace(temporary, path)
-        _sync(folder)
+        if synced:
+            _sync(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise _unwritable(path, error) from error
 
 
-def _write(path: str, content: bytes) -> None:
+def _write(path: str, content: bytes, *, synced: bool) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    _write_all(fd, content)
-
-
-def _write_all(fd: int, content: bytes) -> None:
     try:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(fd, rest) :]
-        os.fsync(fd)
+        if synced:
+            os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -40,12 +40,11 @@ class Incidents:
         self.root = root or home.incidents()
 
     def save(self, incident: Incident) -> None:
-        """Write it, or write it anew as more is known. UsageError where the disk refuses."""
+        """Write it, or write it anew as more is known. UsageError where the disk refuses. The supervisor can't wait for a busy disk: no fsync."""
         encoded = msgspec.json.format(msgspec.json.encode(incident), indent=1)
-        durable.write(os.path.join(self.root, f"{incident.id}.json"), encoded)
-        durable.write(
-            os.path.join(self.root, f"{incident.id}.txt"), "".join(f"{line}\n" for line in lines(incident)).encode()
-        )
+        told = "".join(f"{line}\n" for line in lines(incident)).encode()
+        durable.write(os.path.join(self.root, f"{incident.id}.json"), encoded, synced=False)
+        durable.write(os.path.join(self.root, f"{incident.id}.txt"), told, synced=False)
         self._forget_oldest()
 
     def _forget_oldest(self) -> None:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import signal
 
 import pytest
@@ -137,10 +138,22 @@ def test_a_lock_that_another_holds_is_waited_for_and_then_told(tmp_path):
         pass
 
 
-def test_a_full_disk_leaves_the_old_content():
-    """/dev/full stands for the disk: it takes no byte (full(4))."""
-    with pytest.raises(OSError, match="No space left"):
-        durable._write_all(os.open("/dev/full", os.O_WRONLY), b"x")
+def test_a_full_disk_leaves_the_old_content(tmp_path):
+    """RLIMIT_FSIZE stands for the disk: what is more than it takes is refused (setrlimit(2))."""
+    place = tmp_path / "it"
+    durable.write(str(place), b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))
+    try:
+        for synced in (True, False):
+            with pytest.raises(UsageError, match="EFBIG"):
+                durable.write(str(place), b"newer", synced=synced)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert place.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["it"]
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
