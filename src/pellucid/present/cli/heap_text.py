@@ -64,7 +64,9 @@ def show_growth(report: HeapDiffReport, most: int) -> None:
     if not report.suspects:
         several = len(report.looks) > 2
         screen.say(
-            "no holder grew in each interval: no sign of a leak of Python objects"
+            "no holder grew in each interval as in the one before: more looks tell whether that is a leak (--looks 6)"
+            if several and grown
+            else "no sign of a leak of Python objects"
             if several
             else "no single holder accounts for the growth"
         )
