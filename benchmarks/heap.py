@@ -55,7 +55,7 @@ def report() -> str:
             contenders[name] = lambda word=word: inside(process, word)  # type: ignore[misc]
         looks = harness.interleave(contenders, ROUNDS)
         steps = [parts(process.pid) for _ in range(ROUNDS)]
-        attached = memray(process.pid)
+        attached = memray(process)
     ours, walked = looks["pellucid heap"], looks[INSIDE["walk"]]
     objects = ours[0].objects
     pause = harness.spread(look.still_s * 1e9 / look.objects if look.still_s is not None else None for look in ours)
@@ -152,10 +152,8 @@ def _high(pid: int) -> int:
 
 def inside(process: "subprocess.Popen[str]", word: str) -> Look:
     """The process walks its own heap, and does nothing else meanwhile."""
-    assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(f"{word}\n")
-    process.stdin.flush()
+    _say(process, word)
     count, seconds, *error = process.stdout.readline().split(maxsplit=2)
     return Look(float(seconds), float(seconds), int(count), error=" ".join(error))
 
@@ -174,16 +172,31 @@ def parts(pid: int) -> tuple[float, float]:
         return (done - began) / len(counted), (time.process_time() - done) / len(counted)
 
 
-def memray(pid: int) -> str:
-    """How long attaching takes; it is done last, for it leaves a library in the process."""
+def memray(process: "subprocess.Popen[str]") -> str:
+    """How long attaching takes, and how long the process stands still by it; done last, for it leaves a library in the process.
+
+    It attaches when the process next asks for memory: the process works meanwhile, for one that waits would be waited for.
+    """
+    _say(process, "work")
     with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "memray", "attach", "--duration", "1", "-o", f"{folder}/out.bin", str(pid)]
+        line = [sys.executable, "-m", "memray", "attach", "--duration", "1", "-o", f"{folder}/out.bin", str(process.pid)]
         ended = harness.command(line, timeout_s=40)
+        _say(process, "stop")
+        assert process.stdout is not None
+        longest = int(process.stdout.readline().split()[0]) / 1e6
+        process.stdout.readline()  # of "stop"
     if ended.run.error:
         return f"failed after {ended.run.wall_s:.1f} s: {ended.run.error}"
     return (
-        f"{ended.run.wall_s:.1f} s until it was attached (one run); of the objects that were there before it sees none"
+        f"{ended.run.wall_s:.1f} s until it was attached, for {longest * 1000:.0f} ms of which the process stood still (one run); of the objects "
+        "that were there before it sees none, and a process that waits is not attached to until it asks for memory"
     )
+
+
+def _say(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{word}\n")
+    process.stdin.flush()
 
 
 def _graphs() -> str:

@@ -2,6 +2,7 @@
 and print how many objects it found and how many seconds that took.
 """
 import gc
+import select
 import sys
 import time
 
@@ -63,6 +64,21 @@ def objgraph():
     import objgraph
 
     return sum(objgraph.typestats().values())
+
+
+def work():
+    """Small steps until the next word comes; instead of objects, the longest that one took, in microseconds."""
+    longest, last = 0.0, time.perf_counter()
+    while not select.select([0], [], [], 0.001)[0]:
+        kept = [object() for _ in range(100)]
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+        del kept
+    return int(longest * 1e6)
+
+
+def stop():
+    return 0
 
 
 held = build(int(sys.argv[1]))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from pellucid.kernel import maps, pages
@@ -44,7 +45,7 @@ def test_pools_and_malloc_as_they_count_themselves(allocating, python):
     assert pools.blocks == pytest.approx(told["blocks"], rel=0.01)
     assert pools.resident_bytes == pytest.approx(len(pools.addresses) * pool_headers.POOL, rel=0.01)
     with Memory.open(process.pid, "memory") as memory:
-        heaps = arenas.heaps(memory, mapped)
+        heaps = arenas.heaps(memory, mapped, seen)
         walked = [chunks.walk(process.pid, heap, seen, 1 << 30, 528) for heap in heaps]
         assert [one.broken for one in walked] == [""] * len(heaps)
         assert len(heaps) >= 3, "the main heap and those of two threads"
@@ -52,7 +53,7 @@ def test_pools_and_malloc_as_they_count_themselves(allocating, python):
         fast = sum(arenas.fast(memory, top)[1] for top in tops if top)
         assert tops[0], "main_arena was not found in libc"
         own = arenas.own_mappings(
-            memory, mapped, sorted((int(at), int(at) + pool_headers.POOL) for at in pools.addresses)
+            memory, mapped, sorted((int(at), int(at) + pool_headers.POOL) for at in pools.addresses), seen
         )
     used = sum(int(one.sizes[one.used].sum()) for one in walked) - fast
     free = sum(int(one.sizes[~one.used].sum()) + one.top_bytes for one in walked) + fast
@@ -99,6 +100,30 @@ def test_without_pools(allocating):
     seen = watch(process.pid, 0.3)
     assert any("PYTHONMALLOC=malloc" in gap.why for gap in seen.gaps)
     assert seen.last.part("python-large") > 0.5 * seen.last.rss_anon_bytes, "they are found in malloc's chunks"
+
+
+UNTOUCHED = """
+import ctypes, mmap, time
+size = 8 << 20
+kept = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+print(ctypes.addressof(ctypes.c_char.from_buffer(kept)), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_page_that_is_not_in_memory_is_not_brought_there_by_looking():
+    """Nor would one be that is in swap: a look must not make a process that is short of memory shorter of it."""
+    with subprocess.Popen([sys.executable, "-c", UNTOUCHED], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            start = int(process.stdout.readline())
+            watch(process.pid, 0.3)
+            with open(f"/proc/{process.pid}/pagemap", "rb") as file:
+                file.seek(start // 4096 * 8)
+                words = np.frombuffer(file.read(8 * 2048), np.uint64)
+        finally:
+            process.kill()
+    assert len(words) == 2048
+    assert (words >> np.uint64(63)).sum() <= 8, "a few words of other blocks look like addresses of types, and are followed"
 
 
 def test_a_forked_child_whose_heap_grew_since():

@@ -1,5 +1,7 @@
 """How much of any range of addresses is in memory: sums over the page map of a process (`kernel.pagemap`)."""
 
+from bisect import bisect_right
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ class Pages:
 
     def __init__(self, starts: NDArray[np.uint64], ends: NDArray[np.uint64], regions: Regions) -> None:
         self.starts, self.ends = starts, ends
+        self._bounds: list[int] = starts.tolist()
         counts = ((ends - starts) >> _SHIFT).astype(np.int64)
         self._first = np.concatenate(([0], np.cumsum(counts)))
         self.present = self._marked(regions, ~regions.swapped)
@@ -40,6 +43,13 @@ class Pages:
         """Whether the page of each address is in memory."""
         at = self.index(addresses)
         return (at >= 0) & self.present[np.maximum(at, 0)] if len(self.present) else np.zeros(len(addresses), np.bool_)
+
+    def is_present(self, address: int) -> bool:
+        """The same of one address, for who asks of very few."""
+        run = bisect_right(self._bounds, address) - 1
+        if run < 0 or address >= self.ends[run]:
+            return False
+        return bool(self.present[self._first[run] + (address - self._bounds[run]) // PAGE])
 
     def resident(self, starts: NDArray[np.uint64], sizes: NDArray[np.uint64] | int) -> NDArray[np.int64]:
         """Bytes of anonymous memory that are in memory, of each range; a range lies within one mapping. Page by page: a part counts whole."""

@@ -73,6 +73,12 @@ class Where:
         if self._python is not None and not len(pools.addresses):
             why = "its objects are in malloc's blocks: PYTHONMALLOC=malloc, or another allocator"
             self.gaps[Gap("the pools of CPython's allocator", why)] = None
+        swapped = _kib(status, "VmSwap")
+        if swapped >= _MOVING:
+            what = f"what the {swapped >> 20:,} MiB in swap hold"
+            self.gaps[
+                Gap(what, "to read them would bring them back into memory", f"pellucid heap {self.pid}  (which does)")
+            ] = None
         allocator = _allocator(mappings)
         if allocator not in {"glibc", ""}:
             why = f"{allocator} has replaced malloc: its memory is among the other private mappings"
@@ -114,9 +120,9 @@ class _Malloc:
         large: Large | None,
     ) -> None:
         self.gaps: list[Gap] = []
-        self.heaps = malloc.heaps(memory, mappings)
+        self.heaps = malloc.heaps(memory, mappings, pages)
         self.ranges = [(heap.first & -PAGE, heap.end) for heap in self.heaps]
-        self.own = malloc.own_mappings(memory, mappings, sorted([*taken, *self.ranges]))
+        self.own = malloc.own_mappings(memory, mappings, sorted([*taken, *self.ranges]), pages)
         self.free_bytes = self.free_resident = self.walked_bytes = 0
         least = _LARGE if len(pools.addresses) or large is None else _SMALL
         parts = [self._heap(memory, mappings, heap, pages, least) for heap in self.heaps]

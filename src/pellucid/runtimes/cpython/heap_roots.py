@@ -21,8 +21,10 @@ from pellucid.runtimes.references import Indices, Longs, References
 
 MAX_FRAMES = 10_000
 MAX_SLOTS = 1 << 12
-IMMORTAL = 1 << 30
-"""Counts from here on are of objects that are never freed (Include/refcount.h; PEP 683)."""
+IMMORTAL = 1 << 29
+"""Counts from here on are of objects that are never freed: PEP 683 begins at 1 << 30 (Include/refcount.h); what 3.11 has frozen into
+the program begins at 999,999,999, and is counted from there (Include/internal/pycore_object.h).
+"""
 
 
 class Root(Struct, frozen=True):

@@ -12,11 +12,15 @@ glibc 2.26 and later, 64 bit (malloc/malloc.c, malloc/arena.c); newer ones have 
 
 from bisect import bisect_right
 from struct import Struct as Bytes
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from pellucid.kernel.maps import Mapping
 from pellucid.kernel.memory import Memory, Unreadable
+
+if TYPE_CHECKING:
+    from pellucid.kernel.pages import Pages
 
 HEAP_MAX = 1 << 26
 MAX_HEAPS = 4096
@@ -58,14 +62,14 @@ class Block(Struct, frozen=True):
     size: int
 
 
-def heaps(memory: Memory, mappings: tuple[Mapping, ...]) -> tuple[Heap, ...]:
-    """The main heap and those of the thread arenas."""
+def heaps(memory: Memory, mappings: tuple[Mapping, ...], pages: "Pages") -> tuple[Heap, ...]:
+    """The main heap and those of the thread arenas. A page that is not in memory is not read."""
     found = [Heap(mapping.start, mapping.end, 0, main=True) for mapping in mappings if mapping.path == "[heap]"][:1]
     for mapping in mappings:
         if mapping.inode or mapping.path or not mapping.permissions.startswith("rw-p"):
             continue
         for start in range(mapping.start + -mapping.start % HEAP_MAX, mapping.end, HEAP_MAX):
-            heap = _thread_heap(memory, start, mapping.end)
+            heap = _thread_heap(memory, start, mapping.end) if pages.is_present(start) else None
             if heap is not None and len(found) < MAX_HEAPS:
                 found.append(heap)
     return tuple(found)
@@ -90,10 +94,12 @@ def _thread_heap(memory: Memory, start: int, end: int) -> Heap | None:
     return None
 
 
-def own_mappings(memory: Memory, mappings: tuple[Mapping, ...], taken: list[tuple[int, int]]) -> tuple[Block, ...]:
+def own_mappings(
+    memory: Memory, mappings: tuple[Mapping, ...], taken: list[tuple[int, int]], pages: "Pages"
+) -> tuple[Block, ...]:
     """Chunks that malloc took a mapping for. The kernel joins neighbours, so that one mapping may hold several, and other things too.
 
-    `taken`: ranges (begin, end), lowest first, that are known to be something else.
+    `taken`: ranges (begin, end), lowest first, that are known to be something else. A page that is not in memory is not read.
     """
     found: list[Block] = []
     for mapping in mappings:
@@ -106,7 +112,7 @@ def own_mappings(memory: Memory, mappings: tuple[Mapping, ...], taken: list[tupl
                 at = max(at, taken[number][1] + -taken[number][1] % PAGE)
                 number += 1
                 continue
-            size = _size_at(memory, at, mapping.end)
+            size = _size_at(memory, at, mapping.end) if pages.is_present(at) else 0
             if size:
                 found.append(Block(at, size))
             else:
