@@ -123,7 +123,9 @@ def test_a_page_that_is_not_in_memory_is_not_brought_there_by_looking():
         finally:
             process.kill()
     assert len(words) == 2048
-    assert (words >> np.uint64(63)).sum() <= 8, "a few words of other blocks look like addresses of types, and are followed"
+    assert (words >> np.uint64(63)).sum() <= 8, (
+        "a few words of other blocks look like addresses of types, and are followed"
+    )
 
 
 def test_a_forked_child_whose_heap_grew_since():

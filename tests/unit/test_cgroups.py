@@ -2,7 +2,7 @@
 
 import pytest
 
-from pellucid.kernel.cgroups import memory_groups
+from pellucid.kernel.cgroups import cpu_quota, memory_groups
 
 V2 = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = "31 24 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
@@ -88,3 +88,25 @@ def test_in_a_container_the_mount_begins_at_its_own_group(machine):
 def test_without_a_memory_controller(machine):
     assert machine("", "0::/\n", {}) == ()
     assert memory_groups(999_999_999) == ()
+
+
+def test_the_least_of_the_cpus_that_its_group_and_those_above_may_use(machine, tmp_path):
+    folders = {
+        "/sys/fs/cgroup/app": {"cpu.max": "150000 100000\n"},
+        "/sys/fs/cgroup/app/web": {"cpu.max": "max 100000\n"},
+    }
+    machine(V2, "0::/app/web\n", folders)
+    assert cpu_quota(42, str(tmp_path)) == 1.5
+    (tmp_path / "sys/fs/cgroup/app/cpu.max").write_text("max 100000\n")
+    assert cpu_quota(42, str(tmp_path)) is None
+
+
+def test_cpus_of_version_1_have_a_hierarchy_of_their_own(machine, tmp_path):
+    mounts = V1 + "32 24 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+    folders = {
+        "/sys/fs/cgroup/memory": {},
+        "/sys/fs/cgroup/cpu,cpuacct/app": {"cpu.cfs_quota_us": "50000\n", "cpu.cfs_period_us": "100000\n"},
+        "/sys/fs/cgroup/cpu,cpuacct": {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"},
+    }
+    machine(mounts, "5:cpu,cpuacct:/app\n4:memory:/other\n", folders)
+    assert cpu_quota(42, str(tmp_path)) == 0.5

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pellucid.diagnose.sizes import size
-from pellucid.diagnose.trend import Point, Trend, trend
+from pellucid.diagnose.trend import Line, Point, line_through
 from pellucid.diagnose.words import duration
 
 Kind = Literal["full", "rising", "steady", "unclear", "unknown"]
@@ -31,7 +31,7 @@ class Floor(Struct, frozen=True):
 
     kind: Kind
     sentence: str
-    trend: Trend | None
+    trend: Line | None
     points: tuple[Point, ...]
 
 
@@ -40,7 +40,7 @@ def floor(points: Sequence[Point], limit: float | None, what: str = "full collec
     of the points only number them.
     """
     kept = tuple(points)
-    line = trend(kept, limit)
+    line = line_through(kept, limit)
     if len(kept) >= _LAST and limit and all(used >= NEARLY_ALL * limit for _, used in kept[-_LAST:]):
         share = 100 * kept[-1][1] / limit
         said = (

@@ -1,4 +1,4 @@
-"""The memory cgroups of a process: limits, use, events; version 1 and 2, and hybrids of both.
+"""The cgroups of a process: limits of memory, use, events, and how much of the CPUs; version 1 and 2, and hybrids of both.
 
 /proc/PID/cgroup names the group in each hierarchy (cgroups(7)), /proc/self/mountinfo where that hierarchy is mounted here. v2:
 Documentation/admin-guide/cgroup-v2.rst, "Memory"; v1: Documentation/admin-guide/cgroup-v1/memory.rst. A limit of any group above
@@ -6,6 +6,7 @@ counts too, so all of them are read. `root` is where /proc and the mounts are lo
 """
 
 import os
+from collections.abc import Iterator
 
 from pellucid.kernel.procfs import read_file
 from pellucid.model.cgroup import MemoryGroup
@@ -18,26 +19,55 @@ _NO_LIMIT = 1 << 60
 
 def memory_groups(pid: int, root: str = "") -> tuple[MemoryGroup, ...]:
     """The memory cgroup of `pid` and those above it that can be read, its own first; empty where there is none."""
-    try:
-        told = _text(f"{root}/proc/{pid}/cgroup")
-    except OSError:
-        return ()
     for version in (1, 2):  # on a hybrid the memory controller is in one of them only
-        path = _path(told, version)
-        if path is not None and (place := _mounted(path, version, root)) is not None:
-            found = _upwards(path, *place, version)
+        where = place(pid, "memory", version, root)
+        if where is not None:
+            found = _upwards(*where, version)
             if found:
                 return found
     return ()
 
 
+def cpu_quota(pid: int, root: str = "") -> float | None:
+    """How many CPUs the group of `pid` and those above it may use at most; None where nothing limits them, or it can't be read.
+
+    cpu.max of version 2; cpu.cfs_quota_us of version 1, where -1 is no limit (Documentation/scheduler/sched-bwc.rst).
+    """
+    least: float | None = None
+    for version in (1, 2):
+        where = place(pid, "cpu", version, root)
+        for _, folder in _way_up(*where) if where is not None else ():
+            told = _quota(folder, version)
+            least = told if least is None or (told is not None and told < least) else least
+    return least
+
+
+def _quota(folder: str, version: int) -> float | None:
+    names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        quota, period = " ".join(_text(os.path.join(folder, name)) for name in names).split()
+    except (OSError, ValueError):  # the root has none
+        return None
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
+
+
+def place(pid: int, controller: str, version: int, root: str = "") -> tuple[str, str, str] | None:
+    """(the path of its group, where the hierarchy is mounted here, the folder of the group) in the hierarchy with this controller."""
+    try:
+        path = _path(_text(f"{root}/proc/{pid}/cgroup"), controller, version)
+    except OSError:
+        return None
+    mounted = _mounted(path, controller, version, root) if path is not None else None
+    return (path, *mounted) if path is not None and mounted is not None else None
+
+
 def memory_group(folder: str) -> tuple[MemoryGroup, ...]:
     """The group whose folder (`/sys/fs/cgroup/...`), or path in the memory hierarchy, is `folder`, and those above it."""
     for version in (2, 1):
-        place = _mounted("/", version, "")
-        if place is None:
+        mounted = _mounted("/", "memory", version, "")
+        if mounted is None:
             continue
-        mount = place[0]
+        mount = mounted[0]
         inside = os.path.relpath(folder, mount) if folder.startswith(mount) else folder.strip("/")
         found = _upwards("/" + inside.strip("./"), mount, os.path.normpath(os.path.join(mount, inside)), version)
         if found and os.path.normpath(found[0].folder) == os.path.normpath(os.path.join(mount, inside)):
@@ -52,27 +82,27 @@ def members(folder: str) -> tuple[int, ...]:
     for _ in range(MAX_BELOW):
         if not ahead or len(found) >= MAX_MEMBERS:
             break
-        place = ahead.pop()
+        group = ahead.pop()
         try:
-            found += (int(pid) for pid in _text(os.path.join(place, "cgroup.procs")).split())
-            ahead += (entry.path for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False))
+            found += (int(pid) for pid in _text(os.path.join(group, "cgroup.procs")).split())
+            ahead += (entry.path for entry in os.scandir(group) if entry.is_dir(follow_symlinks=False))
         except OSError:  # it was removed meanwhile
             continue
     return tuple(found[:MAX_MEMBERS])
 
 
-def _path(told: str, version: int) -> str | None:
+def _path(told: str, controller: str, version: int) -> str | None:
     for line in told.splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if (version == 1 and "memory" in controllers.split(",")) or (
+        if (version == 1 and controller in controllers.split(",")) or (
             version == 2 and number == "0" and not controllers
         ):
             return path
     return None
 
 
-def _mounted(path: str, version: int, root: str) -> tuple[str, str] | None:
+def _mounted(path: str, controller: str, version: int, root: str) -> tuple[str, str] | None:
     """(mount point, folder of `path`). Field 4 of mountinfo is the group that is mounted, field 5 where (proc_pid_mountinfo(5))."""
     wanted = "cgroup2" if version == 2 else "cgroup"
     try:
@@ -84,7 +114,7 @@ def _mounted(path: str, version: int, root: str) -> tuple[str, str] | None:
         fields, kind = before.split(), after.split()
         if len(fields) < 5 or len(kind) < 3 or kind[0] != wanted:
             continue
-        if version == 1 and "memory" not in kind[2].split(","):
+        if version == 1 and controller not in kind[2].split(","):
             continue
         mount = root + fields[4]
         # In a container the path may be that of the host while the mount begins at the container's own group.
@@ -95,15 +125,18 @@ def _mounted(path: str, version: int, root: str) -> tuple[str, str] | None:
 
 
 def _upwards(path: str, mount: str, folder: str, version: int) -> tuple[MemoryGroup, ...]:
-    found: list[MemoryGroup] = []
+    read = _version_2 if version == 2 else _version_1
+    found = (read(above, at) for above, at in _way_up(path, mount, folder))
+    return tuple(group for group in found if group is not None)
+
+
+def _way_up(path: str, mount: str, folder: str) -> Iterator[tuple[str, str]]:
+    """(path, folder) of the group, and of those above it up to the mount."""
     for _ in range(MAX_DEPTH):
-        group = _version_2(path, folder) if version == 2 else _version_1(path, folder)
-        if group is not None:
-            found.append(group)
+        yield path, folder
         if folder == mount or not folder.startswith(mount):
-            break
+            return
         folder, path = os.path.dirname(folder), os.path.dirname(path) or "/"
-    return tuple(found)
 
 
 def _version_2(path: str, folder: str) -> MemoryGroup | None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.kernel import fds, filelocks, procfs
-from pellucid.kernel.cgroups import memory_groups
+from pellucid.kernel.cgroups import cpu_quota, memory_groups
 from pellucid.kernel.filelocks import Locked
 from pellucid.model import (
     Disk,
@@ -301,35 +301,8 @@ def _usable_cpus(pid: int) -> float:
         cpus = float(len(os.sched_getaffinity(pid)))
     except OSError:
         return 0.0
-    quota = _quota(pid)
+    quota = cpu_quota(pid)
     return min(cpus, quota) if quota else cpus
-
-
-def _quota(pid: int) -> float | None:
-    """cpu.max of its cgroup and of those above it (cgroup v2): the least of them, in CPUs."""
-    least: float | None = None
-    try:
-        for line in procfs.read_small(f"/proc/{pid}/cgroup", 4096).decode().split("\n"):
-            if not line.startswith("0::/"):
-                continue
-            path = line[3:].rstrip("/")
-            for _ in range(32):
-                told = _cpu_max(f"/sys/fs/cgroup{path}/cpu.max")
-                least = told if least is None or (told is not None and told < least) else least
-                if not path:
-                    break
-                path = path.rpartition("/")[0]
-    except OSError:
-        return None
-    return least
-
-
-def _cpu_max(path: str) -> float | None:
-    try:
-        quota, period = procfs.read_small(path, 128).split()
-    except (OSError, ValueError):  # the root has none
-        return None
-    return None if quota == b"max" else int(quota) / int(period)
 
 
 def _thread_variables(pid: int) -> dict[str, str]:

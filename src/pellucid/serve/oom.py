@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from pellucid.kernel import cgroups
+
 V2 = ("memory.events", "memory.max")
 V1 = ("memory.oom_control", "memory.limit_in_bytes")
 
@@ -22,15 +24,15 @@ class Counter(Struct, frozen=True):
     limit_path: str = ""
 
 
-def counters(proc: str = "/proc") -> tuple[Counter, ...]:
-    """Those of this process's memory cgroup, and the machine's."""
+def counters(root: str = "") -> tuple[Counter, ...]:
+    """Those of this process's memory cgroup, and the machine's. `root` is where /proc and the mounts are looked for."""
     found = []
-    for version, names in (("cgroup2", V2), ("cgroup", V1)):
-        cgroup = _cgroup(proc, version)
-        folder = _folder(proc, version, cgroup) if cgroup is not None else None
-        if folder is not None and os.path.exists(os.path.join(folder, names[0])):
-            found.append(Counter(os.path.join(folder, names[0]), cgroup or "/", os.path.join(folder, names[1])))
-    return (*found, Counter(os.path.join(proc, "vmstat")))
+    for version, (events, limit) in ((2, V2), (1, V1)):
+        where = cgroups.place(os.getpid(), "memory", version, root)
+        if where is not None and os.path.exists(os.path.join(where[2], events)):
+            path, _, folder = where
+            found.append(Counter(os.path.join(folder, events), path or "/", os.path.join(folder, limit)))
+    return (*found, Counter(f"{root}/proc/vmstat"))
 
 
 def read(places: tuple[Counter, ...]) -> dict[str, int]:
@@ -72,37 +74,3 @@ def _limit(place: Counter) -> str:
     except OSError:
         return ""
     return f" (its limit is {int(text) / 1048576:.0f} MiB)" if text.isdecimal() and int(text) < 1 << 60 else ""
-
-
-def _cgroup(proc: str, version: str) -> str | None:
-    """The path of this process in the hierarchy that has the memory controller (cgroups(7), /proc/PID/cgroup)."""
-    for line in _lines(os.path.join(proc, "self", "cgroup")):
-        number, controllers, path = line.split(":", 2)
-        if version == "cgroup2" and number == "0" and not controllers:
-            return path
-        if version == "cgroup" and "memory" in controllers.split(","):
-            return path
-    return None
-
-
-def _folder(proc: str, version: str, cgroup: str) -> str | None:
-    """Where that path is mounted (proc_pid_mountinfo(5)): field 4 is the root of the mount, field 5 the mount point."""
-    for line in _lines(os.path.join(proc, "self", "mountinfo")):
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        if len(fields) < 5 or len(kind) < 3 or kind[0] != version:
-            continue
-        if version == "cgroup" and "memory" not in kind[2].split(","):
-            continue
-        root, place = fields[3], fields[4]
-        inside = os.path.relpath(cgroup, root) if cgroup.startswith(root) else "."
-        return os.path.normpath(os.path.join(place, inside))
-    return None
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

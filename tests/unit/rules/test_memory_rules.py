@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pellucid.diagnose.memory import judge
-from pellucid.diagnose.trends import fit
+from pellucid.diagnose.trend import fit
 from pellucid.model import Gap, Limit
 from pellucid.model.cgroup import MemoryGroup
 from pellucid.model.memory import LargeBlock, MemoryMap, MemorySample, MemorySeen, Part, SizeClass

@@ -1,5 +1,7 @@
 """Whose counter moved: the same SIGKILL, told apart by what the kernel counts."""
 
+import os
+
 import pytest
 
 from pellucid.serve import oom
@@ -12,22 +14,24 @@ def machine(tmp_path):
     def make(version, kills, limit="536870912"):
         proc, place = tmp_path / "proc", tmp_path / "cgroup"
         inside = place / "app" / "web"
-        (proc / "self").mkdir(parents=True, exist_ok=True)
+        own = proc / str(os.getpid())
+        for folder in (own, proc / "self"):
+            folder.mkdir(parents=True, exist_ok=True)
         inside.mkdir(parents=True, exist_ok=True)
         (proc / "vmstat").write_text("nr_free_pages 1\noom_kill 40\n")
         if version == 2:
-            (proc / "self" / "cgroup").write_text("0::/app/web\n")
-            (proc / "self" / "mountinfo").write_text(f"30 23 0:26 / {place} rw,nosuid - cgroup2 cgroup2 rw\n")
+            (own / "cgroup").write_text("0::/app/web\n")
+            (proc / "self" / "mountinfo").write_text("30 23 0:26 / /cgroup rw,nosuid - cgroup2 cgroup2 rw\n")
             (inside / "memory.events").write_text(f"low 0\nhigh 0\nmax 7\noom 1\noom_kill {kills}\noom_group_kill 0\n")
             (inside / "memory.max").write_text(limit)
         else:
-            (proc / "self" / "cgroup").write_text("5:cpu:/app\n4:memory:/app/web\n0::/\n")
+            (own / "cgroup").write_text("5:cpu:/app\n4:memory:/app/web\n0::/\n")
             (proc / "self" / "mountinfo").write_text(
-                f"31 23 0:27 / /nowhere rw - cgroup cgroup rw,cpu\n32 23 0:28 /app {place}/app rw - cgroup cgroup rw,memory\n"
+                "31 23 0:27 / /nowhere rw - cgroup cgroup rw,cpu\n32 23 0:28 /app /cgroup/app rw - cgroup cgroup rw,memory\n"
             )
             (inside / "memory.oom_control").write_text(f"oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n")
             (inside / "memory.limit_in_bytes").write_text(limit)
-        return oom.counters(str(proc))
+        return oom.counters(str(tmp_path))
 
     return make
 

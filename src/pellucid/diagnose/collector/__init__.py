@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pellucid.diagnose.oom.linux import times
-from pellucid.diagnose.trends import fit
+from pellucid.diagnose.trend import fit
 from pellucid.model import CONFIDENCES, SEVERITIES, Finding, Ref
 from pellucid.model.gc import Collections, Collector, GcSeen
 

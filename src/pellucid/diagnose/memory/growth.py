@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pellucid.diagnose.sizes import size
-from pellucid.diagnose.trends import fit
+from pellucid.diagnose.trend import fit
 from pellucid.model import Ref
 from pellucid.model.memory import MemorySample, MemorySeen, Trend
 

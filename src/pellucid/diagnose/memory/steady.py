@@ -22,11 +22,13 @@ def holds_still(seen: MemorySeen) -> Iterator[Finding]:
         if growing
         else f"its private memory has levelled off after {moved}"
         if line is not None and line.levelled and change >= 1 << 20
+        else f"no growth that stands out: {moved} of private memory in {seen.span_s:.1f} s"
+        if change > 0
         else f"nothing grows: {moved} of private memory in {seen.span_s:.1f} s"
         if change
         else f"nothing grows: its private memory stayed the same for {seen.span_s:.1f} s"
     )
-    slow = "" if seen.span_s >= LONG_S else " What grows slowly shows in a longer look."
+    slow = "" if seen.span_s >= LONG_S else _slowly(change, seen.span_s)
     yield Finding(
         rule="growing" if growing else "steady",
         severity="notice" if growing else "info",
@@ -41,6 +43,13 @@ def holds_still(seen: MemorySeen) -> Iterator[Finding]:
         next=() if seen.span_s >= 60 else (f"pellucid memory {pid} --watch 60",),
         confidence="certain",
     )
+
+
+def _slowly(change: int, span_s: float) -> str:
+    """What so short a look leaves open."""
+    if change > 0 and span_s > 0:
+        return f" If it went on so, that would be {size(int(change / span_s * 60))} a minute: a longer look tells."
+    return " What grows slowly shows in a longer look."
 
 
 def _consists(last: MemoryMap) -> str:

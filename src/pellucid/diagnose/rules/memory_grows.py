@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pellucid.diagnose import growing
 from pellucid.diagnose.sizes import size
-from pellucid.diagnose.trends import fit
+from pellucid.diagnose.trend import fit
 from pellucid.diagnose.words import duration
 from pellucid.model import Confidence, Finding, MemoryGrowth, Ref, Severity, Snapshot
 from pellucid.model.memory import Trend
