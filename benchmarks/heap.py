@@ -179,7 +179,17 @@ def memray(process: "subprocess.Popen[str]") -> str:
     """
     _say(process, "work")
     with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "memray", "attach", "--duration", "1", "-o", f"{folder}/out.bin", str(process.pid)]
+        line = [
+            sys.executable,
+            "-m",
+            "memray",
+            "attach",
+            "--duration",
+            "1",
+            "-o",
+            f"{folder}/out.bin",
+            str(process.pid),
+        ]
         ended = harness.command(line, timeout_s=40)
         _say(process, "stop")
         assert process.stdout is not None

@@ -253,8 +253,8 @@ def _in_use(image: Image, chunks: Places, sizes: Places, mapped: NDArray[np.bool
     run = np.searchsorted(image.offsets, chunks, "right") - 1
     ends = np.append(image.offsets[1:], image.size)[run]
     following = chunks + sizes
-    known = following + 16 <= ends
-    good = mapped | (following <= ends)
+    known = following + 16 <= ends  # of a piece of the memory the last chunk has its end elsewhere
+    good = np.ones(len(chunks), bool)
     behind = np.flatnonzero(known & ~mapped)
     good[behind] = (image.words[following[behind] // 8 + 1] & np.uint64(_PREVIOUS_IN_USE)) != 0
     return good
