@@ -3,7 +3,7 @@
     client → submit → queue → predict thread, which takes a batch when it is free → deliver → client
 
 Clients that got their answers together ask again together, a little one after the other: a batch that was taken at the first of them would hold one
-request, and all others would wait for it. So the thread takes as many as it took last time, or what has come after `SHARE` of the time that a
+request, and all others would wait for it. So the thread takes as many as it took last time, or what has come after a part of the time that a
 prediction takes. Who asks alone never waits.
 A batch is only made of several requests where the model was proved to judge each row by itself (`Model.batches`). A request is never split. A
 batch that fails is predicted again request by request, so that a poisoned one fails alone. A request is dropped unpredicted when its deadline
@@ -26,6 +26,8 @@ from pellucid.serve.slots import Slot
 
 SHARE = 0.25
 """Of the time that a prediction takes, for which one waits until as many requests have come as last time."""
+LONGEST_S = 0.005
+"""But never longer: those who ask again together do so at once."""
 STEP_S = 0.00005
 """Between two looks at the queue meanwhile; with the kernel's timer slack (prctl(2), PR_SET_TIMERSLACK) it takes twice as long."""
 
@@ -176,7 +178,7 @@ class Predictor:
         """The first one is out of the queue already."""
         if not self.model.batches:
             return
-        until = time.monotonic() + SHARE * self._took_s
+        until = time.monotonic() + min(LONGEST_S, SHARE * self._took_s)
         while self._queue.qsize() + 1 < self._last and time.monotonic() < until:
             time.sleep(STEP_S)
 
