@@ -73,8 +73,6 @@ class Taking(Struct, frozen=True):
     wall_s: float
     slowdown: float | None = None
     slowdown_how: str = ""
-    later: int = 0
-    """Stacks that are of a moment some microseconds after the one that was asked for, at which they held still: short calls are rare in them."""
 
 
 class Hot(Struct, frozen=True):

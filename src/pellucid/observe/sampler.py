@@ -105,7 +105,7 @@ class _Sampling:
         self.asked = asked
         self.stopped = stopped
         self.progress = progress
-        self.missed = 0
+        self.missed = self.unstable = 0
         self.native = NativeSampler(asked.interval_ns) if asked.native else None
         self.began_ns = 0
         self.launched = False
@@ -251,13 +251,12 @@ class _Sampling:
             asked=sum(each.asked for each in family.all) + self.missed,
             taken=sum(each.ticks for each in family.all),
             missed=self.missed,
-            unstable=sum(each.unstable for each in family.all),
+            unstable=self.unstable,
             failed=sum(each.failed for each in family.all),
             cpu_s=cpu_s,
             wall_s=duration_ns / 1e9,
             slowdown=slowdown,
             slowdown_how=how,
-            later=sum(each.later for each in family.all),
         )
         runtimes = [program.sampled.python.name for program in family.all[0].programs] if family.all else []
         process = procfs.with_runtime(self.process, runtimes[0]) if runtimes else self.process
@@ -294,7 +293,9 @@ class _Sampling:
             for run in range(len(timeline.samples)):
                 state, moving = timeline.flag(run)
                 at_ns, samples, weight = timeline.at_ns[run], timeline.samples[run], timeline.weights[run]
-                outer = stack(timeline.nodes[run])
+                node, moving = program.sampled.judged(timeline.nodes[run], moving=moving)
+                self.unstable += samples * moving
+                outer = stack(node)
                 if inside is None:
                     track.add(Run(at_ns, outer, samples, weight, state, moving))
                     continue

@@ -56,10 +56,7 @@ class Watched:
         self.refusal: LookError | None = None
         self.python_seen = False
         self.ended = False
-        self.ticks = self.asked = self.unstable = self.later = self.failed = self.retries = self.lost_threads = (
-            self.cut
-        ) = 0
-        self.unlisted = 0
+        self.ticks = self.asked = self.failed = self.lost_threads = self.cut = self.unlisted = 0
         self._like = like
         self._not_yet = not_yet
         self._failing = 0
@@ -116,7 +113,7 @@ class Watched:
         self.refusal = None
         self.python_seen = True
         self.next_attach = float("inf")
-        self._program = Program(_command(self.pid), Sampled(python))
+        self._program = Program(_command(self.pid), Sampled(python, 1e9 / self.interval_ns))
         self.programs.append(self._program)
         self._states = States(self.pid, self._program.sampled.in_gil)
         self._window_at = self._all_at = now
@@ -182,9 +179,6 @@ class Watched:
             self._hold(tick.holders, number, now_ns)
         self._look_at_states(states, cpu_s, number, now_ns)
         self.ticks = number + 1
-        self.retries += tick.retries
-        self.unstable += tick.unstable
-        self.later += tick.later
         self.lost_threads += tick.ended
         self.unlisted += tick.unlisted
 
@@ -375,9 +369,6 @@ class Watched:
         who = f"pid {self.pid}"
         if self.refusal is not None and not self.without_python:
             found.append(Gap(f"the stacks of {who}", self.refusal.said, self.refusal.remedy))
-        unnamed = sum(program.sampled.trie.unnamed for program in self.programs)
-        if unnamed:
-            found.append(Gap(f"the names of {unnamed} frames of {who}", "their code was freed while it was read"))
         left_out = sum(program.sampled.trie.left_out for program in self.programs)
         if left_out:
             found.append(Gap(f"the innermost frames of {left_out} stacks of {who}", "it had too many different stacks"))

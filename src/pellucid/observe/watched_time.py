@@ -96,7 +96,7 @@ class _Thread:
 class _Look:
     def __init__(self, python: CPython) -> None:
         self.python = python
-        self.sampled = Sampled(python)
+        self.sampled = Sampled(python, 1 / EVERY_S)
         self.states = States(python.memory.pid, self.sampled.in_gil)
         self.values = Values(python.memory, python.layout)
         self.opener = Opener(self.values, python.codes)

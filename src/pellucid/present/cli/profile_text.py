@@ -85,12 +85,7 @@ def _taken(profile: Profile) -> Iterator[str]:
     stacks = sum(run.samples for track in profile.tracks for run in track.runs)
     yield (
         f"samples: {taking.asked} asked, {taking.taken} taken, {taking.missed} missed, {taking.failed} failed; "
-        f"of {stacks} stacks {taking.unstable} never held still"
-        + (
-            f", {taking.later} are of a moment later, at which they did: short calls are rare in them"
-            if taking.later
-            else ""
-        )
+        f"of {stacks} stacks {taking.unstable} are cut, where they moved too fast"
     )
     share = 100 * taking.cpu_s / taking.wall_s if taking.wall_s else 0.0
     slowed = ""

@@ -1,9 +1,15 @@
-"""A walk that begins where the last one of the same thread still holds: what a sampler pays for is what has changed.
+"""The stack of a thread at the moment of a tick: one copy that begins with the thread's state (`copies`), judged by calls that are known.
+
+The thread goes on while its frames are copied, so that their callers may stand elsewhere than at that moment. To copy twice and to believe
+what is the same (`frames`) would prove a stack, but only those that hold still: what calls all the time would be seen in its pauses. So
+stacks are proved by the side, as long as there are calls that are not known, and each frame of a sample is told if its caller is known to
+call it: at this very instruction, or at one before, from where it has gone on (`calls`). What is judged by the latter, or is not known at
+all, is judged again at the end, when most is known. A stack is cut where that fails, and counted as moving.
 
 A frame that has called another lies still until that returns, with all of its locals. So if the first bytes of the top chunk, up to
 and with a frame's header, are those of the last walk, that frame and all its callers are what they were, and one comparison of
-memory proves it (the double copy, `frames`, still has to agree on them). Only frames above are walked. What lies outside of the
-top chunk (generators, coroutines, entry frames on the C stack, older chunks) is copied each time, and compared as a whole.
+memory says so. Only frames above are walked. What lies outside of the top chunk (generators, coroutines, entry frames on the C stack, older
+chunks) is compared one by one; what is met there for the first time is read at once, by a call of its own.
 
 Where a deep recursion begins anew between two ticks, its locals differ and its frames do not: there all headers are taken out of the copy
 by one unpack (`Shape`), and compared as two tuples.
@@ -11,22 +17,33 @@ by one unpack (`Shape`), and compared as two tuples.
 
 from struct import Struct as Bytes
 
-from pellucid.kernel.memory import Memory
-from pellucid.runtimes.cpython.copies import Copies, Plan
+from pellucid.kernel.memory import Memory, Unreadable, Vector
+from pellucid.runtimes.cpython.calls import ROOT, Calls
+from pellucid.runtimes.cpython.codes import Code
+from pellucid.runtimes.cpython.copies import Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.frames import Frames, Header, Walked
-from pellucid.runtimes.cpython.trie import EMPTY, Trie
+from pellucid.runtimes.cpython.frames import OWNED_BY_C, OWNED_BY_GENERATOR, Frames, Header, Walked
+from pellucid.runtimes.cpython.trie import EMPTY, Place, Trie
 
 MAX_CHAIN = 1 << 15
 """Frames of one stack that are walked; the outer ones of a deeper stack are left out."""
-ROOT = (0, 0)
-"""Stands for the caller of an outermost frame."""
+MAX_LATE = 64
+"""Frames of one stack that are read by a call each."""
+PROOFS_A_SECOND = 3000
+MOST_PROOFS = 20
+"""Double copies that are taken for one sample where samples are rare."""
+SPARE = 512
+"""Bytes above the innermost frame of a sample that are looked at for calls, too: by then others may be there."""
+MOST_SCATTERED = 10
+"""Frames outside of the top chunk that a proof of a part may have."""
+MAX_KEPT = 64
+MAX_STATE = 1024
 LONG = 16
 """So many frames are taken together sooner than walked one by one."""
 
 
 class Shape:
-    """Where the headers of `addresses`, outermost first, lie in a side of the copy that begins with the outer pieces.
+    """Where the headers of `addresses`, outermost first, lie in a copy, from the top chunk on.
 
     `numbers`: which frame each header of `unpack` is of.
     """
@@ -51,23 +68,22 @@ class Shape:
 
 
 class Chain:
-    """The last proved walk by one plan, the outermost frame first. `last`: the side of the copy that it was read from.
+    """The last walk by one plan as far as each caller stood at its call, the outermost frame first; `last`: the copy that it was read from.
 
-    `ends`: how many bytes of the top chunk prove the frame: to the end of its header, or its caller's where it lies outside.
+    `ends`: how many bytes of the top chunk hold the frame: to the end of its header, or its caller's where it lies outside; `outside`:
+    (which frame, place of its header among the outer pieces or -1) of those.
     """
 
-    __slots__ = ("addresses", "callers", "ends", "epoch", "index", "last", "nodes", "outer", "walked")
+    __slots__ = ("addresses", "ends", "epoch", "index", "last", "nodes", "outside", "walked")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.addresses: list[int] = []
         self.index: dict[int, int] = {}
         self.nodes: list[int] = []
-        self.callers: list[tuple[int, int]] = []
-        """Code and instruction of each."""
         self.ends: list[int] = []
+        self.outside: list[tuple[int, int]] = []
         self.last = b""
-        self.outer = b""
         self.walked = Walked(())
 
     def cut(self, count: int) -> None:
@@ -76,121 +92,350 @@ class Chain:
             self.index.pop(address, None)
         del self.addresses[count:]
         del self.nodes[count:]
-        del self.callers[count:]
         del self.ends[count:]
+        while self.outside and self.outside[-1][0] >= count:
+            self.outside.pop()
 
 
 class Chains(Frames):
-    """As `Frames`, but what it gives is the number of the stack (`Walked.node`), and no frames. The same value where nothing moved."""
+    """Walks samples (`Plan.first`); gives the number of a stack (`Walked.node`), and no frames. The same value where nothing moved."""
 
     most = MAX_CHAIN
 
-    def __init__(self, memory: Memory, layout: Layout, trie: Trie) -> None:
+    def __init__(self, memory: Memory, layout: Layout, trie: Trie, rate_hz: float) -> None:
         super().__init__(memory, layout)
         self._trie = trie
-        self._calls: set[tuple[int, int, int]] = set()
-        """(code, instruction, code of what it calls there) of stacks that were proved; of the epoch `_calls_epoch` of the trie."""
-        self._calls_epoch = trie.epoch
+        self._most_proofs = max(1, min(MOST_PROOFS, int(PROOFS_A_SECOND / rate_hz)))
+        self._calls = Calls()
+        self._good: dict[tuple[int, int, int], int] = {}
+        """(caller's stack, address of the code object, of the instruction) → stack, where the caller is known to call it there."""
+        self._epoch = trie.epoch
         self._span = layout["interpreter_frame.instr_ptr"] + 8 - self._frame.start
+        self.proofs = 0
+        """Double copies that were taken."""
 
-    def walk(self, plan: Plan, copies: Copies) -> Walked | None:
-        """As of `Frames`, and the first state has to agree too."""
-        frame = self._current(plan, copies.first)
+    def sample(self, plan: Plan, copy: bytes) -> Walked | None:
+        """The stack at the moment of the copy's state; None where too much of it was not planned for."""
+        plan.late = 0
+        frame = self._innermost(plan, copy)
         if frame is None:
-            plan.stale = True
             return None
-        if copies.first != copies.state and frame != self._current(plan, copies.state):
-            return None
+        if self._epoch != self._trie.epoch:
+            self._good.clear()
+            self._epoch = self._trie.epoch
         chain = plan.chain
         kept = 0
-        if chain is not None and chain.epoch == self._trie.epoch:
-            kept = _still_there(chain, plan, copies)
+        if chain is not None and chain.epoch == self._epoch:
+            kept = _still_there(chain, plan, copy, self._frame.size)
             if kept + LONG < len(chain.nodes):
-                kept = max(kept, _by_shape(chain, plan, copies))
+                kept = max(kept, _by_shape(chain, plan, copy))
         if chain is None or not kept:
-            chain = plan.chain = Chain(self._trie.epoch)
-        before, after = copies.before, copies.after
-        unpack, start = self._frame.unpack_from, self._frame.start
-        index, chunk, last = chain.index, plan.chunk, plan.chunk_size - start - self._frame.size
-        top_before, outer_after = plan.outer_size + start, plan.chunk_size
+            chain = plan.chain = Chain(self._epoch)
         found: list[Header] = []
-        base = -1
+        base = self._walk(plan, copy, frame, chain, kept, found)
+        if plan.loose or plan.late:
+            self._remember(plan, found)
+        if base is None:
+            plan.chain = None
+            return None
+        if len(found) >= self.most:
+            plan.chain = None
+            return self._cut(found)
+        if found or base != len(chain.nodes) - 1:
+            chain.cut(base + 1)
+            self._extend(chain, found, plan)
+            if len(found) > LONG:
+                self._learn_shape(chain, plan)
+        chain.last = copy
+        done = len(chain.nodes) - base - 1
+        if done < len(found):
+            return self._judged(chain, found[: len(found) - done], plan)
+        node = chain.nodes[-1] if chain.nodes else EMPTY
+        if node != chain.walked.node or chain.walked.moving:
+            chain.walked = Walked((), node=node)
+        return chain.walked
+
+    def judged(self, node: int, *, moving: bool) -> tuple[int, bool]:
+        """What a stack is by all that is known now, and whether it is cut."""
+        doubt = self._trie.doubts.get(node)
+        if doubt is None:
+            return node, moving
+        node, whole = self._judge(doubt.start, doubt.places)
+        return node, not whole
+
+    def _innermost(self, plan: Plan, copy: bytes) -> int | None:
+        """The innermost frame, 0 for none; None where the struct that names it was not planned for."""
+        _, _, frame, _, _, chunk, top = self.state.unpack_from(copy)
+        if chunk != plan.chunk or (chunk and top - chunk > plan.chunk_size):
+            plan.stale = True
+        if self._by_cframe and frame:
+            place = plan.cframes.get(frame)
+            if place is None:
+                plan.recent.meet_cframe(frame)
+                plan.stale = True
+                return None
+            named = self._named(copy, place)
+            thread = plan.state[0][0] - self.state.start
+            return (
+                named if named or 0 <= frame - thread < MAX_STATE else None
+            )  # only the one in the thread state names none
+        return int(frame)
+
+    def _walk(self, plan: Plan, copy: bytes, frame: int, chain: Chain, kept: int, found: list[Header]) -> int | None:
+        """Walks to the innermost frame of the chain that is `kept`; returns which it is, -1 for none. None where it leads nowhere."""
+        index, unpack, chunk = chain.index, self._frame.unpack_from, plan.chunk
+        last, top = plan.chunk_size - self._frame.start - self._frame.size, plan.state_size + self._frame.start
+        outside, most = len(plan.loose) + MAX_LATE, self.most
+        left = False
         while frame:
             base = index.get(frame, -1)
             if 0 <= base < kept:
-                break
+                return base
             place = frame - chunk
             if 0 <= place <= last:
-                header, other = unpack(after, start + place), unpack(before, top_before + place)
+                code, previous, instruction, owner = unpack(copy, top + place)
+                if frame <= previous <= chunk + last:
+                    return None  # who calls lies below; so this ends
+                left = False
             else:
-                outside = self._outside(plan, frame)
-                if outside is None:
-                    plan.stale = True
+                header = self._header_outside(plan, copy, frame)
+                if header is None:
                     return None
-                header, other = unpack(after, outer_after + outside), unpack(before, outside)
-            code, previous, instruction, owner = header
-            if header != other and (found or other != (code, previous, other[2], owner)):
-                return None
-            if len(found) >= self.most:
-                plan.chain = None
-                return self._walked(found, cut=True)
+                code, previous, instruction, owner = header
+                outside -= frame in plan.loose
+                if outside < 0:
+                    return None
+                if left or (owner == OWNED_BY_GENERATOR and not previous):
+                    # It is suspended by now, and who had resumed it is told no more, nor are entries from C that have returned.
+                    left = True
+                    if owner != OWNED_BY_GENERATOR:
+                        previous, owner = plan.recent.caller(frame, 0), OWNED_BY_C
+                    elif not previous:
+                        previous = plan.recent.caller(frame, code if code & self._untagged else 0)
+                    if not previous:
+                        return None
             found.append((frame, code, previous, instruction, owner))
+            if len(found) >= most:
+                break
             frame = previous
-        else:
-            base = -1
-        if found or base != len(chain.nodes) - 1:
-            self._extend(chain, base + 1, found, plan)
-        if len(found) > LONG:
-            self._learn(chain, plan)
-        chain.last = after
-        if plan.outer_size:
-            chain.outer = after[plan.chunk_size :]
-        return chain.walked
+        return -1
 
-    def recognised(self, plan: Plan, copies: Copies) -> Walked | None:
-        """The stack of one side, where each frame is known to call the next one at its instruction; None where that is not so.
+    def _header_outside(self, plan: Plan, copy: bytes, frame: int) -> tuple[int, int, int, int] | None:
+        """(code, caller, instruction, owner) of a frame that is not in the top chunk; None where it can't be read."""
+        planned = self._outside(plan, frame)
+        if planned is None:
+            return self._late(plan, frame)
+        code, previous, instruction, owner = self._frame.unpack_from(copy, plan.state_size + plan.chunk_size + planned)
+        return code, previous, instruction, owner
 
-        A torn stack, made of two moments, nearly always has a frame in it that calls somebody else. The earlier side is the nearer one
-        to the first state.
-        """
-        if self._calls_epoch != self._trie.epoch:
+    def _late(self, plan: Plan, frame: int) -> tuple[int, int, int, int] | None:
+        """The header of a frame that was not copied, as it is by now; None where there is none, or too many were read in this way."""
+        plan.late += 1
+        if plan.late > MAX_LATE:
+            plan.stale = True
             return None
-        copies = copies.at_first()
-        for side, top, outer in ((copies.before, plan.outer_size, 0), (copies.after, 0, plan.chunk_size)):
-            found = self._alone(plan, copies, side, top, outer)
-            calls = [ROOT, *((code, instruction) for _, code, _, instruction, _ in reversed(found))]
-            called = [code for _, code, _, _, _ in reversed(found)]
-            if found and self._calls.issuperset((*call, code) for call, code in zip(calls, called, strict=False)):
-                return self._walked(found)
-        return None
+        if plan.recent.meet_frame(frame):
+            plan.stale = True
+        try:
+            code, previous, instruction, owner = self._frame.unpack(
+                self._memory.read(frame + self._frame.start, self._frame.size)
+            )
+        except Unreadable:
+            return None
+        return code, previous, instruction, owner
 
-    def _extend(self, chain: Chain, kept: int, found: list[Header], plan: Plan) -> None:
-        """The chain from `kept` frames on; `found` is innermost first."""
-        chain.cut(kept)
-        addresses, nodes, ends, index, child = chain.addresses, chain.nodes, chain.ends, chain.index, self._trie.child
+    def _remember(self, plan: Plan, found: list[Header]) -> None:
+        """Who calls the frames outside of the top chunk: a generator says so as long as it runs, and only then."""
+        chunk, size, loose = plan.chunk, plan.chunk_size, plan.loose
+        for frame, code, previous, _, owner in found:
+            if (
+                (owner == OWNED_BY_GENERATOR or owner >= OWNED_BY_C)
+                and not 0 <= frame - chunk < size
+                and (0 <= previous - chunk < size or previous in loose)
+            ):
+                plan.recent.called(frame, code, previous)
+
+    def _extend(self, chain: Chain, found: list[Header], plan: Plan) -> None:
+        """The chain by the frames of `found`, innermost first, as far as each caller stands at a call that is known."""
+        addresses, nodes, ends, index, good = chain.addresses, chain.nodes, chain.ends, chain.index, self._good
         node = nodes[-1] if nodes else EMPTY
         end = ends[-1] if ends else 0
         chunk, header, size = plan.chunk, self._frame.start + self._frame.size, plan.chunk_size
-        if self._calls_epoch != self._trie.epoch:
-            self._calls.clear()
-            self._calls_epoch = self._trie.epoch
-        calls, callers = self._calls, chain.callers
-        caller = callers[-1] if callers else ROOT
         for frame, code, _, instruction, owner in reversed(found):
-            calls.add((*caller, code))
-            caller = (code, instruction)
-            callers.append(caller)
-            node = child(node, code, instruction, owner)
+            callee = good.get((node, code, instruction))
+            if callee is None:
+                callee = self._called(node, code, instruction, owner)
+                if callee is None:
+                    return
+            node = callee
             if 0 <= frame - chunk < size:
                 end = frame - chunk + header
+            else:
+                planned = self._outside(plan, frame)
+                chain.outside.append((len(addresses), -1 if planned is None else planned))
             index[frame] = len(addresses)
             addresses.append(frame)
             nodes.append(node)
             ends.append(end)
-        if node != chain.walked.node:
-            chain.walked = Walked((), node=node)
 
-    def _learn(self, chain: Chain, plan: Plan) -> None:
+    def _called(self, node: int, code: int, instruction: int, owner: int) -> int | None:
+        """The stack of a frame that is known to be called from where `node` is, which is kept; None where that is not known."""
+        place = self._trie.place(code, instruction, owner)
+        if place is None:
+            callee = node
+        else:
+            called, unit = place
+            caller, at = self._trie.of(node)
+            if called is None or self._calls.site(caller, at, called) != at:
+                return None
+            callee = self._trie.child(node, called, unit)
+        self._good[node, code, instruction] = callee
+        return callee
+
+    def _judged(self, chain: Chain, rest: list[Header], plan: Plan) -> Walked:
+        """The stack of `chain` and of `rest`, innermost first, whose outermost frame is not known to be called from where the chain ends."""
+        trie = self._trie
+        for number in range(self._most_proofs):
+            if not self._is_worth_a_proof(chain, rest[-1]):
+                break
+            frames = [frame for frame, *_ in rest] + chain.addresses[-1:]
+            if number == self._most_proofs - 1 or not chain.addresses or not self._prove_part(plan, frames):
+                self._prove(plan)
+            before = len(chain.nodes)
+            self._extend(chain, rest, plan)
+            rest = rest[: before - len(chain.nodes) + len(rest)]
+            if not rest:
+                chain.walked = Walked((), node=chain.nodes[-1])
+                return chain.walked
+        start = chain.nodes[-1] if chain.nodes else EMPTY
+        places = [trie.place(code, instruction, owner) for _, code, _, instruction, owner in reversed(rest)]
+        shown = tuple(place for place in places if place is not None)
+        node, whole = self._judge(start, shown)
+        return Walked((), not whole, node=trie.doubt(start, shown, node))
+
+    def _judge(self, node: int, places: tuple[Place, ...]) -> tuple[int, bool]:
+        """The stack `node` with `places` above it, and whether all of them could be told."""
+        trie = self._trie
+        for called, unit in places:
+            caller, at = trie.of(node)
+            site = None if called is None else self._calls.site(caller, at, called)
+            if site is None or called is None:
+                return node, False
+            if site != at and caller is not ROOT:
+                node = trie.child(trie.parent(node), caller, site)
+            node = trie.child(node, called, unit)
+        return node, True
+
+    def _is_worth_a_proof(self, chain: Chain, header: Header) -> bool:
+        _, code, _, instruction, owner = header
+        caller, at = self._trie.of(chain.nodes[-1] if chain.nodes else EMPTY)
+        place = self._trie.place(code, instruction, owner)
+        return self._calls.worth_a_try(caller, at, place[0] if place else None)
+
+    def _prove(self, plan: Plan) -> None:
+        """Learns the calls of the whole stack that hold still now."""
+        self.proofs += 1
+        if plan.stale or plan.late:
+            try:
+                plan = self.plan(plan.state[0][0] - self.state.start, plan.chunk_size, plan.recent)
+            except Unreadable:
+                return
+        copies = plan.copy(self._memory.pid)
+        if copies is None:
+            return
+        found = self.proved(plan, copies)
+        if found is None:
+            found = self.agreed(plan, copies)
+        self._learn(found, root=len(found) <= self.most)
+
+    def _prove_part(self, plan: Plan, frames: list[int]) -> bool:
+        """Learns the calls between these frames, innermost first, that hold still now. False where they are too scattered.
+
+        It copies some hundred bytes instead of thousands, so that calls need to hold still for a part of the time.
+        """
+        chunk, end = plan.chunk, plan.chunk + plan.chunk_size - self._frame.start - self._frame.size
+        inside = [frame for frame in frames if chunk <= frame <= end]
+        outside = tuple(frame for frame in frames if not chunk <= frame <= end)
+        if len(outside) > MOST_SCATTERED:
+            return False
+        self.proofs += 1
+        first, size = (
+            (min(inside), min(max(inside) + SPARE, end) - min(inside) + self._frame.size) if inside else (0, 0)
+        )
+        vector = plan.proofs.get((first, size, outside))
+        if vector is None:
+            if len(plan.proofs) >= MAX_KEPT:
+                plan.proofs.clear()
+            start = self._frame.start
+            side = [(first + start, size)] if inside else []
+            side += [(frame + start, self._frame.size) for frame in outside]
+            vector = Vector(self._memory.pid, [*side, self._names_innermost(plan), *side])
+            plan.proofs[first, size, outside] = vector
+        if vector.copy() < vector.size:
+            return True
+        places = {frame: size + number * self._frame.size for number, frame in enumerate(outside)}
+        state = (vector.size - 8) // 2
+        innermost = self._named(vector.buffer, state)
+        one = self._part(vector.buffer, places, first, size, innermost, frames[-1])
+        other = self._part(vector.buffer[state + 8 :], places, first, size, innermost, frames[-1])
+        held: list[Header] = []
+        for ours, theirs in zip(reversed(one), reversed(other), strict=False):
+            if ours[:3] != theirs[:3]:
+                break
+            held.append(ours)
+            if ours != theirs:
+                break  # its caller held still, and it did not
+        self._learn(held[::-1], root=False)
+        return True
+
+    def _part(
+        self, side: bytearray, places: dict[int, int], first: int, size: int, frame: int, last: int
+    ) -> list[Header]:
+        """The frames from `frame` to `last` in one side: `size` bytes from the frame `first` on, and `places`. None where no way leads there."""
+        found: list[Header] = []
+        most = size - self._frame.size
+        while len(found) < MAX_LATE:
+            place = frame - first if 0 <= frame - first <= most else places.get(frame)
+            if place is None:
+                break
+            code, previous, instruction, owner = self._frame.unpack_from(side, place)
+            found.append((frame, code, previous, instruction, owner))
+            if frame == last:
+                return found
+            frame = previous
+        return []
+
+    def _names_innermost(self, plan: Plan) -> tuple[int, int]:
+        """Where the address of the innermost frame stands."""
+        for cframe in plan.cframes:
+            return cframe + self._cframe_offset, 8
+        return plan.state[0][0] - self.state.start + self._current_offset, 8
+
+    def _learn(self, found: list[Header], *, root: bool) -> None:
+        """Each of these frames calls the next one; they are innermost first. `root`: the last one is the outermost of its stack."""
+        caller: Code | None = ROOT
+        at, known = 0, root
+        for _, code, _, instruction, owner in reversed(found):
+            place = self._trie.place(code, instruction, owner)
+            if place is None:
+                continue
+            called, unit = place
+            if called is None:
+                return
+            if known:
+                self._calls.learn(caller, at, called)
+            caller, at, known = called, unit, True
+
+    def _cut(self, found: list[Header]) -> Walked:
+        """The innermost frames of a stack that has too many."""
+        node = EMPTY
+        for _, code, _, instruction, owner in reversed(found):
+            place = self._trie.place(code, instruction, owner)
+            if place is not None and place[0] is not None:
+                node = self._trie.child(node, place[0], place[1])
+        return Walked((), cut=True, node=node)
+
+    def _learn_shape(self, chain: Chain, plan: Plan) -> None:
         """Many frames were walked: where that is the second time that they lie so, their shape is kept for the next time."""
         addresses = chain.addresses[: len(chain.addresses) // LONG * LONG]
         if plan.shape is not None and plan.shape.addresses == addresses:
@@ -203,41 +448,38 @@ class Chains(Frames):
             plan.shape = Shape(addresses, places, self._span)
 
     def _place(self, plan: Plan, frame: int) -> int | None:
-        """Where a header lies in a side of the copy that begins with the outer pieces."""
+        """Where a header lies in a copy, from the top chunk on."""
         place = frame - plan.chunk
         if 0 <= place <= plan.chunk_size - self._frame.start - self._frame.size:
-            return plan.outer_size + place + self._frame.start
-        return self._outside(plan, frame)
-
-    def _walked(self, found: list[Header], *, moving: bool = False, cut: bool = False) -> Walked:
-        node = EMPTY
-        for _, code, _, instruction, owner in reversed(found):
-            node = self._trie.child(node, code, instruction, owner)
-        return Walked((), moving, cut, node)
+            return place + self._frame.start
+        outside = self._outside(plan, frame)
+        return None if outside is None else plan.chunk_size + outside
 
 
-def _by_shape(chain: Chain, plan: Plan, copies: Copies) -> int:
+def _by_shape(chain: Chain, plan: Plan, copy: bytes) -> int:
     """As `_still_there`, by the headers alone."""
     shape = plan.shape
     if shape is None or chain.addresses[: len(shape.addresses)] != shape.addresses:
         return 0
-    size = plan.chunk_size
-    after = shape.unpack(copies.after[size:] + copies.after[:size])
-    kept = shape.same(after, shape.unpack(chain.last[size:] + chain.last[:size]))
-    return min(kept, shape.same(after, shape.unpack(copies.before))) if kept else 0
+    return shape.same(shape.unpack(copy, plan.state_size), shape.unpack(chain.last, plan.state_size))
 
 
-def _still_there(chain: Chain, plan: Plan, copies: Copies) -> int:
-    """How many of the outermost frames are as they were, on both sides: tried from the innermost, in ever larger steps, then between."""
-    before, after, last, ends, top = copies.before, copies.after, chain.last, chain.ends, plan.outer_size
-    if top and not (after.endswith(chain.outer) and before.startswith(chain.outer)):
-        return 0
-    moved = count = len(ends)
+def _still_there(chain: Chain, plan: Plan, copy: bytes, size: int) -> int:
+    """How many of the outermost frames are as they were: tried from the innermost, in ever larger steps, then between.
+
+    `size`: bytes of a header.
+    """
+    last, ends, top = chain.last, chain.ends, plan.state_size
+    outer = top + plan.chunk_size
+    count = len(ends)
+    for number, place in chain.outside:
+        if place < 0 or last[outer + place : outer + place + size] != copy[outer + place : outer + place + size]:
+            count = number
+            break
+    moved = count + 1
     step = 1
-    moved += 1
     while count > 0:
-        known = last[: ends[count - 1]]
-        if after.startswith(known) and before.startswith(known, top):
+        if copy.startswith(last[top : top + ends[count - 1]], top):
             break
         moved = count
         count -= step
@@ -245,8 +487,7 @@ def _still_there(chain: Chain, plan: Plan, copies: Copies) -> int:
     count = max(count, 0)
     while moved - count > 2:
         middle = (moved + count) // 2
-        known = last[: ends[middle - 1]]
-        if after.startswith(known) and before.startswith(known, top):
+        if copy.startswith(last[top : top + ends[middle - 1]], top):
             count = middle
         else:
             moved = middle

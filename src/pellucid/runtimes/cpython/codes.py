@@ -4,6 +4,7 @@ Each code object is read once and kept by its address. An address may be given t
 so `revalidate` compares the headers of all that are kept.
 """
 
+from bisect import bisect_right, insort
 from struct import Struct
 
 from pellucid.kernel.memory import Memory
@@ -16,6 +17,7 @@ MAX_KEPT = 1 << 16  # code objects, and frames
 
 _U64 = Struct("<Q")
 _I32 = Struct("<i")
+_I64 = Struct("<q")
 
 
 class Code:
@@ -56,7 +58,11 @@ class Codes:
         self._first_traceable = layout["code_object.firsttraceable"]
         self.instructions = layout["code_object.co_code_adaptive"]
         self._code_type = 0
+        self._units = layout["code_object.ob_size"]
         self._codes: dict[int, Code | None] = {}
+        self._ends: dict[int, int] = {}
+        self._order: list[int] = []
+        """The addresses of code objects, in order; some are not kept any more."""
         self._due: list[int] = []
         self._frames: dict[tuple[int, int], Frame | None] = {}
         self._texts: dict[int, str] = {}
@@ -95,8 +101,16 @@ class Codes:
         if len(self._codes) >= MAX_KEPT:
             self._codes.clear()
             self._frames.clear()
+            self._ends.clear()
+            self._order.clear()
         found = self._codes[address] = self._read(address)
         return found
+
+    def holding(self, instruction: int) -> int:
+        """The address of the code object that an instruction is part of, 0 where it is of none that is known."""
+        number = bisect_right(self._order, instruction) - 1
+        address = self._order[number] if number >= 0 else 0
+        return address if address in self._codes and instruction < self._ends[address] else 0
 
     def _read(self, address: int) -> Code | None:
         objects = self._objects
@@ -108,6 +122,9 @@ class Codes:
         head = objects.pages.read(address, self.instructions)
         identity = self._identity(head)
         name, qualname, file, table, _ = identity
+        if address not in self._ends:
+            insort(self._order, address)
+        self._ends[address] = address + self.instructions + 2 * _I64.unpack_from(head, self._units)[0]
         return Code(
             identity,
             (self._text(name), self._text(qualname), self._text(file)),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from pellucid.kernel.memory import Memory
-from pellucid.runtimes.cpython.copies import Copies, Plan
+from pellucid.runtimes.cpython.copies import Copies, Plan, Recent, worth
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.records import Record
 
@@ -75,6 +75,7 @@ class Frames:
         self._by_cframe = layout.minor < 13  # tstate.cframe->current_frame, Include/cpython/pystate.h of 3.11 and 3.12
         self._cframe_offset = layout["cframe.current_frame"] if self._by_cframe else 0
         current = "thread_state.cframe" if self._by_cframe else "thread_state.current_frame"
+        self._current_offset = layout[current]
         self.state = Record(
             layout,
             (
@@ -102,10 +103,10 @@ class Frames:
         self._chunk_data = layout["stack_chunk.data"]
         self._untagged = ~7 if layout.minor >= 14 else ~0  # _PyStackRef, Include/internal/pycore_stackref.h
 
-    def plan(self, thread: int, least: int = 0) -> Plan:
+    def plan(self, thread: int, least: int = 0, recent: Recent | None = None) -> Plan:
         """What to copy of the thread whose state is at `thread`, from a single look at it; of its top chunk at `least` so many bytes.
 
-        Raises Unreadable.
+        `recent`: what was met outside of its former plans, and is copied again where it comes back. Raises Unreadable.
         """
         memory, state = self._memory, self.state
         _, _, frame, _, _, chunk, top = state.unpack(memory.read(thread + state.start, state.size))
@@ -120,14 +121,29 @@ class Frames:
             previous, whole, _ = self._chunk.unpack_from(content, self._chunk.start)
             content = content[: max(whole, self._chunk_data)]
             older = self._older(previous)
-        plan = Plan(chunk, len(content), cframe)
+        plan = Plan(chunk, len(content))
         plan.add_older(older)
         contents = {chunk: content} | {address: memory.read(address, used) for address, used in older}
         self._find_loose(plan, contents, frame)
         plan.add_state(thread + state.start, state.size)
         if cframe:
-            plan.add_state(cframe + self._cframe_offset, 8)
+            plan.cframes[cframe] = plan.add_state(cframe + self._cframe_offset, 8)
+        if recent is not None:
+            self._add_recent(plan, recent)
         return plan
+
+    def _add_recent(self, plan: Plan, recent: Recent) -> None:
+        """The frames that come and go, too, as far as they can be read: one that can't would end the copy."""
+        plan.recent = recent
+        size = self._frame.size
+        frames = [at for at in worth(recent.frames) if at not in plan.loose and not _in_chunks(plan, at)]
+        heads = self._memory.read_many([(at + self._frame.start, size) for at in frames])
+        for address, head in zip(frames, heads, strict=True):
+            if head is not None:
+                plan.loose[address] = plan.add_outer(address + self._frame.start, size)
+        for address in worth(recent.cframes):
+            if address not in plan.cframes:
+                plan.cframes[address] = plan.add_state(address + self._cframe_offset, 8)
 
     def _older(self, chunk: int) -> list[tuple[int, int]]:
         """(address, bytes in use) of each chunk below the top one. `top` counts words here (_PyThreadState_PushFrame)."""
@@ -163,6 +179,11 @@ class Frames:
 
     def walk(self, plan: Plan, copies: Copies) -> Walked | None:
         """The stack, where both sides agree on it, else None; then `plan.stale` says whether the plan no longer fits."""
+        found = self.proved(plan, copies)
+        return None if found is None else self._walked(found[: self.most], cut=len(found) > self.most)
+
+    def proved(self, plan: Plan, copies: Copies) -> list[Header] | None:
+        """The frames, innermost first, where both sides agree on each; one more than `most` where there are more."""
         frame = self._current(plan, copies.state)
         if frame is None:
             plan.stale = True
@@ -172,7 +193,7 @@ class Frames:
         chunk, last = plan.chunk, plan.chunk_size - start - self._frame.size
         top_before, outer_after = plan.outer_size + start, plan.chunk_size
         found: list[Header] = []
-        while frame:
+        while frame and len(found) <= self.most:
             place = frame - chunk
             if 0 <= place <= last:
                 header, other = unpack(after, start + place), unpack(before, top_before + place)
@@ -185,14 +206,16 @@ class Frames:
             code, previous, instruction, owner = header
             if header != other and (found or other != (code, previous, other[2], owner)):
                 return None
-            if len(found) >= self.most:
-                return self._walked(found, cut=True)
             found.append((frame, code, previous, instruction, owner))
             frame = previous
-        return self._walked(found)
+        return found
 
     def outer(self, plan: Plan, copies: Copies) -> Walked:
         """The outer part on which both sides agree, for a thread that never held still."""
+        return self._walked(self.agreed(plan, copies), moving=True)
+
+    def agreed(self, plan: Plan, copies: Copies) -> list[Header]:
+        """The outer frames on which both sides agree, innermost first."""
         walked = self._alone(plan, copies, copies.after, 0, plan.chunk_size)
         other = self._alone(plan, copies, copies.before, plan.outer_size, 0)
         if walked and other:
@@ -200,17 +223,21 @@ class Frames:
         else:  # the walk through one side was led astray: what the other found has to stand there, too
             agreed = _common_end(walked, self._again(plan, walked, copies.before, plan.outer_size, 0))
             agreed += _common_end(other, self._again(plan, other, copies.after, 0, plan.chunk_size))
-        return self._walked(agreed, moving=True)
+        return agreed
 
     def _alone(self, plan: Plan, copies: Copies, side: bytes, top: int, outer: int) -> list[Header]:
         """The walk through one side, whose parts begin at `top` and `outer`; empty where it does not reach its end."""
         frame = self._current(plan, copies.state)
         found: list[Header] = []
+        loose, end = len(plan.loose), plan.chunk + plan.chunk_size
         while frame:
             header = self._header(plan, frame, side, top, outer)
             if header is None or len(found) >= self.most:
                 return []
             found.append(header)
+            loose -= frame in plan.loose
+            if loose < 0 or plan.chunk <= frame <= header[2] < end:
+                return []  # a ring: torn
             frame = header[2]
         return found
 
@@ -231,11 +258,16 @@ class Frames:
         _, _, frame, _, _, chunk, top = self.state.unpack_from(state)
         if chunk != plan.chunk or (chunk and top - chunk > plan.chunk_size):
             return None
-        if self._by_cframe:
-            if frame != plan.cframe:
-                return None
-            frame = _U64.unpack_from(state, self.state.size)[0] if frame else 0
+        if self._by_cframe and frame:
+            place = plan.cframes.get(frame)
+            return None if place is None else self._named(state, place)
         return int(frame)
+
+    @staticmethod
+    def _named(state: bytes | bytearray, place: int) -> int:
+        """The innermost frame that a _PyCFrame names."""
+        frame: int = _U64.unpack_from(state, place)[0]
+        return frame
 
     def _outside(self, plan: Plan, frame: int) -> int | None:
         """The place among the outer pieces of a header that is not in the top chunk; None where it was not planned for."""
@@ -262,6 +294,10 @@ class Frames:
             moving,
             cut,
         )
+
+
+def _in_chunks(plan: Plan, address: int) -> bool:
+    return 0 <= address - plan.chunk < plan.chunk_size or plan.older_with(address) is not None
 
 
 def _common_end(one: "Sequence[Header | None]", other: "Sequence[Header | None]") -> list[Header]:

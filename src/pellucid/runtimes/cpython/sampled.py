@@ -20,14 +20,13 @@ NAMES_S = 1.0
 
 
 class Sampled:
-    """`python` is an attached CPython, which it closes with itself."""
+    """`python` is an attached CPython, which it closes with itself; `rate_hz` is about how often `tick` will be called."""
 
-    def __init__(self, python: CPython) -> None:
+    def __init__(self, python: CPython, rate_hz: float) -> None:
         self.python = python
         self.trie = Trie(python.codes, ~7 if python.layout.minor >= 14 else ~0)  # _PyStackRef, pycore_stackref.h
-        self._threads = Ticks(
-            python.memory, python.layout, python.runtime, Chains(python.memory, python.layout, self.trie)
-        )
+        self._chains = Chains(python.memory, python.layout, self.trie, rate_hz)
+        self._threads = Ticks(python.memory, python.layout, python.runtime, self._chains)
         self._names = Names(python.objects)
         self._named: dict[tuple[int, int], str] = {}
         self._tids = Tids(python.memory.pid)
@@ -79,8 +78,13 @@ class Sampled:
                 self._named[each.id, ident] = name
         return True
 
+    def judged(self, node: int, *, moving: bool) -> tuple[int, bool]:
+        """What a stack that was told by a tick is, by all that is known now, and whether it is cut."""
+        return self._chains.judged(node, moving=moving)
+
     def frames(self, node: int) -> tuple[Frame, ...]:
         """The frames of a stack, innermost first."""
+        node, _ = self.judged(node, moving=False)
         found = []
         while node != EMPTY:
             found.append(self.trie.frame(node))

@@ -11,7 +11,7 @@ from struct import Struct as Bytes
 from msgspec import Struct
 
 from pellucid.kernel.memory import MAX_BYTES, Memory, Unreadable, Vector
-from pellucid.runtimes.cpython.copies import Content, Copies, Plan
+from pellucid.runtimes.cpython.copies import Content, Copies, Plan, Recent
 from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.frames import Frames, Walked
 from pellucid.runtimes.cpython.interpreter import Census, Interpreter
@@ -68,6 +68,7 @@ class ThreadState:
         "plan",
         "quiet",
         "raw",
+        "recent",
         "rested",
         "resting",
         "start",
@@ -87,6 +88,7 @@ class ThreadState:
         """The plan by which it was laid out at `start`; of a tick."""
         self.deepest = 0
         """Bytes of the top chunk that were ever planned for: a stack that has just become shallow will be deep again."""
+        self.recent = Recent()
         self.start = 0
         self.batched = False
         self.resting = False
@@ -215,7 +217,9 @@ class Threads:
         for thread in moving:
             plan = thread.plan
             if plan is not None and thread.batched:
-                found.append((thread, plan.cut(twice, thread.start) if thread.start + plan.size <= copied else None))
+                found.append(
+                    (thread, plan.cut(twice, thread.start) if thread.start + plan.twice_size <= copied else None)
+                )
             else:
                 found.append((thread, plan.copy(self._memory.pid) if plan is not None else None))
         return found
@@ -244,11 +248,11 @@ class Threads:
             if thread.plan is None or thread.plan.stale:
                 self._plan(thread)
             plan = thread.plan
-            thread.batched = plan is not None and plan.size <= MAX_BATCHED and size + plan.size <= MAX_BYTES
+            thread.batched = plan is not None and plan.twice_size <= min(MAX_BATCHED, MAX_BYTES - size)
             if plan is not None and thread.batched:
                 thread.start = size
                 ranges += plan.twice
-                size += plan.size
+                size += plan.twice_size
         return Vector(self._memory.pid, ranges) if ranges else None
 
     def _list(self) -> None:
@@ -288,7 +292,7 @@ class Threads:
     def _plan(self, thread: ThreadState) -> None:
         """Makes the plan of a thread; None where a part of its stack could not be read, as when it ends just now."""
         try:
-            thread.plan = self._frames.plan(thread.state, thread.deepest)
+            thread.plan = self._frames.plan(thread.state, thread.deepest, thread.recent)
             thread.deepest = min(max(thread.deepest, thread.plan.chunk_size), MAX_DEEPEST)
         except Unreadable:
             thread.plan = None

@@ -1,17 +1,13 @@
 """All threads of a CPython a thousand times a second: one process_vm_readv a tick, and only what has changed is told.
 
-    heads of the lists · GILs · resting threads, once · moving threads, each twice (`frames`)
+    heads of the lists · GILs · resting threads · moving threads, each its state and then its frames (`copies`)
 
 A resting thread is one whose bytes were the same at the last readings: it costs a comparison, and all of them together one as long as none
 wakes. One that has woken is copied by a call of its own until it rests again, so that what is copied need not be laid out anew each time
 a thread wakes. It is laid out again when threads came or went, and now and then.
 
-A copy that is taken again is taken at a moment at which the stack holds still, and no short call holds still for long: to count that
-moment in place of the one that was asked for would take the time from the short calls and give it to their callers. So where the two
-sides of the first copy differ, one side is told if each of its frames is known to call the next one, at that very instruction, from stacks
-that were proved (`Chains.recognised`): it is off by the microsecond that lies between the sides. Copies are taken again only to learn such
-calls; what stays unknown is told as far as both sides agree, and as moving. `benchmarks/profile.py` measures what that leaves, beside
-stacks that are read while the process is stopped.
+A stack is that of the moment at which its state was copied (`chains`), whether or not it held still then. `benchmarks/profile.py` measures
+how near that comes to stacks that are read while the process is stopped.
 """
 
 from struct import Struct as Bytes
@@ -21,37 +17,35 @@ from msgspec import Struct
 
 from pellucid.kernel.memory import MAX_BYTES, Memory, Vector
 from pellucid.runtimes.cpython.chains import Chains
-from pellucid.runtimes.cpython.copies import Copies
 from pellucid.runtimes.cpython.debug_offsets import Layout
+from pellucid.runtimes.cpython.frames import Walked
 from pellucid.runtimes.cpython.threads import MAX_BATCHED, MAX_CENSUS, RESTING_AFTER, Threads, ThreadState
-from pellucid.runtimes.cpython.trie import EMPTY
 
 MOST_AWAKE = 8
 """Threads that are copied one by one: with more, all are laid out again."""
 MAX_PLANS = 2
-"""Times that a thread is planned anew in a tick, because its stack has become deeper than what was copied."""
+"""Times that a thread is planned anew in a tick, because too much of its stack lies outside of what was copied."""
 LAID_FOR = (4, 16, 64)
 """Ticks after which they are laid out again, where anything would then be cheaper; then each time after the last."""
 
 _I32 = Bytes("<i")
 
-Moving = list[tuple[ThreadState, Copies | None]]
+_LOST = Walked((), moving=True)
+
+Moving = list[tuple[ThreadState, bytes | None]]
 
 
 class Tick(Struct, frozen=True):
     """What is not as it was at the last tick.
 
     `moved`: the threads that have another stack, or are new; what is said of them is in them. `threads`: all of them, the same tuple
-    while none has come or gone. `holders`: the thread states that hold a GIL. `retries`: copies that were taken again; `unstable`: of
-    `moved`, those that never held still; `later`: those whose stack is of a moment at which it did, not of the one that was asked for; `ended` threads were gone before they could be read; `unlisted`: some may be missing.
+    while none has come or gone. `holders`: the thread states that hold a GIL. `ended` threads were gone before they could be read;
+    `unlisted`: some may be missing.
     """
 
     moved: list[ThreadState]
     threads: tuple[ThreadState, ...]
     holders: frozenset[int]
-    retries: int
-    unstable: int
-    later: int
     ended: int
     unlisted: bool
 
@@ -64,7 +58,6 @@ class Ticks(Threads):
     _heads_text = b""
     _gil_text = b""
     _rest = b""
-    _later = False
     _singles_end = 0
     _holders: frozenset[int] = frozenset()
     _all: tuple[ThreadState, ...] = ()
@@ -88,63 +81,57 @@ class Ticks(Threads):
                 self._wake(text, copied)
             moving = self._moving(text, copied)
             same = True
-            for thread, copies in moving:
-                same = same and self._is_followed(thread, copies)
+            for thread, copy in moving:
+                same = same and self._still_follows(thread, copy)
             if same:
                 break
             self._list_again()
         moved: list[ThreadState] = []
         holders = self._holding(text, copied)
-        retries = unstable = later = ended = 0
-        for thread, copies in moving:
+        ended = 0
+        for thread, copy in moving:
             before = thread.walked
-            settled, tries = self._settle(thread, copies)
-            retries += tries
-            later += self._later
-            if settled is None:
+            seen = self._seen(thread, copy)
+            if seen is None:
                 ended += 1
                 continue
-            if self._identify(thread, settled.state) or thread.walked is not before:
+            if self._identify(thread, seen) or thread.walked is not before:
                 moved.append(thread)
-                unstable += thread.walked.moving
-            if self._holds is not None and self._flag(settled.state, self._holds):
+            if self._holds is not None and self._flag(seen, self._holds):
                 holders |= {thread.state}
         self._settled(ended)
-        return Tick(moved, self._all, holders, retries, unstable, later, ended, not same or not self._whole)
+        return Tick(moved, self._all, holders, ended, not same or not self._whole)
 
-    def _settle(self, thread: ThreadState, copies: Copies | None) -> tuple[Copies | None, int]:
-        """As of `Threads`, but the stack is that of the first copy that fits its plan; `_later` where it could not be."""
-        self._later = False
-        tries = 0
-        while True:
+    def _seen(self, thread: ThreadState, copy: bytes | None) -> bytes | None:
+        """Finds its stack, which is then `thread.walked`; returns the copy that it was read from, None where the thread has ended."""
+        pid = self._memory.pid
+        for _ in range(MAX_PLANS + 1):
             plan = thread.plan
-            if copies is not None and plan is not None:
-                if self._is_other(thread, copies.state):
-                    return None, tries
-                if self._proves(thread, plan, copies):
-                    return copies, tries
-                if not plan.stale:
-                    break
-            if tries == MAX_PLANS:
-                return self._taken_later(thread, copies, tries)
-            copies, tries = self._again(thread, fast=False), tries + 1
-        walked = self._chains.recognised(plan, copies)
-        if walked is None:
-            settled, tries = self._taken_later(thread, None, tries)
-            if settled is None or thread.plan is not plan:
-                return settled, tries  # it has ended, or left what was planned
-            walked = self._chains.recognised(plan, copies) or self._chains.outer(plan, copies.at_first())
-            if walked.node == EMPTY:
-                return settled, tries  # frames that were not planned for: better a moment later than nothing
-            self._later = False
-        thread.walked, thread.last, thread.quiet = walked, b"", 0
-        return copies, tries
+            if copy is not None and plan is not None:
+                if self._is_other(thread, copy):
+                    return None
+                if copy == thread.last:
+                    thread.quiet += 1
+                    return copy
+                walked = self._chains.sample(plan, copy)
+                if walked is not None:
+                    thread.walked, thread.quiet = walked, 0
+                    thread.last = b"" if plan.late or walked.moving else copy
+                    if plan.stale:
+                        self._plan(thread)  # for the next tick
+                    return copy
+            self._plan(thread)
+            copy = thread.plan.sample(pid) if thread.plan is not None else None
+        if copy is not None:
+            thread.walked, thread.last, thread.quiet = _LOST, b"", 0
+        return copy
 
-    def _taken_later(self, thread: ThreadState, copies: Copies | None, tries: int) -> tuple[Copies | None, int]:
-        """As of `Threads`: a stack of whichever moment holds still."""
-        settled, more = super()._settle(thread, copies)
-        self._later = settled is not None and not thread.walked.moving
-        return settled, tries + more
+    def _still_follows(self, thread: ThreadState, copy: bytes | None) -> bool:
+        """As `_is_followed`."""
+        if copy is None or not thread.interpreter.whole:
+            return True
+        following, *_ = self._frames.state.unpack_from(copy)
+        return bool(following == thread.following)
 
     def _list_again(self) -> None:
         """Threads or interpreters came or went: follow the lists before the next copy. What is known of the threads is kept."""
@@ -186,7 +173,7 @@ class Ticks(Threads):
                 self._alone[thread] = None
                 continue
             thread.start, thread.laid = size, thread.plan
-            ranges += thread.plan.twice
+            ranges += thread.plan.first
             size += thread.plan.size
             self._doubles.append(thread)
         self._age = 0
@@ -208,18 +195,19 @@ class Ticks(Threads):
                     self._alone[thread] = None
 
     def _moving(self, text: bytes, copied: int) -> Moving:
-        """Each moving thread with its double copy, None where that could not be read."""
+        """Each moving thread with its copy, None where that could not be read."""
         found: Moving = []
         for thread in self._doubles:
             plan = thread.plan
             if plan is not None and plan is thread.laid:
-                whole = thread.start + plan.size <= copied
-                found.append((thread, plan.cut(text, thread.start) if whole else plan.copy(self._memory.pid)))
+                end = thread.start + plan.size
+                copy = plan.arranged(text[thread.start : end]) if end <= copied else plan.sample(self._memory.pid)
+                found.append((thread, copy))
             else:
-                found.append((thread, plan.copy(self._memory.pid) if plan is not None else None))
+                found.append((thread, plan.sample(self._memory.pid) if plan is not None else None))
         for thread in self._alone:
             plan = thread.plan
-            found.append((thread, plan.copy(self._memory.pid) if plan is not None else None))
+            found.append((thread, plan.sample(self._memory.pid) if plan is not None else None))
         return found
 
     def _holding(self, text: bytes, copied: int) -> frozenset[int]:

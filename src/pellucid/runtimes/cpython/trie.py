@@ -4,6 +4,8 @@ What is sampled a thousand times a second has few different stacks, so each cost
 read when a code object is first seen, before it can be freed; lines are resolved at the end, for what was seen at all.
 """
 
+from msgspec import Struct
+
 from pellucid.kernel.memory import Unreadable
 from pellucid.model import Frame
 from pellucid.runtimes.cpython.codes import Code, Codes
@@ -11,17 +13,27 @@ from pellucid.runtimes.cpython.frames import OWNED_BY_C, OWNED_BY_GENERATOR
 
 MAX_NODES = 1 << 22
 """Different stacks of one process; what comes then is told as its caller's, and counted."""
+MAX_DOUBTS = 1 << 17
 
 EMPTY = 0
 """The stack without frames."""
 
-_UNKNOWN = Frame("?", "?", "?", None)
+Place = tuple[Code | None, int]
+"""A frame as what it means: its code object, None for one that is not known, and the code unit that it is at."""
+UNKNOWN: Place = (None, 0)
+
+
+class Doubt(Struct, frozen=True):
+    """A stack that has to be judged again, once more is known: what it was above `start`, the outermost frame first."""
+
+    start: int
+    places: tuple[Place, ...]
 
 
 class Trie:
     """All stacks that were seen. `epoch` grows when code objects were freed: numbers stay, but no address may be trusted any more."""
 
-    __slots__ = ("_base", "_codes", "_known", "_made", "_nodes", "_untagged", "epoch", "left_out", "unnamed")
+    __slots__ = ("_base", "_codes", "_doubtful", "_made", "_nodes", "_untagged", "doubts", "epoch", "left_out")
 
     def __init__(self, codes: Codes, untagged: int) -> None:
         """`untagged`: the mask that makes an address of what stands in a frame as its code."""
@@ -29,41 +41,43 @@ class Trie:
         self._base = codes.instructions
         self._untagged = untagged
         self._nodes: list[tuple[int, Code | None, int]] = [(EMPTY, None, 0)]
-        self._known: dict[tuple[int, int, int], int] = {}
-        """(caller's stack, address of the code object, address of the instruction) → stack."""
         self._made: dict[tuple[int, int, int], int] = {}
-        """The same by what the addresses mean: (caller's stack, id() of the Code, code unit)."""
+        """(caller's stack, id() of the Code, code unit) → stack."""
+        self.doubts: dict[int, Doubt] = {}
+        self._doubtful: dict[tuple[int, tuple[Place, ...]], int] = {}
         self.epoch = 0
-        self.unnamed = 0
-        """How often a code object was freed before its name could be read."""
         self.left_out = 0
 
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def child(self, parent: int, code: int, instruction: int, owner: int) -> int:
-        """The stack of a frame called from `parent`; `parent` itself for what CPython would not show as a frame."""
-        node = self._known.get((parent, code, instruction))
-        return self._new(parent, code, instruction, owner) if node is None else node
+    def place(self, code: int, instruction: int, owner: int) -> Place | None:
+        """What a frame means; None for what CPython would not show as one: an entry from C, a frame that has not begun.
 
-    def _new(self, parent: int, code: int, instruction: int, owner: int) -> int:
-        address = code & self._untagged
-        if owner >= OWNED_BY_C or not address:
-            return parent  # an entry from C; a frame that returns just now has no code any more
+        A frame that has returned has no code any more from 3.14 on (Python/frame.c, _PyFrame_ClearExceptCode and its callers), but its
+        instruction stays.
+        """
+        if owner >= OWNED_BY_C:
+            return None
+        address = code & self._untagged or self._codes.holding(instruction)
+        if not address:
+            return UNKNOWN
         try:
             found = self._codes.code(address)
         except Unreadable:
-            self.unnamed += 1
-            return self._node(parent, None, 0)
+            return UNKNOWN  # freed meanwhile, or never one
         unit = (instruction - address - self._base) >> 1
         if found is None or (owner != OWNED_BY_GENERATOR and unit < found.first_traceable):
-            node = parent
-        else:
-            node = self._node(parent, found, unit)
-        self._known[parent, code, instruction] = node
-        return node
+            return None
+        return found, unit
 
-    def _node(self, parent: int, code: Code | None, unit: int) -> int:
+    def of(self, node: int) -> Place:
+        """The innermost frame of a stack; UNKNOWN for the empty one."""
+        _, code, unit = self._nodes[node]
+        return code, unit
+
+    def child(self, parent: int, code: Code, unit: int) -> int:
+        """The stack of a frame called from `parent`."""
         key = (parent, id(code), unit)
         node = self._made.get(key)
         if node is None:
@@ -74,9 +88,20 @@ class Trie:
             self._nodes.append((parent, code, unit))
         return node
 
+    def doubt(self, start: int, places: tuple[Place, ...], meanwhile: int) -> int:
+        """A number for a stack that is to be judged again, `meanwhile` what it is told as until then."""
+        known = self._doubtful.get((start, places))
+        if known is not None:
+            return known
+        if len(self.doubts) >= MAX_DOUBTS:
+            return meanwhile
+        node = self._doubtful[start, places] = len(self._nodes)
+        self._nodes.append((meanwhile, None, 0))
+        self.doubts[node] = Doubt(start, places)
+        return node
+
     def forget(self) -> None:
         """Code objects were freed, and their addresses may be those of others."""
-        self._known.clear()
         self.epoch += 1
 
     def parent(self, node: int) -> int:
@@ -85,4 +110,4 @@ class Trie:
     def frame(self, node: int) -> Frame:
         """The innermost frame of the stack, with its line."""
         _, code, unit = self._nodes[node]
-        return _UNKNOWN if code is None else code.frame(unit)
+        return Frame("?", "?", "?", None) if code is None else code.frame(unit)
