@@ -11,7 +11,7 @@ from typing import Final
 
 from pellucid.runtimes.cpython.codes import Code
 
-MAX_TRIES = 1000
+MAX_TRIES = 3000
 """Proofs of a call that are tried, where no call of this callee by this caller is known."""
 MAX_MORE = 8
 """... where another is: a caller that has gone on is not at a call, and is tried in vain."""

@@ -15,14 +15,13 @@ Where a deep recursion begins anew between two ticks, its locals differ and its 
 by one unpack (`Shape`), and compared as two tuples.
 """
 
-from struct import Struct as Bytes
-
-from pellucid.kernel.memory import Memory, Unreadable, Vector
-from pellucid.runtimes.cpython.calls import ROOT, Calls
-from pellucid.runtimes.cpython.codes import Code
+from pellucid.kernel.memory import Memory, Unreadable
+from pellucid.runtimes.cpython.calls import ROOT
 from pellucid.runtimes.cpython.copies import Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.frames import OWNED_BY_C, OWNED_BY_GENERATOR, Frames, Header, Walked
+from pellucid.runtimes.cpython.frames import OWNED_BY_C, OWNED_BY_GENERATOR, Header, Walked
+from pellucid.runtimes.cpython.proofs import SPARE, Proofs
+from pellucid.runtimes.cpython.shapes import Shape
 from pellucid.runtimes.cpython.trie import EMPTY, Place, Trie
 
 MAX_CHAIN = 1 << 15
@@ -32,39 +31,14 @@ MAX_LATE = 64
 PROOFS_A_SECOND = 3000
 MOST_PROOFS = 20
 """Double copies that are taken for one sample where samples are rare."""
-SPARE = 512
-"""Bytes above the innermost frame of a sample that are looked at for calls, too: by then others may be there."""
-MOST_SCATTERED = 10
-"""Frames outside of the top chunk that a proof of a part may have."""
-MAX_KEPT = 64
-MAX_STATE = 1024
+MAX_STATE = 1 << 12
+"""Bytes that a PyThreadState may have."""
+LEFT = 1
+"""No address of a frame."""
+LOST = Walked((), moving=True)
+"""A stack of which nothing is known: what was read of it belongs to several moments."""
 LONG = 16
 """So many frames are taken together sooner than walked one by one."""
-
-
-class Shape:
-    """Where the headers of `addresses`, outermost first, lie in a copy, from the top chunk on.
-
-    `numbers`: which frame each header of `unpack` is of.
-    """
-
-    __slots__ = ("addresses", "numbers", "unpack")
-
-    def __init__(self, addresses: list[int], places: list[int], span: int) -> None:
-        self.addresses = addresses
-        ordered = sorted(zip(places, range(len(places)), strict=True))
-        pattern, end = "<", 0
-        for place, _ in ordered:
-            pattern += f"{place - end}x{span}s"
-            end = place + span
-        self.unpack = Bytes(pattern).unpack_from
-        self.numbers = [number for _, number in ordered]
-
-    def same(self, one: tuple[bytes, ...], other: tuple[bytes, ...]) -> int:
-        """How many of the outermost frames have the same header in both."""
-        if one == other:
-            return len(self.numbers)
-        return min(number for number, ours, theirs in zip(self.numbers, one, other, strict=True) if ours != theirs)
 
 
 class Chain:
@@ -97,29 +71,25 @@ class Chain:
             self.outside.pop()
 
 
-class Chains(Frames):
+class Chains(Proofs):
     """Walks samples (`Plan.first`); gives the number of a stack (`Walked.node`), and no frames. The same value where nothing moved."""
 
     most = MAX_CHAIN
 
     def __init__(self, memory: Memory, layout: Layout, trie: Trie, rate_hz: float) -> None:
-        super().__init__(memory, layout)
-        self._trie = trie
+        super().__init__(memory, layout, trie)
         self._most_proofs = max(1, min(MOST_PROOFS, int(PROOFS_A_SECOND / rate_hz)))
-        self._calls = Calls()
         self._good: dict[tuple[int, int, int], int] = {}
         """(caller's stack, address of the code object, of the instruction) → stack, where the caller is known to call it there."""
         self._epoch = trie.epoch
         self._span = layout["interpreter_frame.instr_ptr"] + 8 - self._frame.start
-        self.proofs = 0
-        """Double copies that were taken."""
 
     def sample(self, plan: Plan, copy: bytes) -> Walked | None:
         """The stack at the moment of the copy's state; None where too much of it was not planned for."""
         plan.late = 0
         frame = self._innermost(plan, copy)
-        if frame is None:
-            return None
+        if frame is None or frame == LEFT:
+            return LOST if frame else None
         if self._epoch != self._trie.epoch:
             self._good.clear()
             self._epoch = self._trie.epoch
@@ -137,7 +107,7 @@ class Chains(Frames):
             self._remember(plan, found)
         if base is None:
             plan.chain = None
-            return None
+            return None if plan.late > MAX_LATE else LOST
         if len(found) >= self.most:
             plan.chain = None
             return self._cut(found)
@@ -151,6 +121,9 @@ class Chains(Frames):
         if done < len(found):
             return self._judged(chain, found[: len(found) - done], plan)
         node = chain.nodes[-1] if chain.nodes else EMPTY
+        if node == EMPTY and not self._in_state(plan, frame):
+            plan.chain = None
+            return LOST  # no frame of Python: then none stands there, or one in the thread state
         if node != chain.walked.node or chain.walked.moving:
             chain.walked = Walked((), node=node)
         return chain.walked
@@ -164,22 +137,24 @@ class Chains(Frames):
         return node, not whole
 
     def _innermost(self, plan: Plan, copy: bytes) -> int | None:
-        """The innermost frame, 0 for none; None where the struct that names it was not planned for."""
+        """The innermost frame, 0 for none, LEFT where it has been left by now; None where it lies in what was not planned for."""
         _, _, frame, _, _, chunk, top = self.state.unpack_from(copy)
         if chunk != plan.chunk or (chunk and top - chunk > plan.chunk_size):
             plan.stale = True
+            if chunk != plan.chunk and chunk not in plan.chunks:
+                return None
         if self._by_cframe and frame:
             place = plan.cframes.get(frame)
             if place is None:
                 plan.recent.meet_cframe(frame)
                 plan.stale = True
                 return None
-            named = self._named(copy, place)
-            thread = plan.state[0][0] - self.state.start
-            return (
-                named if named or 0 <= frame - thread < MAX_STATE else None
-            )  # only the one in the thread state names none
+            return self._named(copy, place) or (0 if self._in_state(plan, frame) else LEFT)
         return int(frame)
+
+    def _in_state(self, plan: Plan, address: int) -> bool:
+        """Whether it is none, or is what each PyThreadState has within itself: `root_cframe`, and from 3.15 on `base_frame`."""
+        return not address or 0 <= address - (plan.state[0][0] - self.state.start) < MAX_STATE
 
     def _walk(self, plan: Plan, copy: bytes, frame: int, chain: Chain, kept: int, found: list[Header]) -> int | None:
         """Walks to the innermost frame of the chain that is `kept`; returns which it is, -1 for none. None where it leads nowhere."""
@@ -299,8 +274,12 @@ class Chains(Frames):
             if not self._is_worth_a_proof(chain, rest[-1]):
                 break
             frames = [frame for frame, *_ in rest] + chain.addresses[-1:]
-            if number == self._most_proofs - 1 or not chain.addresses or not self._prove_part(plan, frames):
-                self._prove(plan)
+            if (
+                number == self._most_proofs - 1
+                or not chain.addresses
+                or not self.prove_part(plan, frames, SPARE * (number % 2))
+            ):
+                self.prove(plan)
             before = len(chain.nodes)
             self._extend(chain, rest, plan)
             rest = rest[: before - len(chain.nodes) + len(rest)]
@@ -331,100 +310,6 @@ class Chains(Frames):
         caller, at = self._trie.of(chain.nodes[-1] if chain.nodes else EMPTY)
         place = self._trie.place(code, instruction, owner)
         return self._calls.worth_a_try(caller, at, place[0] if place else None)
-
-    def _prove(self, plan: Plan) -> None:
-        """Learns the calls of the whole stack that hold still now."""
-        self.proofs += 1
-        if plan.stale or plan.late:
-            try:
-                plan = self.plan(plan.state[0][0] - self.state.start, plan.chunk_size, plan.recent)
-            except Unreadable:
-                return
-        copies = plan.copy(self._memory.pid)
-        if copies is None:
-            return
-        found = self.proved(plan, copies)
-        if found is None:
-            found = self.agreed(plan, copies)
-        self._learn(found, root=len(found) <= self.most)
-
-    def _prove_part(self, plan: Plan, frames: list[int]) -> bool:
-        """Learns the calls between these frames, innermost first, that hold still now. False where they are too scattered.
-
-        It copies some hundred bytes instead of thousands, so that calls need to hold still for a part of the time.
-        """
-        chunk, end = plan.chunk, plan.chunk + plan.chunk_size - self._frame.start - self._frame.size
-        inside = [frame for frame in frames if chunk <= frame <= end]
-        outside = tuple(frame for frame in frames if not chunk <= frame <= end)
-        if len(outside) > MOST_SCATTERED:
-            return False
-        self.proofs += 1
-        first, size = (
-            (min(inside), min(max(inside) + SPARE, end) - min(inside) + self._frame.size) if inside else (0, 0)
-        )
-        vector = plan.proofs.get((first, size, outside))
-        if vector is None:
-            if len(plan.proofs) >= MAX_KEPT:
-                plan.proofs.clear()
-            start = self._frame.start
-            side = [(first + start, size)] if inside else []
-            side += [(frame + start, self._frame.size) for frame in outside]
-            vector = Vector(self._memory.pid, [*side, self._names_innermost(plan), *side])
-            plan.proofs[first, size, outside] = vector
-        if vector.copy() < vector.size:
-            return True
-        places = {frame: size + number * self._frame.size for number, frame in enumerate(outside)}
-        state = (vector.size - 8) // 2
-        innermost = self._named(vector.buffer, state)
-        one = self._part(vector.buffer, places, first, size, innermost, frames[-1])
-        other = self._part(vector.buffer[state + 8 :], places, first, size, innermost, frames[-1])
-        held: list[Header] = []
-        for ours, theirs in zip(reversed(one), reversed(other), strict=False):
-            if ours[:3] != theirs[:3]:
-                break
-            held.append(ours)
-            if ours != theirs:
-                break  # its caller held still, and it did not
-        self._learn(held[::-1], root=False)
-        return True
-
-    def _part(
-        self, side: bytearray, places: dict[int, int], first: int, size: int, frame: int, last: int
-    ) -> list[Header]:
-        """The frames from `frame` to `last` in one side: `size` bytes from the frame `first` on, and `places`. None where no way leads there."""
-        found: list[Header] = []
-        most = size - self._frame.size
-        while len(found) < MAX_LATE:
-            place = frame - first if 0 <= frame - first <= most else places.get(frame)
-            if place is None:
-                break
-            code, previous, instruction, owner = self._frame.unpack_from(side, place)
-            found.append((frame, code, previous, instruction, owner))
-            if frame == last:
-                return found
-            frame = previous
-        return []
-
-    def _names_innermost(self, plan: Plan) -> tuple[int, int]:
-        """Where the address of the innermost frame stands."""
-        for cframe in plan.cframes:
-            return cframe + self._cframe_offset, 8
-        return plan.state[0][0] - self.state.start + self._current_offset, 8
-
-    def _learn(self, found: list[Header], *, root: bool) -> None:
-        """Each of these frames calls the next one; they are innermost first. `root`: the last one is the outermost of its stack."""
-        caller: Code | None = ROOT
-        at, known = 0, root
-        for _, code, _, instruction, owner in reversed(found):
-            place = self._trie.place(code, instruction, owner)
-            if place is None:
-                continue
-            called, unit = place
-            if called is None:
-                return
-            if known:
-                self._calls.learn(caller, at, called)
-            caller, at, known = called, unit, True
 
     def _cut(self, found: list[Header]) -> Walked:
         """The innermost frames of a stack that has too many."""

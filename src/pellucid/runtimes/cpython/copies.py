@@ -16,7 +16,8 @@ from msgspec import Struct, field
 from pellucid.kernel.memory import TOP, Vector
 
 if TYPE_CHECKING:
-    from pellucid.runtimes.cpython.chains import Chain, Shape
+    from pellucid.runtimes.cpython.chains import Chain
+    from pellucid.runtimes.cpython.shapes import Shape
 
 MOST_RECENT = 48
 """Frames outside of the chunks that are copied because they were met there before."""
@@ -100,6 +101,7 @@ class Plan:
         "chain",
         "chunk",
         "chunk_size",
+        "chunks",
         "entries",
         "late",
         "loose",
@@ -126,6 +128,8 @@ class Plan:
         self.outer_size = 0
         self.side = chunk_size
         """The bytes of all frames, copied once."""
+        self.chunks: set[int] = set()
+        """Addresses of the older chunks."""
         self.older: list[tuple[int, int, int]] = []
         """(start, end, place among the outer pieces) of each older chunk, lowest address first."""
         self.loose: dict[int, int] = {}
@@ -163,6 +167,7 @@ class Plan:
 
     def add_older(self, chunks: list[tuple[int, int]]) -> None:
         """Adds the older chunks: (address, bytes in use) of each."""
+        self.chunks = {address for address, _ in chunks}
         self.older = sorted((address, address + used, self.add_outer(address, used)) for address, used in chunks)
 
     def older_with(self, address: int) -> tuple[int, int, int] | None:

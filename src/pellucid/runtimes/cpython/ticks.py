@@ -16,9 +16,8 @@ from struct import pack
 from msgspec import Struct
 
 from pellucid.kernel.memory import MAX_BYTES, Memory, Vector
-from pellucid.runtimes.cpython.chains import Chains
+from pellucid.runtimes.cpython.chains import LOST, Chains
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.frames import Walked
 from pellucid.runtimes.cpython.threads import MAX_BATCHED, MAX_CENSUS, RESTING_AFTER, Threads, ThreadState
 
 MOST_AWAKE = 8
@@ -29,8 +28,6 @@ LAID_FOR = (4, 16, 64)
 """Ticks after which they are laid out again, where anything would then be cheaper; then each time after the last."""
 
 _I32 = Bytes("<i")
-
-_LOST = Walked((), moving=True)
 
 Moving = list[tuple[ThreadState, bytes | None]]
 
@@ -123,7 +120,7 @@ class Ticks(Threads):
             self._plan(thread)
             copy = thread.plan.sample(pid) if thread.plan is not None else None
         if copy is not None:
-            thread.walked, thread.last, thread.quiet = _LOST, b"", 0
+            thread.walked, thread.last, thread.quiet = LOST, b"", 0
         return copy
 
     def _still_follows(self, thread: ThreadState, copy: bytes | None) -> bool:

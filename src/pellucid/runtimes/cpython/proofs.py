@@ -1,0 +1,133 @@
+"""Which calls hold still: what samples are judged by (`chains`) is learnt from copies that are taken twice, as in `frames`.
+
+A call needs to hold still only for as long as its two frames, and those between them and the innermost, are copied twice with the thread
+state between: some hundred bytes. If the caller is at the same instruction on both sides, and so are all that lead there from what the
+state in between names as the innermost frame, it was in that call. Whole stacks are proved where that is not possible, and now and then.
+"""
+
+from pellucid.kernel.memory import Memory, Unreadable, Vector
+from pellucid.runtimes.cpython.calls import ROOT, Calls
+from pellucid.runtimes.cpython.codes import Code
+from pellucid.runtimes.cpython.copies import Plan
+from pellucid.runtimes.cpython.debug_offsets import Layout
+from pellucid.runtimes.cpython.frames import OWNED_BY_C, Frames, Header
+from pellucid.runtimes.cpython.trie import Trie
+
+MAX_PART = 64
+"""Frames of a part of a stack that are walked."""
+SPARE = 512
+MOST_SCATTERED = 24
+"""Frames outside of the top chunk that a proof of a part may have."""
+MAX_KEPT = 64
+"""Copies of parts that are kept for the next time."""
+
+
+class Proofs(Frames):
+    """Learns the calls of the threads of one process, as numbers of a trie know them."""
+
+    def __init__(self, memory: Memory, layout: Layout, trie: Trie) -> None:
+        super().__init__(memory, layout)
+        self._trie = trie
+        self._calls = Calls()
+
+    def prove(self, plan: Plan) -> None:
+        """Learns the calls of the whole stack that hold still now."""
+        if plan.stale or plan.late:
+            try:
+                plan = self.plan(plan.state[0][0] - self.state.start, plan.chunk_size, plan.recent)
+            except Unreadable:
+                return
+        copies = plan.copy(self._memory.pid)
+        if copies is None:
+            return
+        found = self.proved(plan, copies)
+        if found is None:
+            found = self.agreed(plan, copies)
+        if plan.loose and not plan.still(copies):
+            found = self._before_calls_outside(plan, found)
+        self._learn(found, root=len(found) <= self.most)
+
+    def _before_calls_outside(self, plan: Plan, found: list[Header]) -> list[Header]:
+        """The outer part without coroutines and generators: copying many of them takes as long as they live, and they come back to where they were."""
+        for number in range(len(found) - 1, -1, -1):
+            frame, _, _, _, owner = found[number]
+            if frame in plan.loose and owner < OWNED_BY_C:
+                return found[number + 1 :]
+        return found
+
+    def prove_part(self, plan: Plan, frames: list[int], spare: int) -> bool:
+        """Learns the calls between these frames, innermost first, that hold still now. False where they are too scattered.
+
+        `spare`: so many bytes above them are looked at, too: by then the innermost frame may lie there. It copies some hundred bytes instead of thousands, so that calls need to hold still for a part of the time.
+        """
+        chunk, end = plan.chunk, plan.chunk + plan.chunk_size - self._frame.start - self._frame.size
+        inside = [frame for frame in frames if chunk <= frame <= end]
+        outside = tuple(frame for frame in frames if not chunk <= frame <= end)
+        if len(outside) > MOST_SCATTERED:
+            return False
+        first, size = (
+            (min(inside), min(max(inside) + spare, end) - min(inside) + self._frame.size) if inside else (0, 0)
+        )
+        vector = plan.proofs.get((first, size, outside))
+        if vector is None:
+            if len(plan.proofs) >= MAX_KEPT:
+                plan.proofs.clear()
+            start = self._frame.start
+            side = [(first + start, size)] if inside else []
+            side += [(frame + start, self._frame.size) for frame in outside]
+            vector = Vector(self._memory.pid, [*side, self._names_innermost(plan), *side])
+            plan.proofs[first, size, outside] = vector
+        if vector.copy() < vector.size:
+            return True
+        places = {frame: size + number * self._frame.size for number, frame in enumerate(outside)}
+        state = (vector.size - 8) // 2
+        innermost = self._named(vector.buffer, state)
+        one = self._part(vector.buffer, places, first, size, innermost, frames[-1])
+        other = self._part(vector.buffer[state + 8 :], places, first, size, innermost, frames[-1])
+        held: list[Header] = []
+        for ours, theirs in zip(reversed(one), reversed(other), strict=False):
+            if ours[:3] != theirs[:3]:
+                break
+            held.append(ours)
+            if ours != theirs:
+                break  # its caller held still, and it did not
+        self._learn(held[::-1], root=False)
+        return True
+
+    def _part(
+        self, side: bytearray, places: dict[int, int], first: int, size: int, frame: int, last: int
+    ) -> list[Header]:
+        """The frames from `frame` to `last` in one side: `size` bytes from the frame `first` on, and `places`. None where no way leads there."""
+        found: list[Header] = []
+        most = size - self._frame.size
+        while len(found) < MAX_PART:
+            place = frame - first if 0 <= frame - first <= most else places.get(frame)
+            if place is None:
+                break
+            code, previous, instruction, owner = self._frame.unpack_from(side, place)
+            found.append((frame, code, previous, instruction, owner))
+            if frame == last:
+                return found
+            frame = previous
+        return []
+
+    def _names_innermost(self, plan: Plan) -> tuple[int, int]:
+        """Where the address of the innermost frame stands."""
+        for cframe in plan.cframes:
+            return cframe + self._cframe_offset, 8
+        return plan.state[0][0] - self.state.start + self._current_offset, 8
+
+    def _learn(self, found: list[Header], *, root: bool) -> None:
+        """Each of these frames calls the next one; they are innermost first. `root`: the last one is the outermost of its stack."""
+        caller: Code | None = ROOT
+        at, known = 0, root
+        for _, code, _, instruction, owner in reversed(found):
+            place = self._trie.place(code, instruction, owner)
+            if place is None:
+                continue
+            called, unit = place
+            if called is None:
+                return
+            if known:
+                self._calls.learn(caller, at, called)
+            caller, at, known = called, unit, True
