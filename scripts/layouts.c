@@ -299,6 +299,21 @@ static void frame_and_code(void) {
     OFFSET("code_object.stacksize", PyCodeObject, co_stacksize);
     OFFSET("code_object.firstlineno", PyCodeObject, co_firstlineno);
     OFFSET("code_object.nlocalsplus", PyCodeObject, co_nlocalsplus);
+    /* The version of the function that a specialised CALL calls, from where the instruction pointer of its frame is meanwhile:
+       at the CALL itself, before 3.13 at the last unit of its inline cache. 3.11 has it in the function alone. */
+#if PY_VERSION_HEX >= 0x030d0000
+    VALUE("instruction.called_version", sizeof(_Py_CODEUNIT) + offsetof(_PyCallCache, func_version));
+#else
+    VALUE("instruction.called_version",
+          (long long)(sizeof(_Py_CODEUNIT) + offsetof(_PyCallCache, func_version))
+              - (long long)(sizeof(_Py_CODEUNIT) * INLINE_CACHE_ENTRIES_CALL));
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+    OFFSET("code_object.version", PyCodeObject, co_version);
+#else
+    OFFSET("interpreter_frame.function", _PyInterpreterFrame, f_func);
+    OFFSET("function.func_version", PyFunctionObject, func_version);
+#endif
     OFFSET("code_object.localsplusnames", PyCodeObject, co_localsplusnames);
     OFFSET("code_object.localspluskinds", PyCodeObject, co_localspluskinds);
     OFFSET("code_object.filename", PyCodeObject, co_filename);

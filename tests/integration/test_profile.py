@@ -25,7 +25,7 @@ from tests.nobody import as_nobody
 
 each_python = pytest.mark.parametrize("python", interpreters.each())
 ALL_OF_AWAITS = {"main", "outer", "both", "left", "right", "spin", "evens", "numbers"}
-MOST_OF_AWAITS = 6
+MOST_OF_AWAITS = 4
 PELLUCID = [sys.executable, "-m", "pellucid", "profile"]
 
 

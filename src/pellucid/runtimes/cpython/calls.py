@@ -43,6 +43,10 @@ class Calls:
             self._once.add(call)
             return
         self._once.discard(call)
+        self.know(caller, unit, callee)
+
+    def know(self, caller: Code | None, unit: int, callee: Code) -> None:
+        """For sure; it is not known yet."""
         insort(self._sites.setdefault((caller, callee), []), unit)
 
     def site(self, caller: Code | None, unit: int, callee: Code) -> int | None:

@@ -19,7 +19,7 @@ from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.runtimes.cpython.calls import ROOT
 from pellucid.runtimes.cpython.copies import Plan
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.frames import OWNED_BY_C, OWNED_BY_GENERATOR, Header, Walked
+from pellucid.runtimes.cpython.frames import MAX_CHUNK, OWNED_BY_C, OWNED_BY_GENERATOR, Header, Walked
 from pellucid.runtimes.cpython.proofs import SPARE, Proofs
 from pellucid.runtimes.cpython.shapes import Shape
 from pellucid.runtimes.cpython.trie import EMPTY, Place, Trie
@@ -85,8 +85,11 @@ class Chains(Proofs):
         self._span = layout["interpreter_frame.instr_ptr"] + 8 - self._frame.start
 
     def sample(self, plan: Plan, copy: bytes) -> Walked | None:
-        """The stack at the moment of the copy's state; None where too much of it was not planned for."""
-        plan.late = 0
+        """The stack at the moment of the copy's state; None where too much of it was not planned for.
+
+        `copy` may be of the state alone, where the frames are not where they were.
+        """
+        plan.late, plan.top = 0, (0, b"")
         frame = self._innermost(plan, copy)
         if frame is None or frame == LEFT:
             return LOST if frame else None
@@ -95,7 +98,7 @@ class Chains(Proofs):
             self._epoch = self._trie.epoch
         chain = plan.chain
         kept = 0
-        if chain is not None and chain.epoch == self._epoch:
+        if chain is not None and chain.epoch == self._epoch and len(copy) == plan.size:
             kept = _still_there(chain, plan, copy, self._frame.size)
             if kept + LONG < len(chain.nodes):
                 kept = max(kept, _by_shape(chain, plan, copy))
@@ -113,13 +116,13 @@ class Chains(Proofs):
             return self._cut(found)
         if found or base != len(chain.nodes) - 1:
             chain.cut(base + 1)
-            self._extend(chain, found, plan)
+            self._extend(chain, found, plan, copy)
             if len(found) > LONG:
                 self._learn_shape(chain, plan)
         chain.last = copy
         done = len(chain.nodes) - base - 1
         if done < len(found):
-            return self._judged(chain, found[: len(found) - done], plan)
+            return self._judged(chain, found[: len(found) - done], plan, copy)
         node = chain.nodes[-1] if chain.nodes else EMPTY
         if node == EMPTY and not self._in_state(plan, frame):
             plan.chain = None
@@ -141,8 +144,8 @@ class Chains(Proofs):
         _, _, frame, _, _, chunk, top = self.state.unpack_from(copy)
         if chunk != plan.chunk or (chunk and top - chunk > plan.chunk_size):
             plan.stale = True
-            if chunk != plan.chunk and chunk not in plan.chunks:
-                return None
+        if plan.stale:
+            plan.top = self._top(chunk, top)
         if self._by_cframe and frame:
             place = plan.cframes.get(frame)
             if place is None:
@@ -160,6 +163,8 @@ class Chains(Proofs):
         """Walks to the innermost frame of the chain that is `kept`; returns which it is, -1 for none. None where it leads nowhere."""
         index, unpack, chunk = chain.index, self._frame.unpack_from, plan.chunk
         last, top = plan.chunk_size - self._frame.start - self._frame.size, plan.state_size + self._frame.start
+        if len(copy) < plan.size:
+            last = -1
         outside, most = len(plan.loose) + MAX_LATE, self.most
         left = False
         while frame:
@@ -197,11 +202,24 @@ class Chains(Proofs):
 
     def _header_outside(self, plan: Plan, copy: bytes, frame: int) -> tuple[int, int, int, int] | None:
         """(code, caller, instruction, owner) of a frame that is not in the top chunk; None where it can't be read."""
-        planned = self._outside(plan, frame)
-        if planned is None:
-            return self._late(plan, frame)
-        code, previous, instruction, owner = self._frame.unpack_from(copy, plan.state_size + plan.chunk_size + planned)
+        planned = self._outside(plan, frame) if len(copy) == plan.size else None
+        if planned is not None:
+            planned += plan.state_size + plan.chunk_size
+        else:
+            start, copy = plan.top
+            planned = frame - start + self._frame.start
+            if not self._frame.start <= planned <= len(copy) - self._frame.size:
+                return self._late(plan, frame)
+            plan.late += not plan.late
+        code, previous, instruction, owner = self._frame.unpack_from(copy, planned)
         return code, previous, instruction, owner
+
+    def _top(self, chunk: int, top: int) -> tuple[int, bytes]:
+        """The chunk that is on top now, as it is a moment after the state; nothing where that is not there any more."""
+        try:
+            return chunk, self._memory.read_some(chunk, min(max(top - chunk, 0) + SPARE, MAX_CHUNK))
+        except Unreadable:
+            return 0, b""
 
     def _late(self, plan: Plan, frame: int) -> tuple[int, int, int, int] | None:
         """The header of a frame that was not copied, as it is by now; None where there is none, or too many were read in this way."""
@@ -230,19 +248,22 @@ class Chains(Proofs):
             ):
                 plan.recent.called(frame, code, previous)
 
-    def _extend(self, chain: Chain, found: list[Header], plan: Plan) -> None:
+    def _extend(self, chain: Chain, found: list[Header], plan: Plan, copy: bytes) -> None:
         """The chain by the frames of `found`, innermost first, as far as each caller stands at a call that is known."""
         addresses, nodes, ends, index, good = chain.addresses, chain.nodes, chain.ends, chain.index, self._good
         node = nodes[-1] if nodes else EMPTY
         end = ends[-1] if ends else 0
         chunk, header, size = plan.chunk, self._frame.start + self._frame.size, plan.chunk_size
+        below = 0
         for frame, code, _, instruction, owner in reversed(found):
             callee = good.get((node, code, instruction))
             if callee is None:
-                callee = self._called(node, code, instruction, owner)
+                caller = below or self._instruction(chain, plan, copy)
+                callee = self._called(node, caller, frame, code, instruction, owner)
                 if callee is None:
                     return
-            node = callee
+            if callee != node:
+                node, below = callee, instruction
             if 0 <= frame - chunk < size:
                 end = frame - chunk + header
             else:
@@ -253,21 +274,41 @@ class Chains(Proofs):
             nodes.append(node)
             ends.append(end)
 
-    def _called(self, node: int, code: int, instruction: int, owner: int) -> int | None:
-        """The stack of a frame that is known to be called from where `node` is, which is kept; None where that is not known."""
+    def _called(self, node: int, at: int, frame: int, code: int, instruction: int, owner: int) -> int | None:
+        """The stack of a frame that is known to be called from where `node` is, which is kept; None where that is not known.
+
+        `at`: the instruction of the caller, 0 for none.
+        """
         place = self._trie.place(code, instruction, owner)
         if place is None:
             callee = node
         else:
             called, unit = place
-            caller, at = self._trie.of(node)
-            if called is None or self._calls.site(caller, at, called) != at:
+            if called is None:
                 return None
+            caller, caller_unit = self._trie.of(node)
+            if self._calls.site(caller, caller_unit, called) != caller_unit:
+                if not at or not self.is_written(at, frame, code, called):
+                    return None
+                self._calls.know(caller, caller_unit, called)
             callee = self._trie.child(node, called, unit)
         self._good[node, code, instruction] = callee
         return callee
 
-    def _judged(self, chain: Chain, rest: list[Header], plan: Plan) -> Walked:
+    def _instruction(self, chain: Chain, plan: Plan, copy: bytes) -> int:
+        """That of the innermost frame of the chain which is one of Python; 0 for none."""
+        for number in range(len(chain.nodes) - 1, -1, -1):
+            if chain.nodes[number] != (chain.nodes[number - 1] if number else EMPTY):
+                frame = chain.addresses[number]
+                place = frame - plan.chunk
+                if 0 <= place <= plan.chunk_size - self._frame.start - self._frame.size and len(copy) == plan.size:
+                    _, _, instruction, _ = self._frame.unpack_from(copy, plan.state_size + self._frame.start + place)
+                    return int(instruction)
+                header = self._header_outside(plan, copy, frame)
+                return header[2] if header else 0
+        return 0
+
+    def _judged(self, chain: Chain, rest: list[Header], plan: Plan, copy: bytes) -> Walked:
         """The stack of `chain` and of `rest`, innermost first, whose outermost frame is not known to be called from where the chain ends."""
         trie = self._trie
         for number in range(self._most_proofs):
@@ -281,7 +322,7 @@ class Chains(Proofs):
             ):
                 self.prove(plan)
             before = len(chain.nodes)
-            self._extend(chain, rest, plan)
+            self._extend(chain, rest, plan, copy)
             rest = rest[: before - len(chain.nodes) + len(rest)]
             if not rest:
                 chain.walked = Walked((), node=chain.nodes[-1])

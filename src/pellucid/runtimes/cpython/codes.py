@@ -16,18 +16,23 @@ MAX_LINETABLE = 1 << 25  # bytes
 MAX_KEPT = 1 << 16  # code objects, and frames
 
 _U64 = Struct("<Q")
+_U32 = Struct("<I")
 _I32 = Struct("<i")
 _I64 = Struct("<q")
 
 
 class Code:
-    """One code object. `lines` is decoded when first asked for; `identity` tells it from another at the same address."""
+    """One code object. `lines` is decoded when first asked for; `identity` tells it from another at the same address.
 
-    __slots__ = ("_lines", "_table", "file", "first_line", "first_traceable", "identity", "name", "qualname")
+    `version`: by which specialised calls know the functions that are made of it; 0 where that is not known.
+    """
+
+    __slots__ = ("_lines", "_table", "file", "first_line", "first_traceable", "identity", "name", "qualname", "version")
 
     def __init__(
-        self, identity: tuple[int, ...], texts: tuple[str, str, str], first_traceable: int, table: bytes
+        self, identity: tuple[int, ...], texts: tuple[str, str, str], first_traceable: int, table: bytes, version: int
     ) -> None:
+        self.version = version
         self.identity = identity
         self.name, self.qualname, self.file = texts
         self.first_line = identity[-1]
@@ -58,6 +63,7 @@ class Codes:
         self._first_traceable = layout["code_object.firsttraceable"]
         self.instructions = layout["code_object.co_code_adaptive"]
         self._code_type = 0
+        self._version = layout.get("code_object.version")
         self._units = layout["code_object.ob_size"]
         self._codes: dict[int, Code | None] = {}
         self._ends: dict[int, int] = {}
@@ -130,6 +136,7 @@ class Codes:
             (self._text(name), self._text(qualname), self._text(file)),
             _I32.unpack_from(head, self._first_traceable)[0],
             objects.data(table, MAX_LINETABLE),
+            0 if self._version is None else _U32.unpack_from(head, self._version)[0],
         )
 
     def _text(self, address: int) -> str:

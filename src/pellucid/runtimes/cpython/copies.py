@@ -117,6 +117,7 @@ class Plan:
         "stale",
         "state",
         "state_size",
+        "top",
     )
 
     def __init__(self, chunk: int, chunk_size: int) -> None:
@@ -141,6 +142,8 @@ class Plan:
         self.size = chunk_size
         """The bytes of a single copy."""
         self.stale = False
+        self.top = (0, b"")
+        """Address and bytes of the chunk that was on top at the last sample, where that was not `chunk`, or more of it."""
         self.late = 0
         """Frames of the last walk of a sample that were not copied with the others."""
         self.chain: Chain | None = None
@@ -252,11 +255,23 @@ class Plan:
         return Copies(whole[start:state], whole[state:after], whole[after : after + side])
 
     def sample(self, pid: int) -> bytes | None:
-        """A copy of the ranges `first`, taken now by a call for this thread alone; None where a part of it could not be read."""
+        """A copy of the ranges `first`, taken now by a call for this thread alone.
+
+        Of the state alone, where the frames could not be read, as a chunk that is on top no more; None where not even that could.
+        """
         if self._first is None:
             self._first = Vector(pid, self.first)
-        whole = self._taken(self._first)
-        return None if whole is None else self.arranged(whole)
+        copied = self._first.copy()
+        return self.of_copied(bytes(self._first.buffer), copied)
+
+    def of_copied(self, whole: bytes, copied: int) -> bytes | None:
+        """What `sample` gives, of a copy of the ranges `first` of which `copied` bytes came."""
+        if copied < self.size:
+            self.stale = True
+            if copied < self.state_size:
+                return None
+            whole = whole[: self.state_size]
+        return self.arranged(whole)
 
     def copy(self, pid: int) -> Copies | None:
         """As `sample`, a double copy."""

@@ -18,6 +18,9 @@ MAX_PART = 64
 SPARE = 512
 MOST_SCATTERED = 24
 """Frames outside of the top chunk that a proof of a part may have."""
+MAX_UNLIKE = 4
+"""Times that an instruction is looked at: a call is specialised after some calls."""
+MAX_KEPT_UNLIKE = 1 << 14
 MAX_KEPT = 64
 """Copies of parts that are kept for the next time."""
 
@@ -29,6 +32,43 @@ class Proofs(Frames):
         super().__init__(memory, layout)
         self._trie = trie
         self._calls = Calls()
+        self._called_version = layout["instruction.called_version"]
+        self._function = layout.get("interpreter_frame.function")  # of 3.11, which has no version in the code object
+        self._function_code = layout["function.func_code"]
+        self._function_version = layout.get("function.func_version") or 0
+        self._unlike: dict[tuple[int, int], int] = {}
+        """(instruction, version) → how often that instruction was seen to call another version, or none."""
+
+    def is_written(self, instruction: int, frame: int, code: int, called: Code) -> bool:
+        """Whether the instruction that the caller is at says itself that it calls `called`, whose frame is at `frame`.
+
+        A call that was specialised (PEP 659) keeps the version of the function that it calls in its inline cache.
+        """
+        if not called.version and self._function is not None:
+            called.version = self._version(frame, self._function, code)
+        key = (instruction, called.version)
+        times = self._unlike.get(key, 0)
+        if not called.version or times >= MAX_UNLIKE:
+            return False
+        try:
+            if self._memory.u32(instruction + self._called_version) == called.version:
+                return True
+        except Unreadable:
+            return False
+        if len(self._unlike) >= MAX_KEPT_UNLIKE:
+            self._unlike.clear()
+        self._unlike[key] = times + 1
+        return False
+
+    def _version(self, frame: int, place: int, code: int) -> int:
+        """Of the function that runs in a frame, if it is still that of `code`; 0 where it has none."""
+        try:
+            function = self._memory.u64(frame + place)
+            if self._memory.u64(function + self._function_code) == code:
+                return self._memory.u32(function + self._function_version)
+        except Unreadable:
+            pass  # it has returned, and was freed
+        return 0
 
     def prove(self, plan: Plan) -> None:
         """Learns the calls of the whole stack that hold still now."""

@@ -197,9 +197,9 @@ class Ticks(Threads):
         for thread in self._doubles:
             plan = thread.plan
             if plan is not None and plan is thread.laid:
-                end = thread.start + plan.size
-                copy = plan.arranged(text[thread.start : end]) if end <= copied else plan.sample(self._memory.pid)
-                found.append((thread, copy))
+                whole = text[thread.start : thread.start + plan.size]
+                copy = plan.of_copied(whole, copied - thread.start)
+                found.append((thread, copy or plan.sample(self._memory.pid)))
             else:
                 found.append((thread, plan.sample(self._memory.pid) if plan is not None else None))
         for thread in self._alone:

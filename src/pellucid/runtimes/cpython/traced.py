@@ -236,7 +236,7 @@ def _read(told: CodeTold, found: Layout, memory: Memory | None, types: set[int])
     first: int = _I32.unpack_from(told.head, found["code_object.firstlineno"])[0]
     traceable: int = _I32.unpack_from(told.head, found["code_object.firsttraceable"])[0]
     texts = (_text(told.name, found), _text(told.qualname, found), _text(told.file, found))
-    return Code((told.address, first), texts, traceable, lines)
+    return Code((told.address, first), texts, traceable, lines, 0)
 
 
 def _kind(told: CodeTold, found: Layout) -> int:

@@ -66,6 +66,8 @@ OFFSETS: dict[str, int] = {
     "code_object.stacksize": 64,
     "code_object.firstlineno": 68,
     "code_object.nlocalsplus": 72,
+    "instruction.called_version": -2,
+    "code_object.version": 92,
     "code_object.localsplusnames": 96,
     "code_object.localspluskinds": 104,
     "code_object.filename": 112,
