@@ -182,8 +182,8 @@ def test_a_command_and_its_children_of_other_versions(tmp_path):
     script.write_text(
         "import os, subprocess, sys, time\n"
         "def busy(seconds):\n"
-        "    end = time.monotonic() + seconds\n"
-        "    while time.monotonic() < end: pass\n"
+        "    end, used = time.monotonic() + seconds, time.process_time() + seconds / 10\n"
+        "    while time.monotonic() < end or time.process_time() < used: pass\n"
         "if len(sys.argv) > 1:\n"
         "    children = [subprocess.Popen([python, sys.argv[0]]) for python in sys.argv[1:]]\n"
         "    subprocess.run(['sleep', '0.1'])\n"

@@ -281,6 +281,7 @@ class _Sampling:
             return found
 
         for timeline in program.timelines:
+            self.unstable += timeline.judge(program.sampled.judged)
             track = recorder.track(
                 watched.pid,
                 timeline.tid,
@@ -293,9 +294,7 @@ class _Sampling:
             for run in range(len(timeline.samples)):
                 state, moving = timeline.flag(run)
                 at_ns, samples, weight = timeline.at_ns[run], timeline.samples[run], timeline.weights[run]
-                node, moving = program.sampled.judged(timeline.nodes[run], moving=moving)
-                self.unstable += samples * moving
-                outer = stack(node)
+                outer = stack(timeline.nodes[run])
                 if inside is None:
                     track.add(Run(at_ns, outer, samples, weight, state, moving))
                     continue

@@ -1,6 +1,7 @@
 """The samples of one thread, as runs: a thread that does not change costs nothing at a tick. Columns of numbers, for there may be millions."""
 
 from array import array
+from collections.abc import Callable
 
 from pellucid.model.profile import Mode, State
 
@@ -101,6 +102,17 @@ class Timeline:
         elif cpu_ns:  # it ran between two samples, and slept at both
             self._add(0, cpu_ns)
         self.window = len(self.samples)
+
+    def judge(self, judged: Callable[[int, bool], tuple[int, bool]]) -> int:
+        """What each run's stack is by all that is known by now, `judged(stack, whether it is cut)`; returns how many samples are cut."""
+        cut = 0
+        for run, node in enumerate(self.nodes):
+            before = bool(self.flags[run] & _MOVING)
+            self.nodes[run], moving = judged(node, before)
+            if moving != before:
+                self.flags[run] ^= _MOVING
+            cut += moving * self.samples[run]
+        return cut
 
     def flag(self, run: int) -> tuple[State, bool]:
         """(state, whether it was moving) of a run."""

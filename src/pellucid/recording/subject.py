@@ -72,7 +72,7 @@ class Subject:
         self._began_ns: int | None = None
         self._slice: tuple[int, list[tuple[int, int, int]]] | None = None
         """The last slice, if more samples of the same can be added to it: its id, and of each thread where it was."""
-        self._before = (0, 0, 0, 0)
+        self._before = (0, 0, 0)
 
     def close(self) -> None:
         if self.life is not None:
@@ -189,8 +189,9 @@ class Subject:
             self._segment = store.segment
             self._numbers, self._threads, self._slice = {}, {}, None
         taken = self.watched.take(now_ns)
-        told = (self.watched.asked, self.watched.failed, self.watched.unstable, self.watched.lost_threads)
-        asked, failed, unstable, _ = (after - before for after, before in zip(told, self._before, strict=True))
+        unstable = sum(timeline.judge(program.sampled.judged) for program, timeline in taken)
+        told = (self.watched.asked, self.watched.failed, self.watched.lost_threads)
+        asked, failed, _ = (after - before for after, before in zip(told, self._before, strict=True))
         self._before = told
         lanes = [lane for program, timeline in taken if (lane := self._lane(store, program, timeline)) is not None]
         for _, timeline in taken:

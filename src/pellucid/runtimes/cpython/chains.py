@@ -131,7 +131,7 @@ class Chains(Proofs):
             chain.walked = Walked((), node=node)
         return chain.walked
 
-    def judged(self, node: int, *, moving: bool) -> tuple[int, bool]:
+    def judged(self, node: int, moving: bool) -> tuple[int, bool]:
         """What a stack is by all that is known now, and whether it is cut."""
         doubt = self._trie.doubts.get(node)
         if doubt is None:

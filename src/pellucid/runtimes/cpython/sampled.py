@@ -78,13 +78,13 @@ class Sampled:
                 self._named[each.id, ident] = name
         return True
 
-    def judged(self, node: int, *, moving: bool) -> tuple[int, bool]:
+    def judged(self, node: int, moving: bool) -> tuple[int, bool]:
         """What a stack that was told by a tick is, by all that is known now, and whether it is cut."""
-        return self._chains.judged(node, moving=moving)
+        return self._chains.judged(node, moving)
 
     def frames(self, node: int) -> tuple[Frame, ...]:
         """The frames of a stack, innermost first."""
-        node, _ = self.judged(node, moving=False)
+        node, _ = self.judged(node, False)
         found = []
         while node != EMPTY:
             found.append(self.trie.frame(node))
