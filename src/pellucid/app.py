@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "web": ("pellucid.present.web.command:command", "All processes on a live page, and what each does."),
     "agent": (f"{_AGENT}.command:command", "Answer the pellucid of other machines; the machines known here."),
     "check": (f"{_CLI}.check:command", "What can be seen on this machine, and why not."),
+    "metrics": (f"{_CLI}.metrics:command", "All Python and JVM processes as numbers for Prometheus."),
     "completion": (f"{_CLI}.completion:command", "What bash, zsh or fish need to complete pellucid's words."),
     "schema": (f"{_CLI}.schema:command", "The JSON schema of what a command prints with --json."),
     "train": (f"{_SERVE}.train:command", "Train a model and store it as a new version."),

@@ -30,6 +30,8 @@ class Live(Struct, frozen=True):
     """In words, as `ps` has them."""
     cpu: float | None
     rss_bytes: int
+    cpu_s: float
+    """CPU seconds since its start."""
 
 
 class _Known(Struct):
@@ -92,7 +94,7 @@ class Listing:
         if process.state != stat.state or process.threads != stat.threads or process.ppid != stat.ppid:
             process = known.process = replace(process, state=stat.state, threads=stat.threads, ppid=stat.ppid)
         running = stat.letter == "R" or (cpu or 0.0) >= BUSY
-        return Live(process, _state(process, running=running), cpu, stat.rss_bytes)
+        return Live(process, _state(process, running=running), cpu, stat.rss_bytes, stat.cpu_s)
 
 
 def _state(process: Process, *, running: bool) -> str:

@@ -32,6 +32,8 @@ class Board:
     def __init__(self, scan: Scan | None = None) -> None:
         self.scan = scan or Scan()
         self.rows: dict[int, Row] = {}
+        self.cpu_s: dict[int, float] = {}
+        """CPU seconds since the start of each."""
         self.memory: dict[int, deque[int]] = {}
         """Resident bytes, one number each STEP_S seconds, the newest last."""
         self.own = Own(0.0, 0, 0.0, 0)
@@ -47,14 +49,15 @@ class Board:
         """The rows by pid. A row that has not changed is the same object as before."""
         began = time.thread_time()
         before = self.rows
-        rows = {}
+        rows, cpu_s = {}, {}
         for live in self._listing.read():
             made = row(live)
+            cpu_s[made.pid] = live.cpu_s
             known = before.get(made.pid)
             rows[made.pid] = known if known == made else made
             if known is not None and known.started_at != made.started_at:
                 self.memory.pop(made.pid, None)  # another process has its pid now
-        self.rows = rows
+        self.rows, self.cpu_s = rows, cpu_s
         self.at = time.time()
         self._remember()
         self.scan.rows(rows)
