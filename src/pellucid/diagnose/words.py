@@ -50,6 +50,17 @@ _IDLE_LOOPS: tuple[tuple[str, str, str], ...] = (
     ("java/lang/ref/NativeReferenceQueue.java", "remove", "references to clear"),
     ("java/lang/ref/Reference.java", "waitForReferencePendingList", "references to clear"),
 )
+_RUNS_WORK: tuple[tuple[str, str], ...] = (
+    ("concurrent/futures/thread.py", "run"),
+    ("asyncio/events.py", "_run"),
+)
+"""They call the program's own function, which may be one of C and have no frame of its own: whoever is below them is at work."""
+_CALLS_ITSELF: tuple[tuple[str, str], ...] = (
+    ("multiprocessing/pool.py", "worker"),
+    ("concurrent/futures/process.py", "_process_worker"),
+)
+"""So do these, which fetch their work by functions of Python: innermost of all they are at work."""
+_TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
 _JOINS: tuple[tuple[str, str], ...] = (
     ("java/lang/Thread.java", "join"),
     ("threading.py", "_shutdown"),
@@ -105,12 +116,18 @@ def idle(thread: Thread) -> str | None:
         return None
     if wait.watched and all(one.socket is not None and one.socket.state == "LISTEN" for one in wait.watched):
         return "connections on " + ", ".join(sorted({one.socket.local for one in wait.watched if one.socket}))
+    if wait.watched and all(one.wants == "read" and one.what.startswith(_TERMINALS) for one in wait.watched):
+        return f"input at its terminal ({wait.watched[0].what})"
     if wait.kind not in {"lock", "poll", "pipe", "socket", "sleep"} or any(
         one.wants == "write" for one in wait.watched
     ):
         return None
     java = bool(thread.frames) and thread.frames[0].file.startswith(JDK)
+    if thread.frames and _is_one_of(thread.frames[0], _CALLS_ITSELF):
+        return None
     for frame in thread.frames[: _JAVA_INNER if java else _INNER]:
+        if _is_one_of(frame, _RUNS_WORK):
+            break
         for suffix, function, what in _IDLE_LOOPS:
             if frame.function == function and frame.file.endswith(suffix):
                 return what
@@ -122,13 +139,11 @@ def idle(thread: Thread) -> str | None:
 def joins(thread: Thread) -> bool:
     """It waits for other threads of its own process to end."""
     wait = thread.wait
-    return (
-        wait is not None
-        and wait.kind == "lock"
-        and any(
-            frame.function == name and frame.file.endswith(file) for frame in thread.frames[:2] for file, name in _JOINS
-        )
-    )
+    return wait is not None and wait.kind == "lock" and any(_is_one_of(frame, _JOINS) for frame in thread.frames[:2])
+
+
+def _is_one_of(frame: Frame, functions: tuple[tuple[str, str], ...]) -> bool:
+    return any(frame.function == function and frame.file.endswith(file) for file, function in functions)
 
 
 def waits(wait: Wait) -> str:

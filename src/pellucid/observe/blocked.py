@@ -104,10 +104,11 @@ class Seen:
         )
 
     def name(self, tid: int) -> str:
-        """As the program calls the thread; the kernel's name where it runs no Python."""
+        """As the program calls the thread; the kernel's name where it runs no Python. See `Look.name`."""
         sight = self.sights.threads.get(tid) if self.sights else None
         if sight is not None and sight.name:
-            return sight.name
+            task = self.tasks.get(tid)
+            return "MainThread" if tid == self.pid and task is not None and sight.name == task.name else sight.name
         if self.java is not None and self.java.name(tid):
             return self.java.name(tid)
         task = self.tasks.get(tid)

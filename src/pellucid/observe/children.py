@@ -17,9 +17,9 @@ from pellucid.observe.blocked import descendants
 MAX_CHILDREN = 64
 MAX_THREADS = 512
 """Of all children together whose system calls are read."""
-MAX_LOOKED = 8
+MAX_LOOKED, LEAST_LOOKED = 8, 4
 MAX_S = 0.1
-"""No further child is taken in once that took so long."""
+"""No further child than the first few is taken in once that took so long."""
 
 _WAITS = frozenset({0, 6, 9, 11, 13})
 """FUTEX_WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 (include/uapi/linux/futex.h)."""

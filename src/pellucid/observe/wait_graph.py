@@ -21,7 +21,7 @@ from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted
 from pellucid.model.graph import Graph, Node, Waker
 from pellucid.model.sync import Waiting
 from pellucid.observe.blocked import Seen, descendants, see
-from pellucid.observe.children import MAX_LOOKED, MAX_S, Children, left_out, suspects
+from pellucid.observe.children import LEAST_LOOKED, MAX_LOOKED, MAX_S, Children, left_out, suspects
 from pellucid.observe.ends import Ends
 from pellucid.observe.stacks import Look
 from pellucid.observe.wait_needs import Needs
@@ -101,7 +101,7 @@ class Beside:
         until = time.perf_counter() + MAX_S
         taken: list[int] = []
         for child in found.waiting[:MAX_LOOKED]:
-            if taken and time.perf_counter() > until:
+            if len(taken) >= LEAST_LOOKED and time.perf_counter() > until:
                 break
             self._world.add(child)
             taken.append(child)

@@ -61,6 +61,28 @@ def test_a_program_below_an_executor_frame_is_not_idle():
     assert not list(is_idle(snapshot(waiting)))
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (library("run", "concurrent/futures/thread.py"), library("_worker", "concurrent/futures/thread.py")),
+        (library("_run", "asyncio/events.py"), library("_run_once", "asyncio/base_events.py")),
+        (library("worker", "multiprocessing/pool.py"), library("run", "multiprocessing/process.py")),
+        (library("_process_worker", "concurrent/futures/process.py"),),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sleep", "lock"])
+def test_a_function_of_c_that_a_worker_calls_has_no_frame_and_is_not_idle(frames, kind):
+    assert not list(is_idle(snapshot(thread(wait=wait(kind), frames=frames))))
+
+
+def test_a_prompt_waits_for_whoever_types():
+    typed = wait("file", watched=(Watched(fd=0, what="/dev/pts/3", wants="read", kind="char-device"),))
+    (found,) = is_idle(snapshot(thread(wait=typed)))
+    assert "waits for input at its terminal (/dev/pts/3)" in found.sentence
+    log = wait("file", watched=(Watched(fd=1, what="/dev/pts/3", wants="write", kind="char-device"),))
+    assert not list(is_idle(snapshot(thread(wait=log))))
+
+
 def test_a_main_thread_that_joins_is_neither_stuck_nor_idle():
     joins = thread(wait=wait(), frames=(library("_shutdown", "threading.py"),))
     seen = snapshot(joins)

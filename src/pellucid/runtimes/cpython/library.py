@@ -23,6 +23,8 @@ class Rule(Struct, frozen=True):
     """How the object is called where its class does not tell."""
     within: frozenset[str] | None = None
     """Of a loop: the files that the frames above it may belong to for the loop itself to be what waits."""
+    calls: bool = False
+    """Of a loop: it calls the program's function itself, which may be one of C: innermost of all it is at work, and not idle."""
 
 
 _THREADING, _QUEUE, _FUTURES = "threading.py", "queue.py", "concurrent/futures/_base.py"
@@ -55,7 +57,9 @@ RULES: dict[tuple[str, str], Rule] = {
     (_FUTURES, "wait"): Rule("futures", "fs", kind="futures"),
     (_FUTURES, "as_completed"): Rule("futures", "fs", kind="futures"),
     ("concurrent/futures/thread.py", "_worker"): Rule("worker", "", parks=True, kind="work for its executor"),
-    ("concurrent/futures/process.py", "_process_worker"): Rule("worker", "", parks=True, kind="work for its executor"),
+    ("concurrent/futures/process.py", "_process_worker"): Rule(
+        "worker", "", parks=True, kind="work for its executor", calls=True
+    ),
     ("concurrent/futures/process.py", "_ExecutorManagerThread.wait_result_broken_or_wakeup"): Rule(
         "service", parks=True
     ),
@@ -67,7 +71,7 @@ RULES: dict[tuple[str, str], Rule] = {
     (_POOL, "ApplyResult.wait"): Rule("pool", kind="Pool result"),
     (_POOL, "ApplyResult.get"): Rule("pool", kind="Pool result"),
     (_POOL, "IMapIterator.next"): Rule("pool", kind="Pool result"),
-    (_POOL, "worker"): Rule("worker", "", parks=True, kind="work for its pool"),
+    (_POOL, "worker"): Rule("worker", "", parks=True, kind="work for its pool", calls=True),
     (_POOL, "Pool.join"): Rule("pool-join", kind="end of its pool"),
     **{
         (_POOL, f"Pool.{name}"): Rule(
@@ -149,6 +153,8 @@ def rule_of(frames: Sequence[Slots]) -> tuple[Rule, Slots, int] | None:
 
 def _waits_itself(rule: Rule, inner: Sequence[Slots]) -> bool:
     """A loop that serves others is idle only where it waits itself: an executor's `_worker` may be far below a call of the program."""
+    if rule.calls and not inner:
+        return False
     return all(library_path(frame.file) in (rule.within or _HELPERS) for frame in inner)
 
 
