@@ -13,6 +13,7 @@ import pytest
 from pellucid.kernel import maps, pages
 from pellucid.kernel.memory import Memory
 from pellucid.model.errors import NoSuchProcess
+from pellucid.observe import gc
 from pellucid.observe.memory import Watch, watch
 from pellucid.runtimes.cpython import pool_headers
 from pellucid.runtimes.glibc import arenas, chunks
@@ -210,7 +211,11 @@ def test_nobody_may_not(allocating):
     process, _ = allocating(OURS, "blocks")
 
     def refused():
-        with pytest.raises(NotPermitted):
+        with pytest.raises(NotPermitted) as memory:
             watch(process.pid, 0.3)
+        assert memory.value.remedy == f"sudo pellucid memory {process.pid}"
+        with pytest.raises(NotPermitted) as collector:
+            gc.watch(process.pid, 0.1)
+        assert collector.value.remedy == f"sudo pellucid gc {process.pid}"
 
     as_nobody(refused)

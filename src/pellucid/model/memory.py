@@ -104,6 +104,8 @@ class MemorySample(Struct, frozen=True):
     free_bytes: int | None = None
     """Kept by the allocators and not in use: free blocks of pools, free chunks of malloc."""
     array_bytes: int | None = None
+    modules: int | None = None
+    """len(sys.modules) of Python's main interpreter."""
 
 
 class Trend(Struct, frozen=True):

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from pellucid.kernel import procfs
-from pellucid.kernel.memory import Unreadable
+from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.model import Process
-from pellucid.model.errors import NoSuchProcess
+from pellucid.model.errors import NoSuchProcess, NotUnderstood
 from pellucid.model.gc import Collector, CollectorSample, GcSeen
 from pellucid.runtimes.cpython.gc_state import states
 from pellucid.runtimes.cpython.process import CPython
@@ -33,13 +33,28 @@ def watch(
 
     The record is read each `every_s` seconds, and told to `heard`.
     """
-    with attach(pid) as python:
+    with _attached(pid) as python:
         process = procfs.with_runtime(procfs.process(pid), python.name)
         python.read()
         try:
             return process, _watched(python, seconds, every_s, heard)
         except Unreadable:
             raise NoSuchProcess.ended(pid, f"read the collector of pid {pid}") from None
+
+
+def _attached(pid: int) -> CPython:
+    """A refusal names the command that was asked for, and what it was asked."""
+    Memory.open(pid, "gc").close()
+    try:
+        return attach(pid)
+    except NotUnderstood as error:
+        raise NotUnderstood(
+            pid,
+            tried=f"find the garbage collector of pid {pid}",
+            said=error.said,
+            remedy=f"pellucid memory {pid}  (where its bytes are, whatever it runs)",
+            found=error.found,
+        ) from error
 
 
 class _Polled:

@@ -62,6 +62,7 @@ class Watch:
         self._began = time.perf_counter()
 
     def _attached(self) -> CPython | None:
+        Memory.open(self.pid, "memory").close()  # a refusal names the command that was asked for
         try:
             return attach(self.pid)
         except NotUnderstood as error:
@@ -105,11 +106,23 @@ class Watch:
             native_bytes=made.native_bytes if made else None,
             free_bytes=made.pool_bytes - made.pool_used_bytes + made.malloc_free_bytes if made else None,
             array_bytes=made.array_bytes if made else None,
+            modules=self._modules(),
         )
         if not self.samples:
             self._began = time.perf_counter()
         self.samples.append(found)
         return found
+
+    def _modules(self) -> int | None:
+        if self._python is None or not self._python.interpreters:
+            return None
+        layout, memory = self._python.layout, self._memory
+        main = min(self._python.interpreters, key=lambda one: one.id)
+        try:
+            table = memory.u64(main.address + layout["interpreter_state.imports_modules"])
+            return memory.u64(table + layout["dict_object.ma_used"])
+        except Unreadable:  # it ends: the next look at its files says so
+            return None
 
     def _collections(self) -> tuple[int, ...]:
         if self._collector is None:

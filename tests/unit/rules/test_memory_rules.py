@@ -103,6 +103,17 @@ def test_a_short_look_leaves_it_open():
     assert "too short to tell a leak from a warm-up" in found["heap-leak"].sentence
 
 
+def test_what_comes_with_imported_modules_is_no_leak():
+    found = rules(
+        lambda at: (table(small=50 + 12 * at, native=2 + 2 * at), {"modules": int(700 + 140 * at)}), seconds=3.0
+    )
+    assert set(found) == {"growing"}
+    assert found["growing"].severity == "info"
+    assert "while it imports" in found["growing"].title
+    few = rules(lambda at: (table(small=50 + 12 * at), {"modules": int(700 + 6 * at)}), seconds=3.0)
+    assert set(few) == {"heap-leak"}, "six modules do not explain 12 MiB"
+
+
 @pytest.mark.parametrize(
     "size",
     [

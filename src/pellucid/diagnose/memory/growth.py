@@ -16,6 +16,10 @@ LONG_S = 10.0
 SHARE = 0.6
 """So much of the growth of private memory has to be of one kind to name it."""
 
+LEAST_MODULES = 5
+MODULE_BYTES = 1 << 19
+"""More than a module costs on the average, with the libraries that it brings (measured on pandas and scikit-learn: some 100 kB)."""
+
 _NUMBERS: dict[str, Callable[[MemorySample], int | None]] = {
     "private": lambda sample: sample.rss_anon_bytes + sample.swap_bytes,
     "python": lambda sample: sample.known_bytes,
@@ -94,3 +98,10 @@ def certainty(seen: MemorySeen) -> tuple[str, str]:
     if seen.span_s >= LONG_S:
         return "", ""
     return ", if it goes on", f" {seen.span_s:.0f} s are too short to tell a leak from a warm-up."
+
+
+def imported(seen: MemorySeen) -> int:
+    """How many modules were imported while it was looked at, where that explains the growth; else 0. An import ends, and is no leak."""
+    told = [sample.modules for sample in seen.samples if sample.modules is not None]
+    more = told[-1] - told[0] if told else 0
+    return more if more >= LEAST_MODULES and growth(seen, "private") <= more * MODULE_BYTES else 0

@@ -6,7 +6,7 @@ The objects are known by the heads of CPython's pools, by what stands in large b
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, share, speed
+from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, imported, share, speed
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding, Ref
 from pellucid.model.memory import MemorySeen
@@ -16,6 +16,8 @@ def heap_grows(seen: MemorySeen) -> Iterator[Finding]:
     private, python = seen.trend("private"), seen.trend("python")
     if private is None or python is None or not grows(private) or not grows(python) or share(seen, "python") < SHARE:
         return
+    if imported(seen):
+        return  # `steady` says so
     pid = seen.process.pid
     open_end, too_short = certainty(seen)
     yield Finding(

@@ -6,7 +6,17 @@ that one size stands out.
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import LEAST_COUNT, SHARE, certainty, evidence, grows, growth, share, speed
+from pellucid.diagnose.memory.growth import (
+    LEAST_COUNT,
+    SHARE,
+    certainty,
+    evidence,
+    grows,
+    growth,
+    imported,
+    share,
+    speed,
+)
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding
 from pellucid.model.memory import MemorySeen, SizeClass, Trend
@@ -20,6 +30,8 @@ def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
         return
     if grows(seen.trend("descriptors"), LEAST_COUNT) or grows(seen.trend("threads"), LEAST_COUNT):
         return  # their buffers and stacks are malloc's: `counts` names the cause
+    if imported(seen):
+        return  # `steady` says so
     native, whole = seen.trend("native"), growth(seen, "private")
     elsewhere = seen.last.part("other") - seen.first.part("other")
     in_malloc = native is not None and grows(native) and share(seen, "native") >= SHARE

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import LONG_S, grows
+from pellucid.diagnose.memory.growth import LONG_S, grows, imported
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding, Ref
 from pellucid.model.memory import MemoryMap, MemorySeen
@@ -17,8 +17,11 @@ def holds_still(seen: MemorySeen) -> Iterator[Finding]:
     line = seen.trend("private")
     growing = grows(line)
     moved = f"{'+' if change >= 0 else '-'}{size(abs(change))}"
+    modules = imported(seen)
     title = (
-        f"its private memory grows ({moved} in {seen.span_s:.1f} s), in several parts of the table at once"
+        f"its private memory grows while it imports: {moved} and {modules:,} modules in {seen.span_s:.1f} s"
+        if growing and modules
+        else f"its private memory grows ({moved} in {seen.span_s:.1f} s), in several parts of the table at once"
         if growing
         else f"its private memory has levelled off after {moved}"
         if line is not None and line.levelled and change >= 1 << 20
@@ -28,10 +31,16 @@ def holds_still(seen: MemorySeen) -> Iterator[Finding]:
         if change
         else f"nothing grows: its private memory stayed the same for {seen.span_s:.1f} s"
     )
-    slow = "" if seen.span_s >= LONG_S else _slowly(change, seen.span_s)
+    slow = (
+        " It should stand still when the imports are done: a longer look tells."
+        if growing and modules
+        else ""
+        if seen.span_s >= LONG_S
+        else _slowly(0 if growing else change, seen.span_s)
+    )
     yield Finding(
         rule="growing" if growing else "steady",
-        severity="notice" if growing else "info",
+        severity="notice" if growing and not modules else "info",
         title=title,
         sentence=f"{_consists(seen.last)}{slow}" if seen.last else slow.strip() or "Nothing more could be read.",
         evidence=(
