@@ -68,6 +68,13 @@ class ProfileCommand(launch.WithCommand):
 )
 @click.option("--output", "-o", metavar="FILE", help="Write the profile to FILE.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.option(
+    "--push", metavar="URL", help="Send a profile to this Pyroscope every 10 s instead (--every), until Ctrl-C."
+)
+@click.option(
+    "--every", type=click.FloatRange(1, 3600), default=10.0, metavar="SECONDS", help="Between two that are sent."
+)
+@click.option("--name", metavar="APPLICATION", help="What the store calls them.  [default: the name of the process]")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -83,6 +90,9 @@ def command(
     form: str | None,
     output: str | None,
     force: bool,
+    push: str | None,
+    every: float,
+    name: str | None,
 ) -> None:
     """Tell where process PID and its children, or those of the command CMD, spend their time.
 
@@ -116,6 +126,11 @@ def command(
         _trace(ctx, launched, functions if not trace else (), wanted, seconds, as_json=as_json, force=force)
         return
     asked = Asked(rate_hz=rate, seconds=seconds, mode=convert(mode, Mode), children=children, native=native)
+    if push is not None:
+        if launched is not None or output or form or as_json:
+            raise click.UsageError("--push sends profiles of a PID, and prints none and writes none.", ctx)
+        _push(options.resolve(words[0]), asked, push, name, every)
+        return
     with wanted.file(force=force) as file:
         if launched is not None:
             profile, status, interrupted = _launch(launched, asked, to_stderr=as_json or wanted.to_stdout)
@@ -128,6 +143,21 @@ def command(
     if status:
         sys.stdout.flush()
         raise SystemExit(status)
+
+
+def _push(pid: int, asked: "Asked", url: str, name: str | None, every: float) -> None:
+    from pellucid.observe import sampler_jvm
+    from pellucid.observe.sampler import whom
+    from pellucid.present.cli import profile_push
+
+    process = whom(pid)
+    if sampler_jvm.is_jvm(process):
+        raise click.UsageError("--push is for Python processes: a JVM is stopped for each sample.")
+    store = profile_push.Store(url, name or process.name)
+    click.echo(f"sending to {store.shown}, a profile every {every:g} s; Ctrl-C ends it", err=True)
+    pushed = profile_push.run(store, process, asked, every, lambda line: click.echo(line, err=True))
+    lost = f", {pushed.lost} lost ({screen.printable(pushed.said)})" if pushed.lost else ""
+    screen.say(f"{pushed.taken} profiles sent{lost}")
 
 
 def _attach(pid: int, asked: "Asked") -> "tuple[Profile, bool]":
