@@ -30,6 +30,8 @@ from pellucid.recording.subject import Subject
 SETTLED_S = 2.0
 """A process that ran and now rests for so long is looked at sooner than it would have been."""
 FIRST_S = 0.5
+LATER_S = {"why": 5.0, "files": 5.0, "memory": 20.0}
+"""The same for those that were not asked for by name: many processes live for seconds, and the first looks are the dearest ones."""
 _LONGEST_S = 600.0
 _RESTING_S = 60.0
 """Of a process that rests it is written at least so often that it still does."""
@@ -47,10 +49,10 @@ class Kind(Struct, frozen=True):
 
 
 KINDS = (
+    Kind("gc", 0.0001, 5.0),
     Kind("why", 0.0008, 5.0),
     Kind("memory", 0.0004, 10.0),
     Kind("files", 0.0003, 10.0),
-    Kind("gc", 0.0001, 5.0),
 )
 
 
@@ -134,9 +136,10 @@ class Looks:
 
     def begin(self, subject: Subject) -> None:
         """Look at it from now on: soon, for it may not live long, and after some samples, so that it is known whether anything runs in it."""
-        now = time.time() + FIRST_S
+        now = time.time()
+        wait = {kind.name: FIRST_S if subject.asked else LATER_S.get(kind.name, FIRST_S) for kind in KINDS}
         with self._lock:
-            self._due[subject.key] = [_Due(subject, kind, now) for kind in KINDS]
+            self._due[subject.key] = [_Due(subject, kind, now + wait[kind.name]) for kind in KINDS]
 
     def end(self, subject: Subject) -> None:
         """It has ended, and is closed when no look goes on."""
@@ -220,9 +223,9 @@ def _why(subject: Subject) -> tuple[Snapshot, tuple[Finding, ...]]:
     return seen, diagnose(seen)
 
 
-def _memory(subject: Subject) -> tuple[Any, tuple[Finding, ...]]:
+def _memory(subject: Subject) -> tuple[Any, tuple[Finding, ...]] | None:
     if subject.memory is None:
-        subject.memory = Watch(subject.pid)
+        return None
     table = subject.memory.where.look()
     subject.table = table
     return table, ()
@@ -238,7 +241,9 @@ def _files(subject: Subject) -> tuple[Any, tuple[Finding, ...]]:
     return (files, SocketsReport(process=process, taken_at=now, gaps=unknown, sockets=found)), ()
 
 
-def _collector(subject: Subject) -> tuple[Any, tuple[Finding, ...]] | None:
+def _collector(subject: Subject) -> tuple[Any, tuple[Finding, ...]]:
+    if subject.memory is None:
+        subject.memory = Watch(subject.pid)
     if subject.java:
         from pellucid.runtimes.jvm.collector import collector  # only where there is one
         from pellucid.runtimes.jvm.perfdata import PerfData
@@ -249,7 +254,7 @@ def _collector(subject: Subject) -> tuple[Any, tuple[Finding, ...]] | None:
         finally:
             data.close()
         return subject.java_seen, ()
-    return (subject.memory.collectors(), ()) if subject.memory is not None else None
+    return subject.memory.collectors(), ()
 
 
 class Kept:
