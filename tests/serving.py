@@ -66,7 +66,15 @@ class Server:
         self.began = time.time()
         environment = {**os.environ, "XDG_DATA_HOME": str(home), MARK: self.mark, **(env or {})}
         self.process = subprocess.Popen(
-            [*prefix, *PELLUCID, "serve", *arguments, "--port", "0"],
+            [
+                *prefix,
+                *PELLUCID,
+                "serve",
+                *arguments,
+                "--port",
+                "0",
+                *(() if "--record" in arguments else ("--no-record",)),
+            ],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,

@@ -71,3 +71,7 @@ class Incident(Struct, frozen=True, kw_only=True):
     rss_bytes: int | None = None
     last_error: str = ""
     looks: tuple[LookAt, ...] = ()
+    recording: str = ""
+    """The file in which the minutes before are kept, until newer ones take their room; "" where nothing was recorded."""
+    replay: tuple[str, ...] = ()
+    """The commands that look back at that moment."""

@@ -32,7 +32,7 @@ SETTLED_S = 2.0
 FIRST_S = 0.5
 LATER_S = {"why": 5.0, "files": 5.0, "memory": 20.0}
 """The same for those that were not asked for by name: many processes live for seconds, and the first looks are the dearest ones."""
-_LONGEST_S = 600.0
+_LONGEST_S = 3600.0
 _RESTING_S = 60.0
 """Of a process that rests it is written at least so often that it still does."""
 _IDLE_S = 0.2
@@ -156,12 +156,15 @@ class Looks:
             taken.append(self._seen.popleft())
         return taken
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        """End the thread; False where a look goes on, which is given up: it ends with the program."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(5.0)
-        if not self._thread.is_alive():
-            self._close_ended()
+            self._thread.join(0.5)
+        if self._thread.is_alive():
+            return False
+        self._close_ended()
+        return True
 
     def _run(self) -> None:
         try:
@@ -208,6 +211,10 @@ class Looks:
                 subject.gaps[Gap(f"`{kind.name}` of pid {subject.pid}", error.said, error.remedy)] = None
             made = None
         except (OSError, Unreadable):  # what was there a moment ago: it ends, or becomes another program (execve)
+            made = None
+        except Exception as error:  # noqa: BLE001  one look that fails as nobody thought of must not end the recording: it is told
+            why = f"it failed: {type(error).__name__}: {error}"
+            subject.gaps[Gap(f"`{kind.name}` of pid {subject.pid}", why, "report it, with the recording")] = None
             made = None
         if made is not None:
             self._seen.append(Looked(subject, kind.name, began, *made))

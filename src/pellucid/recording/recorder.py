@@ -138,12 +138,13 @@ class _Recording:
                     self._end(subject)
             self._flush(ended_ns)
             self.store.add("UPDATE session SET ended = ? WHERE id = ?", time.time(), self._session)
+            self.store.flush()
         return self._now()
 
     def close(self) -> None:
-        self.looks.close()
-        for subject in (*self.subjects.values(), *self.ended, *self.uncollected):
-            subject.close()
+        if self.looks.close():  # else a look still reads by their descriptors
+            for subject in (*self.subjects.values(), *self.ended, *self.uncollected):
+                subject.close()
 
     def _whom(self, pid: int) -> Process:
         """Raises NoSuchProcess, also for a zombie, and what else keeps us from it."""

@@ -131,6 +131,7 @@ def lines(incident: Incident) -> list[str]:
         told.append(f"memory  {incident.rss_bytes / 1048576:.0f} MiB resident")
     if incident.last_error:
         told.append(f"error   {incident.last_error}")
+    told += (f"past    {command}" for command in incident.replay)
     for look in incident.looks:
         told += ["", *_look(look)]
     return told

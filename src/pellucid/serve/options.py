@@ -42,6 +42,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """How much a 422 says."""
     max_growth: int = 512
     """MiB by which a worker may grow before it is replaced; 0: any."""
+    record: bool = True
+    """A recorder beside the workers keeps what they do."""
     keys: tuple[Key, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

@@ -56,9 +56,9 @@ def _prctl(option: int, argument: int) -> int:
     )
 
 
-def die_with(parent: int) -> None:
-    """Be killed when process `parent`, which must be our parent, ends; if it ended already, end now."""
-    if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
+def die_with(parent: int, last: int = signal.SIGKILL) -> None:
+    """Get the signal `last` when process `parent`, which must be our parent, ends; if it ended already, end now."""
+    if _prctl(_PR_SET_PDEATHSIG, last) != 0 or os.getppid() != parent:
         os._exit(1)
 
 
@@ -101,8 +101,10 @@ def let_go_of_files() -> int:
     return let_go
 
 
-def spawn(arguments: Sequence[str], environment: Mapping[str, str], keep: Sequence[int]) -> int:
-    """Start a program that dies with us; its stdout is our stderr. `keep` are the descriptors that it inherits beside 0, 1 and 2."""
+def spawn(
+    arguments: Sequence[str], environment: Mapping[str, str], keep: Sequence[int], last: int = signal.SIGKILL
+) -> int:
+    """Start a program that gets the signal `last` when we end; its stdout is our stderr. `keep`: descriptors that it inherits beside 0, 1 and 2."""
 
     def become() -> None:
         os.setpgid(0, 0)  # Ctrl-C at the terminal reaches only us
@@ -111,18 +113,18 @@ def spawn(arguments: Sequence[str], environment: Mapping[str, str], keep: Sequen
             os.set_inheritable(fd, True)
         os.execve(arguments[0], list(arguments), dict(environment))
 
-    return fork(become)
+    return fork(become, last)
 
 
-def fork(do: Callable[[], None]) -> int:
-    """Do something in a child that dies with us, and return its pid. The caller must have one thread only."""
+def fork(do: Callable[[], None], last: int = signal.SIGKILL) -> int:
+    """Do something in a child that gets the signal `last` when we end, and return its pid. The caller must have one thread only."""
     parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     status = 127
     try:
-        die_with(parent)
+        die_with(parent, last)
         do()
         status = 0
     except BaseException:  # noqa: BLE001  this is the child: whatever happens, it must not go on as the parent

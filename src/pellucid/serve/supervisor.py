@@ -26,6 +26,7 @@ from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Lines, Record, Screen
 from pellucid.serve.looks import Looks
 from pellucid.serve.options import Options
+from pellucid.serve.recorder import Recorder
 from pellucid.serve.slots import Board
 from pellucid.serve.state import Supervision
 from pellucid.serve.supervised import Limits
@@ -89,6 +90,8 @@ class Supervisor:
         self._templates = Templates(
             self._selector, self._children, self.options, self._learn, self._watch_worker, self.screen
         )
+        self._recorder = Recorder(self.options, self._children, self.screen)
+        self._is_ready = False
         self._workers: dict[int, int] = {}  # pid → slot
         self._lost: list[tuple[int, int]] = []
         self._counters = oom.counters()
@@ -97,6 +100,7 @@ class Supervisor:
 
     def run(self) -> int:
         processes.adopt_orphans()
+        processes.let_look(os.getpid())  # our own recorder and looks
         self._selector.register(self._log_out, selectors.EVENT_READ, self._read_log)
         with _signals() as wakeup:
             self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._signalled(wakeup))
@@ -114,6 +118,7 @@ class Supervisor:
                         self._tick()
                         ticked = time.monotonic()
             finally:
+                self._recorder.end()
                 self._children.end()
                 self._read_log()
         if self._exit.trouble is not None:
@@ -132,6 +137,8 @@ class Supervisor:
         self._mourn()
         if self.beside and not self._beside_pid and self._listener is not None and now >= self._beside_not_before:
             self._start_beside(now)
+        if self._is_ready and self._listener is not None:
+            self._recorder.start(now)
         if now - self._followed >= FOLLOW_S:
             self._followed = now
             self._follow(anew=False)
@@ -172,6 +179,7 @@ class Supervisor:
                 case events.Ready(pids):
                     self.announce(pids)
                     look.prepare()
+                    self._is_ready = True
                 case events.StopListening():
                     if self._listener is not None:
                         self._listener.close()
@@ -194,7 +202,7 @@ class Supervisor:
 
     def _save(self, save: events.Save) -> None:
         try:
-            self.incidents.save(save.incident)
+            self.incidents.save(self._recorder.attach(save.incident))
         except UsageError as error:
             said = f"incident {save.incident.id} could not be kept: {error.said} ({error.tried})"
             self.screen.tell(Record(level="error", event="not_kept", sentence=said, incident=save.incident.id))

@@ -73,6 +73,12 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
     help="A worker whose memory has grown by so much is looked at, and replaced once another is ready; 0: never.",
 )
 @click.option(
+    "--record/--no-record",
+    "recorded",
+    default=True,
+    help="Record the workers, for `pellucid replay` and the incidents: a ring of 64 MiB in ~/.local/share/pellucid/recordings.  [default: yes]",
+)
+@click.option(
     "--allow-pickle", is_flag=True, help="Where NAME is a file or an MLflow model: load a pickle, which runs its code."
 )
 @click.option("--canary", metavar="NAME:VERSION", help="Let another version answer a share of the requests.")
@@ -112,6 +118,7 @@ def command(
     tls_cert: str | None,
     tls_key: str | None,
     max_growth: int,
+    recorded: bool,
     allow_pickle: bool,
     canary: str | None,
     shadow: str | None,
@@ -209,6 +216,7 @@ def command(
         engine=engine,
         unseen=unseen,
         max_growth=max_growth,
+        record=recorded,
         errors=errors,
         keys=keys.read(api_keys) if api_keys else (),
         tls_cert=os.path.abspath(tls_cert) if tls_cert else "",
@@ -264,7 +272,7 @@ def _beside(
         return None, ()
     manifest = Store().resolve(wanted)
     path = os.path.join(tempfile.mkdtemp(prefix="pellucid-beside-"), "socket")
-    line = (sys.executable, "-m", "pellucid", "serve", wanted, "--unix", path, *more)
+    line = (sys.executable, "-m", "pellucid", "serve", wanted, "--unix", path, "--no-record", *more)
     told = f"{manifest.name} version {manifest.version}"
     return Beside("canary" if canary else "shadow", told, share, path), line
 

@@ -1,0 +1,75 @@
+"""A server records its workers: an incident names the recording and the commands that look back, and these tell what was there."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from pellucid.recording import past
+from pellucid.recording.reading import Recording
+from tests.integration.test_record import until
+from tests.serving import PELLUCID, row, serving
+
+
+def replayed(line, home, *more):
+    words = shlex.split(line)
+    assert words[0] == "pellucid"
+    ended = subprocess.run(
+        [*PELLUCID, *words[1:], *more],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "XDG_DATA_HOME": str(home)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture
+def server(home):
+    with serving(home, "faulty", "--workers", "1", "--timeout", "3", "--record") as running:
+        yield running
+
+
+def test_an_incident_has_the_minutes_before_it(server, home):
+    (worker,) = server.workers()
+
+    def sampled():
+        folder = home / "pellucid" / "recordings"
+        for path in folder.glob("serve-faulty-*.recording"):
+            with Recording(str(path)) as recording:
+                if any(each.process.pid == worker["pid"] and each.samples > 3 for each in recording.processes()):
+                    return str(path)
+        return None
+
+    path = until(sampled)
+    asking = threading.Thread(target=server.predict, args=(row("lock"),))
+    asking.start()
+    told = server.wait_log("replaced", 30)
+    asking.join()
+    incident = server.incident(told["incident"])
+    assert incident["recording"] == path
+    stacks, profile = incident["replay"]
+    assert f"pid {incident['pid']}" in replayed(stacks, home)
+    assert json.loads(replayed(profile, home, "--json"))["profile"]["tracks"]
+    assert stacks in (home / "pellucid" / "incidents" / f"{incident['id']}.txt").read_text()
+
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert not [record for record in server.log if record["event"] in {"recorder_ended", "not_recorded"}], server.lines
+    with Recording(path) as recording:
+        (session,) = recording.sessions()
+        (killed,) = (each for each in recording.processes() if each.process.pid == incident["pid"])
+        last = past.stacks(recording, killed, killed.last_at)
+    assert session.ended_at is not None
+    assert killed.death.signal == "SIGKILL"
+    assert any(
+        frame.function == "lock" and frame.file.endswith("faulty.py")
+        for thread in last.threads
+        for frame in thread.frames
+    )
