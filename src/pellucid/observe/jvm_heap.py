@@ -172,7 +172,7 @@ def of_file(path: str, *, told: Told = lambda _: None, suspects: bool = True) ->
             taken_at=heap.dump.milliseconds / 1000,
             gaps=tuple(heap.gaps),
             types=tuple(_row(row.type, row.count, row.bytes) for row in rows),
-            total_bytes=int(heap.sizes.sum()),
+            total_bytes=heap.total(),
             objects=len(heap),
             coverage=heap.coverage,
             suspects=kept,
@@ -293,14 +293,14 @@ def objects(
             holders = turned.of_object(number)[:_MOST_HOLDERS].tolist() if turned is not None else []
             told_objects.append(
                 JavaObject(
-                    id=f"{int(heap.ids[number]):#x}",
+                    id=f"{heap.ids.id(number):#x}",
                     type=heap.type_name(number),
-                    bytes=int(heap.sizes[number]),
+                    bytes=int(heap.sizes(np.array([number]))[0]),
                     retained_bytes=int(found.retained[number]),
                     fields=_fields(heap, number, values=values),
                     way=steps,
                     root=root,
-                    holders=tuple(f"{heap.type_name(one)} {int(heap.ids[one]):#x}" for one in holders),
+                    holders=tuple(f"{heap.type_name(one)} {heap.ids.id(one):#x}" for one in holders),
                 )
             )
         return JavaObjectsReport(
@@ -308,7 +308,7 @@ def objects(
             taken_at=heap.dump.milliseconds / 1000,
             gaps=tuple(heap.gaps),
             count=len(chosen),
-            total_bytes=int(heap.sizes[chosen].sum()),
+            total_bytes=int(heap.sizes(chosen).sum()),
             objects=tuple(told_objects),
             file=path,
         )
@@ -323,7 +323,7 @@ def _by_id(heap: "Heap", text: str) -> "Indices":
         raise UsageError(
             tried=f"read {text!r} as the id of an object", said="it is no number", remedy="0x7c0012345"
         ) from None
-    found = heap.lookup.numbers(np.array([wanted & (1 << 64) - 1], np.uint64))
+    found = heap.ids.numbers(np.array([wanted & (1 << 64) - 1], np.uint64))
     return found[found >= 0]
 
 
@@ -390,7 +390,7 @@ def _object(heap: "Heap", id_: int, *, values: bool) -> str:
 
     if not id_:
         return "null"
-    (number,) = heap.lookup.numbers(np.array([id_], np.uint64)).tolist()
+    (number,) = heap.ids.numbers(np.array([id_], np.uint64)).tolist()
     if number < 0:
         return f"{id_:#x} (not in the dump)"
     name = heap.type_name(number)

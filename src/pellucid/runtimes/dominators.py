@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pellucid.runtimes.references import Indices, References, packed, retained
+from pellucid.runtimes.references import Indices, References, chain_ends, packed, retained
 from pellucid.runtimes.semidominators import semi_nca
 
 Flags = NDArray[np.bool_]
@@ -112,7 +112,7 @@ class _Tree:
         tops = np.arange(count + 1, dtype=np.int32)
         chained = there[heaviest[above] == there]
         tops[chained] = idom[chained]
-        self._tops = _ends(tops)
+        self._tops = chain_ends(tops)
 
     def _common_of_complete(self, one: Indices, other: Indices, tops: Indices) -> Indices:
         one, other = one.copy(), other.copy()
@@ -140,16 +140,6 @@ class _Tree:
             holders[second - 1] = self.common(holders[second - 1], holders[second])
             things, holders = things[~odd], holders[~odd]
         return things, holders
-
-
-def _ends(above: Indices) -> Indices:
-    """Where each chain of `above` ends, at what points to itself: in place, by doubling the steps."""
-    live = np.flatnonzero(above[above] != above)
-    while len(live):
-        further = above[above[live]]
-        above[live] = further
-        live = live[above[further] != further]
-    return above
 
 
 def _edges(graph: References, depths: Indices, wanted: Flags) -> Iterator[tuple[Indices, Indices]]:
@@ -214,8 +204,11 @@ class _Knots:
         self.held = (edges >> np.uint64(32)).astype(np.int32)
         self.holder = edges.astype(np.uint32).view(np.int32)  # the lower half
         del edges
-        above = np.where(tree.idom < 0, np.arange(count + 1, dtype=np.int32), tree.idom)
-        region = _ends(above)[self.holder]
+        above = tree.idom.copy()
+        unknown = np.flatnonzero(above < 0)
+        above[unknown] = unknown
+        del unknown
+        region = chain_ends(above)[self.holder]
         del above
         number[count] = len(knots)
         self.region: Indices = number[region]
@@ -247,7 +240,7 @@ class _Knots:
             if not len(merged) or not self._hang(np.flatnonzero(gone)):
                 break
             self._keep(~gone)
-            self.region = _ends(into)[self.region]
+            self.region = chain_ends(into)[self.region]
             self._keep(self.region != self.held)
             if len(merged) <= self.unsettled // _WORTH:
                 break

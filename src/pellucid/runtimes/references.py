@@ -20,6 +20,8 @@ Indices = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
 _AT_ONCE = 1 << 18  # edges
+_LEVELS = 64
+"""Down to this depth a level is found by a search of all objects, deeper ones by sorting."""
 _FEW = 48
 """With fewer at a time a loop is faster than an operation on arrays."""
 
@@ -84,10 +86,17 @@ class References:
         held = self.targets[np.repeat(self.first[objects] - starts, counts) + np.arange(len(holders))]
         return holders, held
 
-    def parents(self, roots: Indices, blocked: NDArray[np.bool_] | None = None) -> Indices:
-        """A shortest way from the roots to each object; earlier roots win. Through `blocked` objects no way leads on."""
+    def parents(
+        self, roots: Indices, blocked: NDArray[np.bool_] | None = None, *, else_from: Indices | None = None
+    ) -> Indices:
+        """A shortest way from the roots to each object; earlier roots win. Through `blocked` objects no way leads on.
+
+        What they don't reach is reached from the roots `else_from`, on ways through what they don't reach either.
+        """
         parents = np.full(len(self), -1, np.int32)
         self._search(roots, parents, None, blocked)
+        if else_from is not None:
+            self._search(else_from[parents[else_from] < 0], parents, None, blocked)
         return parents
 
     def depths(self, roots: Indices) -> Indices:
@@ -111,9 +120,7 @@ class References:
                 front = self._few(front.tolist(), seen, None if depths is None else level)
                 continue
             held = []
-            step = max(len(front) * _AT_ONCE // max(edges, 1), 1)
-            for part in range(0, len(front), step):
-                holders, reached = self.from_all(front[part : part + step])
+            for holders, reached in self._from_parts(front):
                 new = np.flatnonzero(seen[reached] < 0)
                 reached = reached[new]
                 if depths is None:
@@ -122,6 +129,22 @@ class References:
                     depths[reached] = level
                 held.append(reached)
             front = _each_once(held, fresh)
+
+    def _from_parts(self, objects: Indices) -> Iterator[tuple[Indices, Indices]]:
+        """What `from_all` tells, about _AT_ONCE references at a time."""
+        ends = np.cumsum(self.first[objects + 1] - self.first[objects])
+        begin = 0
+        while begin < len(objects):
+            stop = int(np.searchsorted(ends, (ends[begin - 1] if begin else 0) + _AT_ONCE, "right"))
+            if stop > begin + 1:
+                yield self.from_all(objects[begin:stop])
+            else:
+                stop = begin + 1
+                held = self.of_object(int(objects[begin]))
+                for start in range(0, len(held), _AT_ONCE):
+                    part = held[start : start + _AT_ONCE]
+                    yield np.full(len(part), objects[begin], np.int32), part
+            begin = stop
 
     def _few(self, front: list[int], seen: Indices, level: int | None) -> Indices:
         """What a few objects hold that was not seen before: a long list is followed faster by a loop than by arrays of one."""
@@ -151,9 +174,12 @@ def _each_once(parts: list[Indices], marks: NDArray[np.bool_]) -> Indices:
         return np.unique(np.concatenate(parts))
     for one in parts:
         marks[one] = True
-    found = np.flatnonzero(marks).astype(np.int32)
-    marks[found] = False
-    return found
+    found = [
+        (np.flatnonzero(marks[start : start + _AT_ONCE]) + start).astype(np.int32)
+        for start in range(0, len(marks), _AT_ONCE)
+    ]
+    marks[:] = False
+    return np.concatenate(found)
 
 
 def packed(sources: Indices, targets: Indices) -> NDArray[np.uint64]:
@@ -164,43 +190,70 @@ def packed(sources: Indices, targets: Indices) -> NDArray[np.uint64]:
     return edges
 
 
-def retained(idom: Indices, sizes: Longs) -> Longs:
+def retained(idom: Indices, sizes: Longs | NDArray[np.uint32]) -> Longs:
     """The bytes of each object and all that it dominates; 0 for what no root reaches."""
     count = len(idom)
     depths = _depth_below(idom)
-    order = np.argsort(depths, kind="stable").astype(np.int32)
-    ends = (
-        np.cumsum(np.bincount(depths + 1)) if count else np.zeros(1, np.int64)
-    )  # depth -1 comes first: what is not reached
-    del depths
     found = np.zeros(count + 1, np.int64)
     found[:count] = sizes
     found[:count][idom < 0] = 0
-    total, above, one = found.data, idom.data, order.data
-    for start, end in zip(ends[-2::-1].tolist(), ends[:0:-1].tolist(), strict=True):
-        if end - start < _FEW:
-            for place in range(start, end):
-                total[above[one[place]]] += total[one[place]]
-        else:
-            level = order[start:end]
-            np.add.at(found, idom[level], found[level])
+    deep = np.flatnonzero(depths > _LEVELS).astype(np.int32)
+    if len(deep):
+        order = np.argsort(depths[deep], kind="stable").astype(np.int32)
+        ends = np.append(0, np.cumsum(np.bincount(depths[deep] - (_LEVELS + 1))))
+        deep = deep[order]
+        total, above, one = found.data, idom.data, deep.data
+        for start, end in zip(ends[-2::-1].tolist(), ends[:0:-1].tolist(), strict=True):
+            if end - start < _FEW:
+                for place in range(start, end):
+                    total[above[one[place]]] += total[one[place]]
+            else:
+                level = deep[start:end]
+                np.add.at(found, idom[level], found[level])
+    for depth in range(min(int(depths.max(initial=-1)), _LEVELS), -1, -1):
+        for start in range(0, count, _AT_ONCE):
+            here = np.flatnonzero(depths[start : start + _AT_ONCE] == depth) + start
+            np.add.at(found, idom[here], found[here])
     return found[:count]
 
 
 def _depth_below(idom: Indices) -> Indices:
     """The depth of each object in the tree of dominators, 0 below the roots, -1 for what is not reached: by doubling the steps."""
     count = len(idom)
-    depths = np.where(idom >= 0, np.int32(0), np.int32(-1))
-    above = np.where(idom >= 0, idom, np.int32(count))
-    depths[(idom >= 0) & (idom < count)] = 1
-    live = np.flatnonzero(above < count).astype(np.int32)
-    while len(live):
-        over = above[live]
-        further = above[over]
-        depths[live] += depths[over]
-        above[live] = further
-        live = live[further < count]
+    depths = np.full(count, -1, np.int32)
+    depths[idom >= 0] = 1
+    depths[idom == count] = 0
+    above = idom.copy()
+    above[idom < 0] = count
+    left = list(range(0, count, _AT_ONCE))
+    while left:
+        again = []
+        for start in left:
+            part = above[start : start + _AT_ONCE]
+            live = np.flatnonzero(part < count)
+            over = part[live]
+            depths[start + live] += depths[over]
+            part[live] = above[over]
+            if (part < count).any():
+                again.append(start)
+        left = again
     return depths
+
+
+def chain_ends(above: Indices) -> Indices:
+    """Where each chain of `above` ends, at what points to itself: in place, by doubling the steps."""
+    left = list(range(0, len(above), _AT_ONCE))
+    while left:
+        again = []
+        for start in left:
+            part = above[start : start + _AT_ONCE]
+            further = above[part]
+            moved = not np.array_equal(further, part)
+            part[:] = further
+            if moved:
+                again.append(start)
+        left = again
+    return above
 
 
 def dominated(idom: Indices) -> References:

@@ -13,17 +13,20 @@ from msgspec import Struct
 
 from pellucid.model.heap import Hold
 from pellucid.runtimes.dominators import dominators
-from pellucid.runtimes.jvm.hprof_classes import OBJECT, WIDTHS, Field
+from pellucid.runtimes.jvm.hprof_classes import OBJECT, TYPES, WIDTHS, Field
+from pellucid.runtimes.jvm.hprof_graph import references
 from pellucid.runtimes.jvm.hprof_heap import CLASS, INSTANCE, OBJECTS, PRIMITIVES, Heap
-from pellucid.runtimes.references import Indices, Longs, References, dominated, retained
+from pellucid.runtimes.references import Indices, Longs, References, chain_ends, retained
 
 LEAST_SHARE = 0.1
 """Of what is reachable: smaller trees are no suspects."""
 MOST_SUSPECTS = 5
 _NEARLY_ALL = 0.8
+_BIG = 0.01
+"""Of what is reachable: a tree is not followed down to what is less."""
 _MAX_WAY = 4096
 _SAMPLE = 1000
-_DOUBLINGS = 32
+_AT_ONCE, _FEW_PAGES = 1 << 20, 1 << 16
 _TREE_BIN = "java.util.concurrent.ConcurrentHashMap$TreeBin"
 
 NODES = {
@@ -96,40 +99,36 @@ class Held(Struct, frozen=True):
 
 def held(heap: Heap) -> Held:
     """Dominators and retained sizes; the long part of the work."""
-    graph = heap.references()
+    graph = references(heap)
     roots = heap.roots()
-    heap.forget_lookup()
+    heap.ids.forget()
     heap.dump.forget_pages()
     idom = dominators(graph, roots)
-    sizes = retained(idom, heap.sizes)
-    return Held(heap, graph, roots, idom, sizes, int(heap.sizes[idom >= 0].sum()))
+    sizes = retained(idom, heap.eighths)
+    sizes *= 8
+    return Held(heap, graph, roots, idom, sizes, heap.total(idom >= 0))
 
 
 def trees(found: Held) -> tuple[Tree, ...]:
     """The largest trees of dominators, each told from where it spreads out."""
-    tree = dominated(found.idom)
-    tops = tree.of_object(len(found.heap))
-    tops = tops[np.argsort(-found.retained[tops], kind="stable")][:MOST_SUSPECTS]
+    idom, sizes = found.idom, found.retained
+    big = np.flatnonzero(sizes >= max(_BIG * found.total, 1)).astype(np.int32)
+    tops = big[(idom[big] == len(found.heap)) & (sizes[big] >= LEAST_SHARE * found.total)]
+    tops = tops[np.argsort(-sizes[tops], kind="stable")][:MOST_SUSPECTS]
+    below: dict[int, int] = {}
+    for number, above in zip(big.tolist(), idom[big].tolist(), strict=True):
+        if above not in below or sizes[number] > sizes[below[above]]:
+            below[above] = number
     ways = Ways(found)
-    return tuple(
-        _tree(found, tree, int(top), ways)
-        for top in tops.tolist()
-        if found.total and found.retained[top] >= LEAST_SHARE * found.total
-    )
+    return tuple(_tree(found, below, int(top), ways) for top in tops.tolist())
 
 
-def _tree(found: Held, tree: References, top: int, ways: "Ways") -> Tree:
+def _tree(found: Held, biggest_of: dict[int, int], top: int, ways: "Ways") -> Tree:
     heap = found.heap
     at = top
-    while True:
-        below = tree.of_object(at)
-        if not len(below):
-            break
-        biggest = int(below[np.argmax(found.retained[below])])
-        if found.retained[biggest] < _NEARLY_ALL * found.retained[at]:
-            break
-        at = biggest
-    below = tree.of_object(at)
+    while at in biggest_of and found.retained[biggest_of[at]] >= _NEARLY_ALL * found.retained[at]:
+        at = biggest_of[at]
+    below = np.flatnonzero(found.idom == at).astype(np.int32)
     nodes = _nodes_of(found, at, below)
     container = _container(found, at) if nodes is not None else at
     way, root = ways.to(container)
@@ -164,23 +163,27 @@ def _nodes_of(found: Held, at: int, below: Indices) -> Indices | None:
     heap = found.heap
     if not len(below):
         return None
-    types = [number for number in range(len(heap.classes)) if heap.classes.name(number) in NODES]
-    inner = [number for number in range(len(heap.classes)) if heap.classes.name(number) == _TREE_BIN]
-    is_node = np.isin(heap.type, types) & (heap.kind == INSTANCE) & (found.idom >= 0)
+    is_node, linked = (np.zeros(len(heap), bool) for _ in range(2))
+    names = [*(one.name for one in heap.classes.all), ""]  # the last: a class that the dump does not have
+    of_type = np.array([name in NODES for name in names])
+    linking = of_type | np.array([name == _TREE_BIN for name in names])
+    for start in range(0, len(heap), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        instances = np.flatnonzero((heap.kind[part] == INSTANCE) & (found.idom[part] >= 0))
+        types = heap.type[part][instances]
+        is_node[part][instances] = of_type[types]
+        linked[part][instances] = linking[types]
     if 2 * int(is_node[below].sum()) < len(below):
         return None
-    linked = is_node | (np.isin(heap.type, inner) & (heap.kind == INSTANCE))
     nodes = np.flatnonzero(is_node).astype(np.int32)
-    # The first of each chain of nodes: each points to the one before it, the first to itself, and pointers are doubled.
+    del is_node
+    # The first of each chain of nodes: each points to the one before it, the first to itself.
     top = np.arange(len(heap), dtype=np.int32)
-    chained = np.flatnonzero(linked & (found.idom < len(heap)))
-    chained = chained[linked[found.idom[chained]]]
+    chained = np.flatnonzero(linked).astype(np.int32)
+    over = found.idom[chained]
+    chained = chained[(over < len(heap)) & linked[np.minimum(over, len(heap) - 1)]]
     top[chained] = found.idom[chained]
-    for _ in range(_DOUBLINGS):
-        further = top[top]
-        if np.array_equal(further, top):
-            break
-        top = further
+    chain_ends(top)
     inside: Indices = nodes[found.idom[top[nodes]] == at]
     return inside
 
@@ -205,14 +208,13 @@ class Ways:
     def __init__(self, found: Held) -> None:
         self._heap = found.heap
         self._kinds = found.heap.root_kinds()
-        passing = {number for number, kind in self._kinds.items() if kind in PASSING}
-        stay = np.array([number for number in found.roots.tolist() if number not in passing], np.int32)
-        self._staying = found.graph.parents(stay)
-        self._all = found.graph.parents(found.roots) if passing else self._staying
+        found.heap.ids.forget()
+        passing = np.array([self._kinds.get(one) in PASSING for one in found.roots.tolist()], bool)
+        self._parents = found.graph.parents(found.roots[~passing], else_from=found.roots[passing])
 
     def to(self, number: int) -> tuple[tuple[Hold, ...], str]:
         """(the steps from a root, why that is one); empty where no root reaches it."""
-        parents = self._staying if self._staying[number] >= 0 else self._all
+        parents = self._parents
         if parents[number] < 0:
             return (), ""
         way = [number]
@@ -234,7 +236,7 @@ ROOT = "root"
 
 def link(heap: Heap, holder: int, held_one: int) -> tuple[str, str]:
     """(how, name) of the reference from one object to another: `attribute map`, `static props`, `item 17`."""
-    wanted = int(heap.ids[held_one])
+    wanted = heap.ids.id(held_one)
     kind, type_ = int(heap.kind[holder]), int(heap.type[holder])
     if kind == CLASS and type_ >= 0:
         one = heap.classes.all[type_]
@@ -273,24 +275,32 @@ def _field_types(heap: Heap, nodes: Indices, which: int) -> tuple[tuple[Group, .
         field = next((one for one in heap.classes.fields(type_) if one.name == wanted), None)
         if field is not None:
             of_type = nodes[heap.type[nodes] == type_]
-            parts.append(heap.lookup.numbers(heap.view.ids(heap.at[of_type] + field.offset)))
+            for start in range(0, len(of_type), _FEW_PAGES):
+                at = heap.at[of_type[start : start + _FEW_PAGES]]
+                parts.append(heap.ids.numbers(heap.view.ids(at + field.offset)))
+                heap.dump.forget_pages()
+    heap.ids.forget()
     numbers = np.concatenate(parts)
     numbers = numbers[numbers >= 0]
-    return _groups(heap, numbers, heap.sizes), numbers
+    return _groups(heap, numbers, None), numbers
 
 
-def _groups(heap: Heap, numbers: Indices, sizes: Longs, most: int = 3) -> tuple[Group, ...]:
-    """The types of these objects, those with the most bytes first."""
+def _groups(heap: Heap, numbers: Indices, sizes: Longs | None, most_told: int = 3) -> tuple[Group, ...]:
+    """The types of these objects, those with the most bytes first: their own ones, or `sizes`."""
     if not len(numbers):
         return ()
-    key = heap.type[numbers].astype(np.int64) * 4 + heap.kind[numbers]
-    kinds, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    counts = np.bincount(inverse, minlength=len(kinds))
-    weights = np.bincount(inverse, sizes[numbers], minlength=len(kinds)).astype(np.int64)
-    order = np.argsort(-weights, kind="stable")[:most]
-    return tuple(
-        Group(heap.type_name(int(numbers[first[one]])), int(counts[one]), int(weights[one])) for one in order.tolist()
-    )
+    most = 4 * (max(len(heap.classes), *TYPES) + 2)
+    counts, weights = np.zeros(most, np.int64), np.zeros(most, np.int64)
+    one_of = np.zeros(most, np.int32)
+    for start in range(0, len(numbers), _AT_ONCE):
+        part = numbers[start : start + _AT_ONCE]
+        key = (heap.type[part] + 1) * 4 + heap.kind[part]
+        counts += np.bincount(key, minlength=most)
+        weights += np.bincount(key, heap.sizes(part) if sizes is None else sizes[part], most).astype(np.int64)
+        one_of[key] = part
+    kinds = np.flatnonzero(counts)
+    kinds = kinds[np.argsort(-weights[kinds], kind="stable")][:most_told]
+    return tuple(Group(heap.type_name(int(one_of[one])), int(counts[one]), int(weights[one])) for one in kinds.tolist())
 
 
 def _alike(heap: Heap, keys: Indices) -> tuple[int, int]:
@@ -325,13 +335,13 @@ def _content(heap: Heap, number: int, field: Field) -> bytes:
 
 def string_bytes(heap: Heap, id_: int) -> bytes | None:
     """What the String of this id consists of; None for anything else."""
-    (number,) = heap.lookup.numbers(np.array([id_], np.uint64)).tolist()
+    (number,) = heap.ids.numbers(np.array([id_], np.uint64)).tolist()
     if number < 0 or heap.type_name(number) != "java.lang.String":
         return None
     field = next((one for one in heap.classes.fields(int(heap.type[number])) if one.name == "value"), None)
     if field is None:
         return None
-    (array,) = heap.lookup.numbers(np.array([value_of(heap, number, field)], np.uint64)).tolist()
+    (array,) = heap.ids.numbers(np.array([value_of(heap, number, field)], np.uint64)).tolist()
     if array < 0 or heap.kind[array] != PRIMITIVES:
         return None
     at, width = int(heap.at[array]), 2 if int(heap.type[array]) == 5 else 1

@@ -40,11 +40,9 @@ class Layout(Struct, frozen=True):
     def words(self) -> str:
         return f"header {self.header}, references {self.reference}, arrays {self.array} bytes"
 
-    def sizes(self, heap: "Heap", numbers: "NDArray[np.int32] | None" = None) -> Longs:
-        """Bytes of each object (of `numbers`, or of all), aligned to 8."""
-        kind = heap.kind if numbers is None else heap.kind[numbers]
-        type_ = heap.type if numbers is None else heap.type[numbers]
-        elements = heap.elements if numbers is None else heap.elements[numbers]
+    def sizes(self, heap: "Heap", numbers: "NDArray[np.int32]") -> Longs:
+        """Bytes of each of these objects, aligned to 8."""
+        kind, type_, elements = heap.kind[numbers], heap.type[numbers], heap.elements[numbers]
         found = np.zeros(len(kind), np.int64)
         arrays = kind == _OBJECTS
         found[arrays] = self.array + self.reference * elements[arrays].astype(np.int64)
@@ -76,13 +74,12 @@ def infer(heap: "Heap") -> Layout:
     """The layout that explains most distances between objects that follow one another in the heap."""
     if heap.dump.id_size == 4:
         return Layout(8, 4, 12)  # 32-bit JVMs: mark word and class pointer of 4 bytes each, and the length of an array
-    numbers = np.arange(max(len(heap) - 1, 0), dtype=np.int32)
-    numbers = numbers[heap.kind[:-1] != _CLASS] if len(heap) else numbers
-    if len(numbers) > _SAMPLE:
-        numbers = numbers[:: len(numbers) // _SAMPLE]
+    count = max(len(heap) - 1, 0)
+    numbers = np.arange(0, count, max(count // _SAMPLE, 1), dtype=np.int32)
+    numbers = numbers[heap.kind[numbers] != _CLASS]
     if not len(numbers):
         return LAYOUTS[0]
-    distances = (heap.ids[numbers + 1] - heap.ids[numbers]).astype(np.int64)
+    distances = (heap.ids.of(numbers + 1) - heap.ids.of(numbers)).astype(np.int64)
     best = LAYOUTS[0]
     for layout in LAYOUTS:
         share = float((layout.sizes(heap, numbers) == distances).mean())

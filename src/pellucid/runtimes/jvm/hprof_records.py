@@ -10,6 +10,7 @@ counts only when the cursor before it comes to stand exactly there; a segment in
 """
 
 import struct
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -20,6 +21,8 @@ from pellucid.runtimes.jvm.hprof import Hprof, Segment
 from pellucid.runtimes.jvm.hprof_classes import class_length
 
 Offsets = NDArray[np.int64]
+Kept = NDArray[Any]
+"""Offsets that are many: int64, or uint32: in four bytes where the file is small enough."""
 
 INSTANCE, OBJECTS, PRIMITIVES, CLASS = 0x21, 0x22, 0x23, 0x20
 LOCK_STEP_FROM = 1 << 20
@@ -31,7 +34,8 @@ _WINDOW = 768
 """Bytes in which a guess is looked for; most records are shorter."""
 _CHAIN = 6
 MAX_STEPS = 1 << 26
-_STEPS_AT_ONCE = 4096
+_STEPS_AT_ONCE = 256
+_AT_ONCE = 1 << 20
 
 SIZES = np.zeros(256, np.int64)
 SIZES[[4, 5, 6, 7, 8, 9, 10, 11]] = [1, 2, 4, 8, 1, 2, 4, 8]
@@ -41,9 +45,9 @@ SIZES[[4, 5, 6, 7, 8, 9, 10, 11]] = [1, 2, 4, 8, 1, 2, 4, 8]
 class Places(Struct, frozen=True):
     """Offsets in the file of the objects and of the roots, in the order of the file, each with its tag."""
 
-    objects: Offsets
+    objects: Kept
     tags: NDArray[np.uint8]
-    roots: Offsets
+    roots: Kept
     root_tags: NDArray[np.uint8]
     gaps: tuple[Gap, ...]
     coverage: float
@@ -60,9 +64,10 @@ class View:
         self.u4: NDArray[np.uint32] = np.ndarray((max(size - 3, 0),), ">u4", dump.map, 0, (1,))
         self.u8: NDArray[np.uint64] = np.ndarray((max(size - 7, 0),), ">u8", dump.map, 0, (1,))
         self.id_size = dump.id_size
+        self.offsets: np.dtype[Any] = np.dtype(np.uint32 if size < 1 << 32 else np.int64)
         self._ids = self.u8 if dump.id_size == 8 else self.u4
 
-    def ids(self, at: Offsets) -> NDArray[np.uint64]:
+    def ids(self, at: Kept) -> NDArray[np.uint64]:
         """The ids at these offsets."""
         return self._ids[at].astype(np.uint64)
 
@@ -86,7 +91,9 @@ def places(dump: Hprof, view: View, *, ordered: bool = True) -> Places:
     offsets, lost = find(dump, view)
     if ordered:
         offsets.sort()  # what lies together in the file is then read together, and objects come in the order of their addresses
-    tags = view.bytes[offsets]
+    tags = np.empty(len(offsets), np.uint8)
+    for start in range(0, len(offsets), _AT_ONCE):
+        tags[start : start + _AT_ONCE] = view.bytes[offsets[start : start + _AT_ONCE]]
     gaps = []
     number = sum(end - at for at, end in lost)
     whole = sum(one.end - one.start for one in dump.segments)
@@ -97,23 +104,22 @@ def places(dump: Hprof, view: View, *, ordered: bool = True) -> Places:
                 f"at byte {lost[0][0]:,} there is no sub-record as the format has them: the dump is damaged there, or cut off",
             )
         )
-    root = root_lengths(dump.id_size)[tags] > 0
-    return Places(
-        offsets[~root], tags[~root], offsets[root], tags[root], tuple(gaps), 1 - number / whole if whole else 0.0
-    )
+    root = (root_lengths(dump.id_size) > 0)[tags]
+    coverage = 1 - number / whole if whole else 0.0
+    return Places(offsets[~root], tags[~root], offsets[root], tags[root], tuple(gaps), coverage)
 
 
 Lost = list[tuple[int, int]]
 
 
-def _lock_step(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
+def _lock_step(dump: Hprof, view: View) -> tuple[Kept, Lost]:
     """Many cursors in each segment, all of them a record further with each step."""
     begins, stops, numbers = _cursors(dump, view)
     at, end, number = begins, stops, numbers
     # A record's header has at most 1 + 3 i + 8 bytes: what begins nearer to the end of the file is left to the careful loop.
     safe = view.u8.size - 40
-    found: list[Offsets] = []
-    kept: list[Offsets] = [np.zeros(0, np.int64)]
+    found: list[Kept] = []
+    kept: list[Kept] = [np.zeros(0, view.offsets)]
     bad = np.zeros(len(dump.segments), bool)
     for _ in range(MAX_STEPS):
         if not len(at):
@@ -128,7 +134,7 @@ def _lock_step(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
         if wrong.any():
             bad[number[wrong]] = True
             at, end, number, after = at[~wrong], end[~wrong], number[~wrong], after[~wrong]
-        found.append(at)
+        found.append(at.astype(view.offsets))
         if len(found) == _STEPS_AT_ONCE:
             kept.append(np.concatenate(found))
             found = []
@@ -137,7 +143,11 @@ def _lock_step(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
             at = after
         else:
             at, end, number = after[live], end[live], number[live]
-    offsets = np.concatenate([*kept, *found])
+    if found:
+        kept.append(np.concatenate(found))
+        found.clear()
+    offsets = np.concatenate(kept)
+    kept.clear()
     lost: Lost = []
     if not bad.any():
         return offsets, lost
@@ -145,7 +155,7 @@ def _lock_step(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
     for segment in (one for one, is_bad in zip(dump.segments, bad.tolist(), strict=True) if is_bad):
         offsets = offsets[(offsets < segment.start) | (offsets >= segment.end)]
         walked, more = _walk(dump, view, segment)
-        parts.append(walked)
+        parts.append(walked.astype(view.offsets))
         lost += more
     return np.concatenate([offsets, *parts]), lost
 
@@ -230,12 +240,12 @@ def _guessed(dump: Hprof, view: View, wanted: Offsets, owner: Offsets) -> tuple[
     return np.concatenate([*first, wanted[:0]]), np.concatenate([*numbers, owner[:0]])
 
 
-def _one_by_one(dump: Hprof, view: View) -> tuple[Offsets, Lost]:
-    offsets: list[Offsets] = [np.zeros(0, np.int64)]
+def _one_by_one(dump: Hprof, view: View) -> tuple[Kept, Lost]:
+    offsets: list[Kept] = [np.zeros(0, view.offsets)]
     lost: Lost = []
     for segment in dump.segments:
         found, more = _walk(dump, view, segment)
-        offsets.append(found)
+        offsets.append(found.astype(view.offsets))
         lost += more
     return np.concatenate(offsets), lost
 
