@@ -76,11 +76,32 @@ def _prepare(options: Options) -> _Become:
         function = callables.load(options.function, options.folder, options.max_rows)
         return _ready(options, function, [], [], [], "", callables.how(function))
     store = Store(options.store)
-    model = package.load(store, store.resolve(options.model), options.max_rows, options.engine)
+    manifest = store.resolve(options.model)
+    if manifest.format == "skops":
+        _import_skops()
+    model = package.load(store, manifest, options.max_rows, options.engine)
     records, expected = package.sample(store, model)
     drift = package.drift(model.manifest)
     note = f"{drift}; its stored sample is predicted as at its training" if drift else ""
     return _ready(options, model, records, expected, package.example(store, model.manifest), note, package.how(model))
+
+
+def _import_skops() -> None:
+    """Without the rest of scikit-learn: 6 MB that all processes would have.
+
+    skops names the estimators that it trusts by importing every module that has one (skops/io/_trusted_types.py, 0.16). Types of scikit-learn are
+    trusted by their module here (`package.OWN_PACKAGE`), and the model brings along those that it has.
+    """
+    import sklearn.utils
+
+    listed = getattr(sklearn.utils, "all_estimators", None)
+    if listed is not None:
+        sklearn.utils.all_estimators = lambda *_, **__: []
+    try:
+        import skops.io  # noqa: F401
+    finally:
+        if listed is not None:
+            sklearn.utils.all_estimators = listed
 
 
 def _ready(
