@@ -22,6 +22,7 @@ QUESTIONS = (
     "heap",
     "jvm",
     "inside",
+    "web",
     "serve",
 )
 RESULTS = harness.here() / "benchmarks" / "RESULTS.md"

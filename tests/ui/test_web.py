@@ -302,13 +302,14 @@ def test_a_telephone_shows_all_of_it_without_scrolling_sideways(open_web, shown)
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: run scripts/install_test_tools.sh")
-@pytest.mark.parametrize(("scheme", "rules"), [("light", "undefined"), ("dark", "{runOnly: ['color-contrast']}")])
-def test_an_audit_of_accessibility_finds_nothing(open_web, shown, scheme, rules):
-    page = open_web(color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
+def test_an_audit_of_accessibility_finds_nothing(open_web, shown):
+    page = open_web(bypass_csp=True, reduced_motion="reduce")
+    page.locator("#processes").wait_for()
+    page.fill("#filter", "targets/")  # it looks at each row
     page.locator("#needy-heading ~ .findings .finding").first.wait_for()
     page.evaluate(AXE.read_text())
     for name, view, mark in (
-        (None, None, "#processes"),
+        (None, "list", "#processes"),
         ("deadlock", "now", ".group"),
         ("deadlock", "waits", "svg.graph"),
         ("deadlock", "memory", "svg.chart"),
@@ -317,10 +318,14 @@ def test_an_audit_of_accessibility_finds_nothing(open_web, shown, scheme, rules)
         if name is not None:
             page.goto(shown.address(name, view))
         page.locator(mark).first.wait_for()
-        found = page.evaluate(f"axe.run(document, {rules})")
-        told = [
-            (one["id"], one["nodes"][0]["target"], one["nodes"][0]["failureSummary"]) for one in found["violations"]
-        ]
-        assert told == [], view
-        assert found["passes"]
-    picture(page, scheme)
+        for scheme, rules in (("light", "{}"), ("dark", "{runOnly: ['color-contrast']}")):
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate(f"axe.run(document, {rules})")
+            told = [
+                (one["id"], one["nodes"][0]["target"], one["nodes"][0]["failureSummary"]) for one in found["violations"]
+            ]
+            assert told == [], (view, scheme)
+            assert found["passes"]
+        if view == "list":
+            picture(page, "dark")
+        page.emulate_media(color_scheme="light")

@@ -18,6 +18,8 @@ from pellucid.observe.identity import in_words, runtime, with_version
 
 AGAIN = 64
 """After so many looks, who a process is is read once more, and a kernel thread's pid may have become somebody else's."""
+CALLS = 4
+"""The system call of one that has used no CPU is read each so many looks."""
 BUSY = 0.02
 """CPU seconds a second from which a process is called running, though it slept at the moment of the look."""
 
@@ -38,6 +40,7 @@ class _Known(Struct):
     process: Process
     cpu_s: float
     looks: int
+    live: Live | None = None
 
 
 class Listing:
@@ -51,7 +54,7 @@ class Listing:
         self._last = 0.0
 
     def read(self) -> tuple[Live, ...]:
-        """Lowest pid first. A process that ends meanwhile is left out."""
+        """Lowest pid first. A process that ends meanwhile is left out; of which nothing has changed, the value is the same object as before."""
         now = time.monotonic()
         span, self._last = now - self._last, now
         self._looks += 1
@@ -87,14 +90,21 @@ class Listing:
             process = procfs.process(pid)
             found = with_version(pid, runtime(pid, process.exe))
             known = _Known(procfs.with_runtime(process, found) if found else process, stat.cpu_s, 0)
+        rested = known.cpu_s == stat.cpu_s
         known.cpu_s = stat.cpu_s
         known.looks += 1
         alive[pid] = known
         process = known.process
         if process.state != stat.state or process.threads != stat.threads or process.ppid != stat.ppid:
             process = known.process = replace(process, state=stat.state, threads=stat.threads, ppid=stat.ppid)
-        running = stat.letter == "R" or (cpu or 0.0) >= BUSY
-        return Live(process, _state(process, running=running), cpu, stat.rss_bytes, stat.cpu_s)
+        last = known.live
+        if last is not None and rested and last.process is process and known.looks % CALLS:
+            state = last.state
+        else:
+            state = _state(process, running=stat.letter == "R" or (cpu or 0.0) >= BUSY)
+        live = Live(process, state, cpu, stat.rss_bytes, stat.cpu_s)
+        known.live = last if last is not None and last.process is process and last == live else live
+        return known.live
 
 
 def _state(process: Process, *, running: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from pellucid.observe.listing import Listing
+from pellucid.observe.listing import Listing, Live
 from pellucid.present.view.rows import Row, row
 from pellucid.present.view.scan import Scan
 
@@ -41,6 +41,7 @@ class Board:
         self.points = 0
         """How many numbers were added to the histories so far."""
         self._listing = Listing()
+        self._made: dict[int, tuple[Live, Row]] = {}
         self._remembered = -STEP_S
         self._last = time.monotonic()
         self._cpu = time.process_time()
@@ -50,13 +51,22 @@ class Board:
         began = time.thread_time()
         before = self.rows
         rows, cpu_s = {}, {}
+        made_of: dict[int, tuple[Live, Row]] = {}
         for live in self._listing.read():
+            pid = live.process.pid
+            cpu_s[pid] = live.cpu_s
+            last = self._made.get(pid)
+            if last is not None and last[0] is live:
+                made_of[pid] = last
+                rows[pid] = last[1]
+                continue
             made = row(live)
-            cpu_s[made.pid] = live.cpu_s
-            known = before.get(made.pid)
-            rows[made.pid] = known if known == made else made
+            known = before.get(pid)
+            rows[pid] = known if known == made else made
             if known is not None and known.started_at != made.started_at:
-                self.memory.pop(made.pid, None)  # another process has its pid now
+                self.memory.pop(pid, None)  # another process has its pid now
+            made_of[pid] = live, rows[pid]
+        self._made = made_of
         self.rows, self.cpu_s = rows, cpu_s
         self.at = time.time()
         self._remember()

@@ -15,7 +15,7 @@ from pellucid.model.errors import PellucidError
 from pellucid.present.view import told
 from pellucid.present.view.rows import Row
 
-SHARE = 0.004
+SHARE = 0.003
 """Of one CPU."""
 BEGIN_S = 3.0
 """CPU seconds that may be spent at once in the beginning, so that the first walk is over soon."""

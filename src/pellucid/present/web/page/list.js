@@ -4,6 +4,7 @@ import { h, note, shell, table } from "./dom.js";
 import { bytes, duration, percent, plural } from "./words.js";
 
 export const WORST = ["critical", "warning", "notice", "info"];
+const EACH = 3;
 const HARM = new Set(["critical", "warning"]);
 
 // Findings of all processes that stop the program's work or will, worst first: [{found, finding}].
@@ -20,8 +21,18 @@ function needy(known) {
   const found = troubled(known);
   return h("section", { key: "needy", "aria-labelledby": "needy-heading" },
     h("h2", { id: "needy-heading" }, "Needs you"),
-    found.length ? h("ul", { class: "findings" }, found.map(({ found: one, finding }) => findingItem(known, finding, one))) : null,
+    found.length ? h("ul", { class: "findings" }, few(found).map(({ found: one, finding }) => findingItem(known, finding, one))) : null,
+    found.length > few(found).length ? note(`and ${plural(found.length - few(found).length, "more finding")} of the same processes: open one to see all of its own.`) : null,
     coverage(known, found.length));
+}
+
+// One process with many findings must not hide the others.
+function few(found) {
+  const times = new Map();
+  return found.filter(({ found: one }) => {
+    times.set(one.pid, (times.get(one.pid) || 0) + 1);
+    return times.get(one.pid) <= EACH;
+  });
 }
 
 // What the verdict rests on: a list without trouble says little when nobody was looked at.
@@ -34,7 +45,8 @@ function coverage(known, many) {
   const oldest = looked.length ? Date.now() / 1000 - Math.min(...looked.map((one) => one.at)) : 0;
   const parts = [];
   if (!known.listed) parts.push("Looking at the processes of this machine…");
-  else if (!python.length) parts.push("No Python process runs here (or none whose memory we may read).");
+  else if (!python.length) parts.push("No process here is known to run Python: of processes of other users that can't be told without more rights (pellucid check says which).");
+  else if (!looked.length) parts.push(`None of the ${plural(python.length, "Python process", "Python processes")} was looked at yet: the first walk has begun.`);
   else parts.push(`${many ? "" : "Nothing that needs you was found. "}${looked.length} of ${plural(python.length, "Python process", "Python processes")} looked at, the longest ago ${duration(oldest)} ago.`);
   if (unseen.length) parts.push(`${unseen.length} of them could not be read: ${unseen[0].why_not.said}`);
   if (java) parts.push(`${plural(java, "JVM is", "JVMs are")} asked only when you open one, since it stops for that.`);
@@ -86,7 +98,7 @@ function processes(known, draw) {
     h("div", { class: "bar", role: "search" },
       h("label", null, "Filter ", h("input", { id: "filter", type: "search", placeholder: "pid, name, command, state", autocomplete: "off", spellcheck: "false",
         oninput: (event) => { known.filter = event.target.value; draw(); } })),
-      h("label", null, "Show ", h("select", { id: "kind", onchange: (event) => { known.kind = event.target.value; draw(); } },
+      readable > 0 && h("label", null, "Show ", h("select", { id: "kind", onchange: (event) => { known.kind = event.target.value; draw(); } },
         h("option", { value: "readable" }, "Python and JVM"), h("option", { value: "all" }, "all processes"))),
       h("span", { class: "faint", role: "status" }, `${shown.length} of ${all.length}`)),
     shown.length ? grid(known, shown, draw) : note(known.listed ? (words ? `No process has “${known.filter}” in its pid, name, command or state.` : "There is none.") : "Looking…"));

@@ -81,12 +81,13 @@ export function draw() {
 }
 
 function header() {
-  const needy = troubled(known).length;
+  const needy = new Set(troubled(known).map(({ found }) => found.pid)).size;
+  const looked = [...known.found.values()].filter((one) => !one.why_not).length;
   const here = known.hello ? `host ${known.hello.host}` : "";
   document.getElementById("host").textContent = here;
   const count = document.getElementById("count");
   const said = known.broken ? "No connection to pellucid: it is tried again; what stands here is old." : known.listed
-    ? `${plural(known.rows.size, "process", "processes")} · ${needy ? `${needy} ${needy === 1 ? "needs" : "need"} you` : "none needs you"}` : "Looking…";
+    ? `${plural(known.rows.size, "process", "processes")} · ${needy ? `${needy} ${needy === 1 ? "needs" : "need"} you` : looked ? `none of the ${looked} looked at needs you` : "none looked at yet"}` : "Looking…";
   if (count.textContent !== said) count.textContent = said;
   count.classList.toggle("failing", known.broken);
   const own = known.own;
