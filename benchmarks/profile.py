@@ -2,13 +2,16 @@
 
 The target never holds still (tests/targets/ladder.py): each of its lines that calls names its callee, so that a stack that was read torn is
 seen, and it counts how often it got to the bottom, so that what a sampler costs it is seen. CPU of a sampler is that of its process less
-what it takes to start. The bias of taking copies again is measured against stacks that were read while the process was stopped.
+what it takes to start. The bias of each is how far its shares of innermost functions are from those of stacks that were read while the
+process was stopped at random moments.
 """
 
 import contextlib
 import itertools
+import math
 import mmap
 import os
+import random
 import re
 import signal
 import struct
@@ -23,7 +26,7 @@ from msgspec import Struct
 from benchmarks import harness, machine
 from benchmarks.samplers import PELLUCID, PY_SPY, PY_SPY_FREE, Sampler, austin, profiling
 from pellucid.kernel import procfs
-from pellucid.model.hot import hottest
+from pellucid.model.hot import UNKNOWN, hottest
 from pellucid.observe.sampler import Asked, sample
 from pellucid.runtimes import cpython
 from tests.interpreters import Interpreter, find
@@ -33,7 +36,9 @@ SECONDS = 2  # the peers take whole seconds
 RATES = (100, 1000, 10_000)
 GOAL = 1000
 """The rate that the goals are about."""
-REFERENCE = 1500
+REFERENCE = 1000
+LEAF = "sum_of_ten"
+"""The longest of the short calls."""
 TIMEOUT_S = 7.0  # for SECONDS of sampling: what takes longer can't keep up
 TARGET = harness.here() / "tests" / "targets" / "ladder.py"
 SOURCE = TARGET.read_text(encoding="utf-8").splitlines()
@@ -83,19 +88,22 @@ def report() -> str:
         parts.append(_rates(pythons["3.15"], [PELLUCID, PY_SPY, own]))
         parts.append(_shapes(pythons["3.15"], [PELLUCID, PY_SPY, own]))
     parts.append(_shapes(pythons["3.13"], [PELLUCID, PY_SPY, *austin(pythons)]))
-    parts.append(_bias(pythons["3.13"]))
+    parts += [_bias(pythons[version]) for version in ("3.11", "3.15") if version in pythons]
     return "\n".join(parts)
 
 
 def _rates(python: Interpreter, samplers: list[Sampler]) -> str:
     rows, verdicts = [], []
     with target(python, 14, 0) as at:
+        true = _stopped(at.pid)
         start = {each.name: _start(each, at) for each in samplers}
         for rate in RATES:
             alone: Callable[[], Taken] = lambda: _alone(at)  # noqa: E731
             contenders = {each.name: (lambda each=each, rate=rate: _run(each, at, rate, SECONDS)) for each in samplers}
             runs = harness.interleave({"no sampler": alone, **contenders}, ROUNDS if rate == GOAL else 1, warm_up=0)
-            rows += [_row(each.name, rate, runs[each.name], runs["no sampler"], start[each.name]) for each in samplers]
+            for each in samplers:
+                row = _row(each.name, rate, runs[each.name], runs["no sampler"], start[each.name])
+                rows.append([*row[:6], *_biased(runs[each.name], true), *row[6:]])
             if rate == GOAL:
                 verdicts = _verdicts(runs, start, samplers)
     head = [
@@ -105,12 +113,18 @@ def _rates(python: Interpreter, samplers: list[Sampler]) -> str:
         "started, s CPU",
         "samples a second",
         "dropped, as told",
+        f"in {LEAF}",
+        "shares apart, points",
         "impossible stacks",
         "target's speed",
         "failed",
     ]
     return (
-        f"### A target on CPython {python.version}\n\n" + harness.table(head, rows) + "\n" + "\n".join(verdicts) + "\n"
+        f"### A target on CPython {python.version}\n\n{_told(true)}\n\n"
+        + harness.table(head, rows)
+        + "\n"
+        + "\n".join(verdicts)
+        + "\n"
     )
 
 
@@ -261,40 +275,51 @@ def target(python: Interpreter, stay: int, waiting: int) -> Iterator[Target]:
 
 def _bias(python: Interpreter) -> str:
     """Innermost functions as the sampler sees them, and as they are when the process is stopped at random moments."""
+    lines = []
     with target(python, 14, 0) as at:
-        stopped = _stopped(at.pid)
-        asked = Asked(rate_hz=1000, seconds=4)
-        profile = sample(procfs.process(at.pid), asked)
-    ours = Counter({hot.qualname: hot.self_samples for hot in hottest(profile, most=1 << 20)})
-    whole, reference = sum(ours.values()), sum(stopped.values())
-    differences = {name: 100 * (ours[name] / whole - stopped[name] / reference) for name in {*ours, *stopped}}
-    worst = max(differences, key=lambda name: abs(differences[name]))
-    apart = sum(map(abs, differences.values())) / 2
-    # What two samples of this size differ by where both are right: half of the expected sum of deviations.
-    chance = (
-        sum(
-            100
-            * (2 / 3.1416) ** 0.5
-            * (stopped[name] / reference * (1 - stopped[name] / reference) * (1 / whole + 1 / reference)) ** 0.5
-            for name in stopped
-        )
-        / 2
-    )
-    leaf = "sum_of_ten"
-    return (
-        "### Does taking a copy again push samples to quiet moments?\n\n"
-        f"{whole} samples of pellucid at 1 kHz beside {reference} stacks read while the process was stopped (SIGSTOP at random moments), CPython {python.version}. "
-        f"Shares of innermost functions are {apart:.1f} points apart in all (chance alone: {chance:.1f}); the most for one function {differences[worst]:+.1f} points ({worst}); "
-        f"`{leaf}`, the longest of the short calls: {100 * ours[leaf] / whole:.1f} % beside {100 * stopped[leaf] / reference:.1f} %. "
-        f"{profile.taking.unstable} of {whole} stacks never held still, and are told as such.\n"
-    )
+        true = _stopped(at.pid)
+        for rate in (100, GOAL):
+            profile = sample(procfs.process(at.pid), Asked(rate_hz=rate, seconds=4))
+            ours = Counter(
+                {hot.qualname: hot.self_samples for hot in hottest(profile, most=1 << 20) if hot.qualname != UNKNOWN}
+            )
+            share, apart = _compared(ours, true)
+            lines.append(
+                f"at {rate} Hz {share} in {LEAF}, {apart} points apart in all, {profile.taking.unstable} of {profile.taking.taken} cut"
+            )
+    return f"### Shares on CPython {python.version}\n\n{_told(true)} pellucid: {'; '.join(lines)}.\n"
+
+
+def _told(true: Counter[str]) -> str:
+    whole = true.total()
+    return f"{whole} stacks were read while the process was stopped at random moments: {100 * true[LEAF] / whole:.1f} % in {LEAF}."
+
+
+def _biased(runs: list[Taken], true: Counter[str]) -> tuple[str, str]:
+    """The share of LEAF in the stacks of a sampler, and how far its shares are from the true ones."""
+    found = Counter[str]()
+    for run in runs:
+        for stack, count in run.stacks:
+            found[stack[-1][0]] += count
+    return _compared(found, true)
+
+
+def _compared(found: Counter[str], true: Counter[str]) -> tuple[str, str]:
+    """The share of LEAF; half of the sum of all differences, with what chance alone would make it between two samples of these sizes."""
+    ours, theirs = found.total(), true.total()
+    if not ours:
+        return "–", "–"
+    apart = sum(abs(found[name] / ours - true[name] / theirs) for name in {*found, *true}) / 2
+    shares = [count / theirs for count in true.values()]
+    chance = sum((2 / math.pi * share * (1 - share) * (1 / ours + 1 / theirs)) ** 0.5 for share in shares) / 2
+    return f"{100 * found[LEAF] / ours:.1f} %", f"{100 * apart:.1f} (chance: {100 * chance:.1f})"
 
 
 def _stopped(pid: int) -> Counter[str]:
     found = Counter[str]()
     with cpython.attach(pid) as runtime:
         for _ in range(REFERENCE):
-            time.sleep(0.001)
+            time.sleep(random.uniform(0.0005, 0.0015))
             os.kill(pid, signal.SIGSTOP)
             try:
                 while procfs.stat(pid).letter != "T":

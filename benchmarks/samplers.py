@@ -35,11 +35,11 @@ def _text(path: str) -> str:
 
 
 def _pellucid_told(printed: str) -> tuple[int, str]:
-    match = re.search(r"(\d+) asked, (\d+) taken, (\d+) missed, (\d+) failed; of \d+ stacks (\d+) never", printed)
+    match = re.search(r"(\d+) asked, (\d+) taken, (\d+) missed, (\d+) failed; of \d+ stacks (\d+) are cut", printed)
     if match is None:
         return 0, "?"
     missed, failed, moving = match[3], match[4], match[5]
-    return int(match[2]), f"{missed} missed, {failed} failed, {moving} moving"
+    return int(match[2]), f"{missed} missed, {failed} failed, {moving} cut"
 
 
 def _py_spy_told(printed: str) -> tuple[int, str]:

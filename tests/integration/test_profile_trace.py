@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -112,6 +113,9 @@ def test_a_trace_is_kept_shown_and_written_in_every_format(tmp_path):
         assert profile("show", kept, "-o", tmp_path / f"x{suffix}").returncode == 0, suffix
 
 
+@pytest.mark.skipif(
+    find_spec("line_profiler") is None, reason="line_profiler is missing: pip install 'pellucid[trace]'"
+)
 def test_lines_are_timed_with_their_source(tmp_path):
     (tmp_path / "helped.py").write_text(
         "class Helper:\n    def help(self, n):\n        a = [0] * n\n        return sum(a)\n"

@@ -78,7 +78,7 @@ def facts(profile: Profile) -> str:
         if taking.failed:
             told.append(f"{taking.failed} failed")
         if taking.unstable:
-            told.append(f"{taking.unstable} stack{'s' * (taking.unstable > 1)} never held still")
+            told.append(f"{taking.unstable} stack{'s' * (taking.unstable > 1)} cut, where they moved too fast")
     if taking.cpu_s > 0 and taking.wall_s > 0:
         told.append(f"the sampler took {100 * taking.cpu_s / taking.wall_s:.1f} % of a CPU")
     if taking.slowdown is not None:

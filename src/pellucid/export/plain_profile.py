@@ -1,6 +1,6 @@
 """A profile as the viewers of others can show it: every sample has frames, and their text can do nothing to who reads it.
 
-What a sample says beside its frames becomes a frame: `(moving)` on top of the outer part of a stack that never held still,
+What a sample says beside its frames becomes a frame: `(moving)` on top of the outer part of a stack that moved too fast,
 `(no Python)` for a thread without frames. Neighbours that are equal are one: speedscope's page dies of a file of 375 MB.
 """
 

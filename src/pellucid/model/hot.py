@@ -15,7 +15,7 @@ Function = tuple[str, str]
 """(qualified name, file): lines of one function are told together."""
 
 UNKNOWN = "(moving)"
-"""Stands for the calls above a stack that was cut, because they never held still: their time is not that of their caller."""
+"""Stands for the calls above a stack that was cut, because they moved too fast: their time is not that of their caller."""
 
 MOST = 100
 """Functions of a report."""

@@ -33,7 +33,7 @@ class Run(Struct, frozen=True, array_like=True):
     """`samples` neighbouring samples of one thread that found the same stack in the same state.
 
     `samples` is 0 where CPU time was used between two samples. `at_ns`: of the first, since the profile began. `weight_ns`: what they stand for together, in the unit of the mode.
-    `moving`: the stack never held still, and is cut to the outer part that did.
+    `moving`: the stack moved too fast, and is cut to the outer part that is known.
     """
 
     at_ns: int
@@ -58,7 +58,7 @@ class Track(Struct, frozen=True):
 class Taking(Struct, frozen=True):
     """How the samples came about, so that the profile can be judged. Counts are ticks (all threads of a process at one moment), unless told.
 
-    `missed`: ticks that came too late and were left out. `unstable`: stacks of single threads that never held still within the bound.
+    `missed`: ticks that came too late and were left out. `unstable`: stacks of single threads that are cut, because they moved too fast.
     `failed`: ticks at which a process could not be read. `cpu_s`: CPU of the sampler itself. `slowdown`: measured effect on the target as
     a factor (1.02: two in a hundred slower), None where it was not measured; `slowdown_how` says how.
     """
