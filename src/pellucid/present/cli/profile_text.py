@@ -145,6 +145,8 @@ def _table(rows: tuple[Hot, ...], whole: int) -> Iterator[Line]:
 def _called(name: str, file: str, line: int | None) -> str:
     """`Queue.get (queue.py:171)`; a native function, and what has no line, by its file alone."""
     base = file.rpartition("/")[2]
+    if not base:
+        return name  # what stands for calls that are not known has no file
     return f"{name} ({base}:{line})" if line is not None else f"{name} ({base})"
 
 

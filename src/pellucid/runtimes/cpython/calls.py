@@ -13,7 +13,7 @@ from pellucid.runtimes.cpython.codes import Code
 
 MAX_TRIES = 3000
 """Proofs of a call that are tried, where no call of this callee by this caller is known."""
-MAX_MORE = 8
+MAX_MORE = 3
 """... where another is: a caller that has gone on is not at a call, and is tried in vain."""
 MAX_TRIED = 1 << 14
 

@@ -28,7 +28,9 @@ MAX_CHAIN = 1 << 15
 """Frames of one stack that are walked; the outer ones of a deeper stack are left out."""
 MAX_LATE = 64
 """Frames of one stack that are read by a call each."""
-PROOFS_A_SECOND = 3000
+PROOFS_A_SECOND = 1000
+WHOLE_EVERY = 8
+"""Of so many, one is of the whole stack."""
 MOST_PROOFS = 20
 """Double copies that are taken for one sample where samples are rare."""
 MAX_STATE = 1 << 12
@@ -79,6 +81,7 @@ class Chains(Proofs):
     def __init__(self, memory: Memory, layout: Layout, trie: Trie, rate_hz: float) -> None:
         super().__init__(memory, layout, trie)
         self._most_proofs = max(1, min(MOST_PROOFS, int(PROOFS_A_SECOND / rate_hz)))
+        self._turn = 0
         self._good: dict[tuple[int, int, int], int] = {}
         """(caller's stack, address of the code object, of the instruction) → stack, where the caller is known to call it there."""
         self._epoch = trie.epoch
@@ -311,15 +314,12 @@ class Chains(Proofs):
     def _judged(self, chain: Chain, rest: list[Header], plan: Plan, copy: bytes) -> Walked:
         """The stack of `chain` and of `rest`, innermost first, whose outermost frame is not known to be called from where the chain ends."""
         trie = self._trie
-        for number in range(self._most_proofs):
+        for _ in range(self._most_proofs):
             if not self._is_worth_a_proof(chain, rest[-1]):
                 break
             frames = [frame for frame, *_ in rest] + chain.addresses[-1:]
-            if (
-                number == self._most_proofs - 1
-                or not chain.addresses
-                or not self.prove_part(plan, frames, SPARE * (number % 2))
-            ):
+            self._turn = (self._turn + 1) % WHOLE_EVERY
+            if not (self._turn and chain.addresses and self.prove_part(plan, frames, SPARE * (self._turn % 2))):
                 self.prove(plan)
             before = len(chain.nodes)
             self._extend(chain, rest, plan, copy)
