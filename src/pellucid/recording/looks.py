@@ -24,7 +24,7 @@ from pellucid.observe.memory import Watch
 from pellucid.observe.snapshot import snapshot
 from pellucid.observe.sockets import sockets
 from pellucid.recording import later, schema
-from pellucid.recording.store import Store
+from pellucid.recording.store import Before, Store
 from pellucid.recording.subject import Subject
 
 SETTLED_S = 2.0
@@ -267,9 +267,10 @@ def _collector(subject: Subject) -> tuple[Any, tuple[Finding, ...]]:
 class Kept:
     """Writes what was seen: looks that differ, and findings from when to when."""
 
-    def __init__(self, store: Store, first_finding: int) -> None:
+    def __init__(self, store: Store, before: Before) -> None:
         self._store = store
-        self._next = first_finding
+        self._before = before
+        self._next = before.next_finding
         self._last: dict[tuple[int, str], tuple[int, bytes, float]] = {}
         """(process, kind) → (id of the last look that was written, its blob, its moment)."""
         self._open: dict[int, dict[_Identity, int]] = {}
@@ -277,8 +278,7 @@ class Kept:
 
     def resume(self, key: int) -> None:
         """The process was recorded by an earlier session: what was wrong then may still be."""
-        sql = "SELECT id, about FROM finding WHERE process = ? AND ended IS NULL"
-        known = self._store.connection.execute(sql, (key,)).fetchall()
+        known = self._before.findings.pop(key, ())
         self._open[key] = {_identity(schema.unpack(about, Finding)): number for number, about in known}
 
     def keep(self, looked: Looked) -> None:

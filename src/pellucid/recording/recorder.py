@@ -23,7 +23,7 @@ from pellucid.model.errors import LookError, NoSuchProcess, UsageError
 from pellucid.model.recording import RecorderCost
 from pellucid.observe.identity import runtime
 from pellucid.recording.looks import Kept, Looks
-from pellucid.recording.store import MOST_BYTES, Store
+from pellucid.recording.store import MOST_BYTES, Before, Store
 from pellucid.recording.subject import Subject, boot
 
 COUNT_S = 1.0
@@ -78,12 +78,31 @@ def record(
 
     Raises UsageError (the file), NoSuchProcess, NotPermitted and NotUnderstood where none of `asked.pids` can be recorded.
     """
+    wanted = [_whom(pid) for pid in asked.pids]
     with Store(path, asked.most_bytes) as store:
         recorder = _Recording(store, asked, stopped, progress)
         try:
-            return recorder.run()
+            return recorder.run(wanted)
         finally:
             recorder.close()
+
+
+def _whom(pid: int) -> Process:
+    """Raises NoSuchProcess, also for a zombie, and what else keeps us from it."""
+    process = procfs.process(pid)
+    if process.state in {"zombie", "dead"}:
+        raise NoSuchProcess(
+            pid,
+            tried=f"record pid {pid}",
+            said=f"pid {pid} ({process.name}) has ended: it is a zombie, which waits for its parent",
+            remedy=f"pellucid why {pid}",
+        )
+    if pid == os.getpid():
+        raise UsageError(tried=f"record pid {pid}", said="that is this recorder itself", remedy="another pid")
+    from pellucid.kernel.memory import Memory
+
+    Memory.open(pid, "record").close()  # whether it may be read at all is said now, and not in a file that nobody reads
+    return process
 
 
 class _Recording:
@@ -102,30 +121,26 @@ class _Recording:
         self.ended_count = 0
         self.uncollected: list[Subject] = []
         self.looks = Looks()
-        first_key, first_finding = (
-            store.connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0]
-            for table in ("process", "finding")
-        )
-        self.kept = Kept(store, first_finding)
-        self._next_key = first_key
+        before = Before(store.connection)
+        self.kept = Kept(store, before)
+        self._before = before
+        self._next_key = before.next_process
         self._known: set[int] = {os.getpid()}
         self._youngest = b""
         self._poll = select.poll()
         self._lives: dict[int, Subject] = {}
         self._boot = boot()
-        self._session = 0
+        self._session = before.next_session
         self._missed = 0
         self._missed_before = 0
         self._taken = 0
         self._total = RecorderCost(0.0, 0.0, 0.0, 0, 0)
         self._main_s = 0.0
 
-    def run(self) -> Progress:
-        for pid in self.asked.pids:
-            self._add(self._whom(pid), None, asked=True)
+    def run(self, wanted: list[Process]) -> Progress:
+        for process in wanted:
+            self._add(process, None, asked=True)
         self._find()
-        if self.asked.every and not self.subjects:
-            time.sleep(0)  # nobody yet: those that come are recorded
         self.began, self.began_ns = time.time(), time.monotonic_ns()
         self._begin_session()
         self.looks.start()
@@ -146,25 +161,6 @@ class _Recording:
             for subject in (*self.subjects.values(), *self.ended, *self.uncollected):
                 subject.close()
 
-    def _whom(self, pid: int) -> Process:
-        """Raises NoSuchProcess, also for a zombie, and what else keeps us from it."""
-        process = procfs.process(pid)
-        if process.state in {"zombie", "dead"}:
-            raise NoSuchProcess(
-                pid,
-                tried=f"record pid {pid}",
-                said=f"pid {pid} ({process.name}) has ended: it is a zombie, which waits for its parent",
-                remedy=f"pellucid why {pid}",
-            )
-        if pid == os.getpid():
-            raise UsageError(tried=f"record pid {pid}", said="that is this recorder itself", remedy="another pid")
-        from pellucid.kernel.memory import Memory
-
-        Memory.open(
-            pid, "record"
-        ).close()  # whether it may be read at all is said now, and not in a file that nobody reads
-        return process
-
     def _add(self, process: Process, like: Subject | None, *, asked: bool) -> None:
         """Raises NoSuchProcess."""
         self._known.add(process.pid)
@@ -183,10 +179,9 @@ class _Recording:
 
     def _key(self, process: Process) -> tuple[int, tuple[float, int] | None]:
         """Its number, and (since when it is recorded, samples so far): one that an earlier session has recorded goes on under the same."""
-        sql = "SELECT id, first, samples FROM process WHERE boot = ? AND pid = ? AND start_ticks = ?"
-        known = self.store.connection.execute(sql, (self._boot, process.pid, process.start_ticks)).fetchone()
+        known = self._before.processes.get((self._boot, process.pid, process.start_ticks))
         if known is not None:
-            return known[0], (known[1], known[2])
+            return known[0], known[1:]
         self._next_key += 1
         return self._next_key - 1, None
 
@@ -368,7 +363,6 @@ class _Recording:
 
     def _begin_session(self) -> None:
         store = self.store
-        (self._session,) = store.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM session").fetchone()
         now = time.time()
         values = (now, now, None, socket.gethostname(), self._boot, str(self.asked), self.asked.rate_hz, __version__)
         sql = "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -32,6 +32,25 @@ _ROW = 40
 Rows = list[tuple[str, Sequence[Any]]]
 
 
+class Before:
+    """What earlier sessions left in a recording: read once, before the thread that writes has anything to do."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.next_session, self.next_process, self.next_finding = (
+            int(connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
+            for table in ("session", "process", "finding")
+        )
+        sql = "SELECT boot, pid, start_ticks, id, first, samples FROM process WHERE ended IS NULL"
+        self.processes: dict[tuple[str, int, int], tuple[int, float, int]] = {
+            (boot, pid, ticks): (key, first, samples)
+            for boot, pid, ticks, key, first, samples in connection.execute(sql)
+        }
+        self.findings: dict[int, list[tuple[int, bytes]]] = {}
+        """Process → (id, blob) of those that had not ended."""
+        for process, number, about in connection.execute("SELECT process, id, about FROM finding WHERE ended IS NULL"):
+            self.findings.setdefault(process, []).append((number, about))
+
+
 class Store:
     """An open recording; a context manager. Raises UsageError where it can't be written to, or another recorder does."""
 

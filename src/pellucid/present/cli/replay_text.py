@@ -73,6 +73,8 @@ class Replaying:
             report = replace(report, findings=self.recording.findings(begin=begin))
         if self.as_json:
             plain.emit(report)
+        elif not report.processes:
+            screen.say(screen.printable(f"{self.path}: nothing was recorded in it yet"))
         else:
             _contents(report, self.moment.seconds)
         return 0
