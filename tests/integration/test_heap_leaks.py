@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 from pellucid.diagnose.heap import compare, report
 from pellucid.observe import heap_series
+from pellucid.observe.growing import grown, what_grows
 from pellucid.observe.heap_look import look
+from pellucid.observe.heap_new import counted, followed
 from tests import interpreters
 from tests.conftest import TARGETS
 
@@ -104,3 +106,19 @@ def test_a_weak_container_on_the_way_is_named_and_not_blamed(version):
     assert holder.sentence.endswith("likely a leak")
     assert all("by_id (weakref.WeakValueDictionary)" in one.sentence for one in others)
     assert all("it holds none of these objects" in one.sentence and "leak" not in one.sentence for one in others)
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.15"])
+def test_two_looks_at_a_process_that_does_nothing_find_nothing_that_grew(version):
+    """The second one follows references, and finds what lies in the program's files: that is not new."""
+    with growing(interpreters.get(version), "class_attribute") as (pid, grow):
+        still = what_grows(pid, 0.0)
+        assert still.types == ()
+        assert still.python_bytes == 0
+        first = counted(pid, pause=False, limit=1 << 30, command="heap")
+        grow()
+        last, (holder, *_) = followed(pid, first, pause=False, limit=1 << 30, command="heap")
+        types = {one.type: one.grown_count for one in grown(first.census, last)}
+    assert types["Session"] == 4000
+    assert "code" not in types
+    assert holder.grown_count == 4000

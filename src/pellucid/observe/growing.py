@@ -88,7 +88,7 @@ def private(pid: int) -> int:
 
 
 def grown(first: Census, last: Census) -> tuple[TypeGrowth, ...]:
-    """The types that became more, by bytes."""
+    """The types that became more, by bytes; of the program's own the largest at least."""
     before = {row.type: row for row in first.types}
     found = []
     for row in last.types:
@@ -97,7 +97,12 @@ def grown(first: Census, last: Census) -> tuple[TypeGrowth, ...]:
         size = row.bytes - (was.bytes if was else 0)
         if more > 0 and size > 0:
             found.append(TypeGrowth(row.type, row.own, row.count, row.bytes, more, size))
-    return tuple(sorted(found, key=lambda one: -one.grown_bytes)[:MOST_TYPES])
+    found.sort(key=lambda one: -one.grown_bytes)
+    own = next(
+        (one for one in found if one.own), None
+    )  # mostly small beside what its objects hold, and the one that people know
+    most = found[:MOST_TYPES]
+    return tuple(most) if own is None or own in most else (*most[:-1], own)
 
 
 def _whole(one: Census) -> int:

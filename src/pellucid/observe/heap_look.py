@@ -39,6 +39,8 @@ class HeapSeen(Struct, frozen=True):
     suspects: tuple[Suspect, ...]
     notes: tuple[Note, ...]
     steps: dict[str, float]
+    counted: Census | None = None
+    """What a census alone would have told, without what was found over references: to be compared with one. None of a file."""
 
     @property
     def process(self) -> Process | None:
@@ -90,6 +92,7 @@ def look(
         if counted.image.paused_s is not None:
             told(f"pid {pid} goes on; it stood still for {1000 * counted.image.paused_s:.0f} ms")
         clock.lap("copy and census")
+        alone = heap.value(pid, counted, began)
         told(f"following the references of {len(counted):,} objects")
         graph = heap_edges.link(counted)
         seen = heap.value(pid, counted, began)  # with what was found over references
@@ -122,7 +125,7 @@ def look(
         clock.lap("notes")
         if isinstance(counted.memory, CopiedMemory):
             counted.memory.let_go()
-        return HeapSeen(dump, suspects, notes, clock.steps)
+        return HeapSeen(dump, suspects, notes, clock.steps, alone)
 
 
 def of_type(dump: Dump, pattern: str, most: int = 5) -> list[Note]:

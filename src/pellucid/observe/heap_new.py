@@ -46,7 +46,7 @@ def counted(pid: int, *, pause: bool, limit: int, command: str) -> Counted:
 def followed(pid: int, first: Counted, *, pause: bool, limit: int, command: str) -> tuple[Census, tuple[Suspect, ...]]:
     """(the census now, who holds what is new since `first`, most first). Raises as `heap.census` does."""
     seen = look(pid, pause=pause, limit=limit, command=command)
-    return seen.census, holders(first, seen.dump)
+    return seen.counted or seen.census, holders(first, seen.dump)
 
 
 def holders(first: Counted, last: Dump) -> tuple[Suspect, ...]:

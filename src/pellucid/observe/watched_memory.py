@@ -17,6 +17,8 @@ from pellucid.observe.window import Seen, Window
 EVERY_S = 0.1
 FIRST_S = 0.3
 """So long it is watched before growth is believed."""
+_LEAST_LEFT_S = 0.6
+"""Less is not enough for two looks: growth that shows later is told without its objects."""
 LEAST = 512 << 10
 _LEAST_SHARE = 0.002
 _AHEAD, _FOLLOWED = 1.2, 5.0
@@ -33,10 +35,13 @@ def watch(process: Process, window: Window) -> Seen:
     began = time.monotonic()
     pid = process.pid
     sizes = [(0.0, private(pid))]
-    _follow(pid, window, began, began + FIRST_S, sizes)
+    while True:
+        _follow(pid, window, began, time.monotonic() + FIRST_S, sizes)
+        if _grows(sizes) or window.left() < _LEAST_LEFT_S:
+            break
     found: Growing | None = None
     why_not = ""
-    if _grows(sizes) and process.name != _JVM:
+    if _grows(sizes) and process.name != _JVM and window.left() >= _LEAST_LEFT_S:
 
         def plan(took: float) -> Second | None:
             """The references where there is time for them, else a census, else nothing."""

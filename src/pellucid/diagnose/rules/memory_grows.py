@@ -82,7 +82,7 @@ def _what(growth: MemoryGrowth, pid: int) -> str:
     if growth.why_no_types:
         return f"Which objects it is was not looked at ({growth.why_no_types}): pellucid heap {pid} --every 10 tells."
     if not growth.types:
-        return "It began only during the look."
+        return f"It showed too late in the look to see which objects it is: pellucid heap {pid} --every 10 tells."
     if not growing.is_python(growth.python_bytes, growth.private_bytes):
         return growing.native(growth.python_bytes, growth.private_bytes)
     return growing.types(growth.types, growth.types_s) + growing.holder(growth.suspects)
