@@ -197,7 +197,14 @@ def test_a_look_that_fails_is_a_gap_and_leaves_the_others():
 
 def test_memory_that_grows_and_what_of_it(target):
     process, _ = target(OURS, "leaks.py", "class-attribute")
-    seen = snapshot(process.pid, watch_s=6)
+    for _ in range(3):
+        seen = snapshot(process.pid, watch_s=6)
+        memory = seen.over_time.memory
+        if memory is not None and memory.types:
+            break
+        assert memory is None or memory.why_no_types, "growth that showed at once was not looked at"
+    else:
+        pytest.skip("this machine is too crowded: two looks at the heap did not fit into 6 s, three times")
     told = next((one for one in diagnose(seen) if one.rule == "memory-grows"), None)
     assert told is not None, (seen.over_time.memory, seen.gaps)
     assert "Session objects become more" in told.title
