@@ -119,11 +119,11 @@ def _bentoml(python: Path, folder: Path, port: int, workers: int) -> list[str]: 
 
 
 def _mlflow(python: Path, folder: Path, port: int, workers: int) -> list[str]:
-    _run([str(python / "python"), str(HERE / "peer_mlflow.py"), str(folder / "model")])
-    return [
-        str(python / "mlflow"), "models", "serve", "--model-uri", str(folder / "model"), "--env-manager", "local",
-        "--port", str(port), "--workers", str(workers),
-    ]  # fmt: skip
+    return [str(python / "python"), str(HERE / "peer_mlflow.py"), str(folder / "model"), str(port), str(workers)]
+
+
+def _ray(python: Path, folder: Path, port: int, workers: int) -> list[str]:  # noqa: ARG001
+    return [str(python / "python"), str(HERE / "peer_ray.py"), str(port), str(workers)]
 
 
 PEERS = {
@@ -141,4 +141,12 @@ PEERS = {
         {"BENTOML_DO_NOT_TRACK": "True"},
     ),
     "mlflow": Peer("MLflow", ("mlflow",), _mlflow, "/invocations", "dataframe"),
+    "ray": Peer(
+        "Ray Serve",
+        ("ray[serve]",),
+        _ray,
+        "/",
+        "records",
+        {"PYTHONPATH": str(HERE), "RAY_USAGE_STATS_ENABLED": "0"},
+    ),
 }

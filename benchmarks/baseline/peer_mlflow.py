@@ -1,5 +1,6 @@
-"""Logs the model for `mlflow models serve`: `peer_mlflow.py FOLDER`."""
+"""Saves the model and becomes `mlflow models serve`: `peer_mlflow.py FOLDER PORT WORKERS`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,4 +21,8 @@ class Loan(mlflow.pyfunc.PythonModel):
 
 
 if __name__ == "__main__":
-    mlflow.pyfunc.save_model(sys.argv[1], python_model=Loan(), code_paths=[loaded.__file__])
+    folder, port, workers = sys.argv[1:]
+    mlflow.pyfunc.save_model(folder, python_model=Loan(), code_paths=[loaded.__file__])
+    mlflow_command = str(Path(sys.executable).with_name("mlflow"))
+    line = ["models", "serve", "--model-uri", folder, "--env-manager", "local", "--port", port, "--workers", workers]
+    os.execv(mlflow_command, [mlflow_command, *line])
