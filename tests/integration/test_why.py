@@ -167,8 +167,13 @@ def test_a_parent_whose_child_is_deadlocked(target):
 
 def test_a_parent_whose_children_have_idle_workers_is_well(target):
     parent, _ = target(interpreters.get("3.13"), "arbiter.py", "10", "0")
-    found = why(parent.pid)
-    assert not any(rule.startswith("child-") for rule in rules(found))
-    (gap,) = [gap for gap in found["gaps"] if "deadlocked" in gap["what"]]
+    for _ in range(20):  # until all of their workers have begun to wait
+        found = why(parent.pid)
+        assert not any(rule.startswith("child-") for rule in rules(found))
+        gaps = [gap for gap in found["gaps"] if "deadlocked" in gap["what"]]
+        if gaps:
+            break
+        time.sleep(0.2)
+    (gap,) = gaps
     assert re.fullmatch(r"whether \d+ of its 10 children are deadlocked", gap["what"])
     assert gap["remedy"] == f"pellucid waits {parent.pid}"
