@@ -212,14 +212,16 @@ def test_in_a_pid_namespace_of_its_own(tmp_path):
     def look():
         """In a process that is not the first of the namespace, as a shell in a container is not."""
         if (child := os.fork()) == 0:
-            report = launch(HERE.path, "-S", TARGETS / "families.py", tmp_path)
-            fine = all(lines(event) for name in MADE for event in failed(report, name))
-            fine = (
-                fine
-                and all(failed(report, name) for name in MADE)
-                and all(each.pid < 1000 for each in report.processes)
-            )
-            os._exit(0 if fine and len(report.processes) == 6 else 1)
+            for _ in range(
+                6
+            ):  # on a busy machine a child's one call may be over before anybody has seen which CPython it is
+                report = launch(HERE.path, "-S", TARGETS / "families.py", tmp_path)
+                fine = len(report.processes) == 6
+                fine = fine and all(each.pid < 1000 for each in report.processes)
+                fine = fine and all(failed(report, name) for name in MADE)
+                if fine and all(lines(event) for name in MADE for event in failed(report, name)):
+                    os._exit(0)
+            os._exit(1)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     def inside():
@@ -230,4 +232,4 @@ def test_in_a_pid_namespace_of_its_own(tmp_path):
             os._exit(look())
         return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
 
-    assert looked(inside, unshare(CLONE_NEWNS), unshare(CLONE_NEWPID), limit_s=60) == 0
+    assert looked(inside, unshare(CLONE_NEWNS), unshare(CLONE_NEWPID), limit_s=150) == 0
