@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -184,20 +185,31 @@ def test_ctrl_c_ends_it_with_pages_open_and_looks_under_way():
 
 @pytest.fixture(scope="module")
 def recorded(web):
-    """(pid, what the server keeps of it) of a process that was recorded for two seconds."""
+    """(pid, what the server keeps of it) of a process that was recorded until there was a look of it, and numbers."""
     line = [sys.executable, str(TARGETS / "states.py"), "lock"]
     with subprocess.Popen(line, stdout=subprocess.PIPE) as target:
         target.stdout.readline()
-        ended = subprocess.run(
-            [sys.executable, "-m", "pellucid", "record", str(target.pid), "-d", "3"],
-            env=web.environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
+        line = [sys.executable, "-m", "pellucid", "record", str(target.pid)]
+        recorder = subprocess.Popen(line, env=web.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        limit = time.monotonic() + 90.0
+        while not _enough(web, target.pid):
+            assert time.monotonic() < limit, "it records nothing"
+            time.sleep(0.3)
+        recorder.send_signal(signal.SIGINT)
+        with recorder:
+            recorder.wait(60)
         target.kill()
     return target.pid, json.loads(web.ask("GET", f"/api/p/{target.pid}/history")[2])
+
+
+def _enough(web, pid):
+    history = json.loads(web.ask("GET", f"/api/p/{pid}/history")[2])
+    for kept in history["kept"]:
+        measures = {line["measure"] for line in kept["lines"] if len(line["at"]) > 1}
+        moment = json.loads(web.ask("GET", f"/api/past/{kept['file']}/{kept['key']}?at={kept['end']}")[2])
+        if {"rss_bytes", "threads"} <= measures and moment["looked_at"] is not None and len(moment["groups"]) == 2:
+            return True
+    return False
 
 
 def test_the_past_of_a_process_is_told_after_its_end(web, recorded):
