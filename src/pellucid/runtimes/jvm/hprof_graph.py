@@ -14,8 +14,8 @@ from pellucid.runtimes.jvm.hprof_heap import CLASS, INSTANCE, OBJECTS, Heap
 from pellucid.runtimes.jvm.hprof_ids import Ids
 from pellucid.runtimes.references import Indices, References, packed
 
-_OBJECTS_AT_ONCE = 1 << 19
-_ELEMENTS_AT_ONCE = 1 << 21
+_OBJECTS_AT_ONCE = 1 << 17
+_ELEMENTS_AT_ONCE = 1 << 19
 _NOT_HOLDING = ("java.lang.ref.WeakReference", "java.lang.ref.PhantomReference")
 
 Edges = NDArray[np.uint64]

@@ -25,7 +25,7 @@ from pellucid.runtimes.jvm.hprof_records import Kept, Places, View, places
 from pellucid.runtimes.references import Indices, Longs
 
 INSTANCE, OBJECTS, PRIMITIVES, CLASS = range(4)
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 18
 ROOTS = {
     0x01: "JNI global reference", 0x02: "JNI local reference", 0x03: "local variable of a thread", 0x04: "native stack",
     0x05: "class of the boot loader", 0x06: "thread block", 0x07: "monitor in use", 0x08: "thread", 0xFF: "root of unknown kind"

@@ -14,7 +14,7 @@ from pellucid.runtimes.references import Indices
 
 Ids = NDArray[np.uint64]
 
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 18
 _MOST_STEPS = 12
 
 
