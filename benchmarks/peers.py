@@ -130,7 +130,12 @@ PEERS = {
     "fastapi": Peer("FastAPI + uvicorn", ("fastapi",), _fastapi, "/predict", "records"),
     "litserve": Peer("LitServe", ("litserve==0.2.19",), _litserve, "/predict", "records"),
     "mlserver": Peer(
-        "MLServer", ("mlserver==1.7.1",), _mlserver, "/v2/models/loan/infer", "v2", {"BENCH_BASELINE": str(HERE)}
+        "MLServer",
+        ("mlserver==1.7.1", "uvloop<0.22"),
+        _mlserver,
+        "/v2/models/loan/infer",
+        "v2",
+        {"BENCH_BASELINE": str(HERE)},
     ),
     "bentoml": Peer(
         "BentoML",
