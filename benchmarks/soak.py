@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pellucid.serve.store import Store
 
@@ -33,8 +33,17 @@ EXPLAINED_WITHIN_S = 25.0
 WORKERS = 2
 CLIENTS = 6
 
-Fault = Callable[[Any, Store], tuple[set[str], int | None]]
-"""Does it; returns the events one of which has to follow, and the pid that they name (None: any)."""
+
+class Awaited(NamedTuple):
+    """What has to follow in the log: one of these events, about this process (None: any), with these words."""
+
+    events: tuple[str, ...]
+    pid: int | None = None
+    words: str = ""
+
+
+Fault = Callable[[Any, Store], Awaited]
+"""Does it; returns what explains it."""
 
 
 class Client(threading.Thread):
@@ -86,42 +95,43 @@ def _a_worker(server: Any) -> int:
     return int(ready[0]["pid"])
 
 
-def killed(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+def killed(server: Any, store: Store) -> Awaited:  # noqa: ARG001
     pid = _a_worker(server)
     os.kill(pid, signal.SIGKILL)
-    return {"died"}, pid
+    return Awaited(("died",), pid)
 
 
-def stopped(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+def stopped(server: Any, store: Store) -> Awaited:  # noqa: ARG001
     pid = _a_worker(server)
     os.kill(pid, signal.SIGSTOP)
-    return {"replaced"}, pid
+    return Awaited(("replaced",), pid)
 
 
-def asked(what: str, *events: str) -> Fault:
-    def fault(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+def asked(what: str, *events: str, words: str = "") -> Fault:
+    def fault(server: Any, store: Store) -> Awaited:  # noqa: ARG001
         serving.Asking(server, serving.row(what))
-        return set(events), None
+        return Awaited(events, words=words)
 
     fault.__name__ = what
     return fault
 
 
-def template_killed(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+def template_killed(server: Any, store: Store) -> Awaited:  # noqa: ARG001
     pid = next(pid for pid in server.family() if serving.comm(pid) == "pellucid-model")
     os.kill(pid, signal.SIGKILL)
-    return {"template_ended"}, pid
+    return Awaited(("template_ended",), pid)
 
 
-def promoted(server: Any, store: Store) -> tuple[set[str], int | None]:  # noqa: ARG001
+def promoted(server: Any, store: Store) -> Awaited:  # noqa: ARG001
     now = store.resolve("faulty").version
     store.promote("faulty", 3 - now)
-    return {"reloaded"}, None
+    return Awaited(("reloaded",))
 
 
 FAULTS: tuple[Fault, ...] = (
-    killed, asked("lock", "replaced"), stopped, asked("die SIGSEGV", "died"), template_killed, asked("spin 60", "replaced"), promoted,
-    asked("hold_gil", "replaced"), asked("open_all", "descriptors"),
+    killed, asked("lock", "replaced", words="Lock NEVER"), stopped, asked("die SIGSEGV", "died", words="SIGSEGV"), template_killed,
+    asked("spin 60", "replaced"), promoted, asked("hold_gil", "replaced"),
+    asked("open_all", "descriptors", "stuck", words="descriptors open"),
 )  # fmt: skip
 
 
@@ -132,21 +142,29 @@ class Explained:
         self.server = server
         self.took_s: list[float] = []
         self._claimed: set[int] = set()
+        self._victims: set[int] = set()
         self._lock = threading.Lock()
 
-    def wait(self, events: set[str], pid: int | None, after: int) -> dict[str, Any]:
-        """The first record past number `after` of one of these events, about this process. AssertionError where none comes in time."""
+    def wait(self, awaited: Awaited, after: int) -> dict[str, Any]:
+        """The first such record past number `after` that explains nothing else. AssertionError where none comes in time."""
         began = time.monotonic()
+        if awaited.pid is not None:
+            self._victims.add(awaited.pid)
         while time.monotonic() - began < EXPLAINED_WITHIN_S:
             with self._lock:
                 for number, record in enumerate(self.server.log[after:], after):
-                    fits = record["event"] in events and pid in {None, record.get("pid")}
-                    if fits and number not in self._claimed:
+                    if number not in self._claimed and self._fits(awaited, record):
                         self._claimed.add(number)
                         self.took_s.append(time.monotonic() - began)
                         return dict(record)
             time.sleep(0.02)
-        raise AssertionError(f"no {' or '.join(events)} within {EXPLAINED_WITHIN_S:g} s")
+        raise AssertionError(f"no {' or '.join(awaited.events)} within {EXPLAINED_WITHIN_S:g} s")
+
+    def _fits(self, awaited: Awaited, record: dict[str, Any]) -> bool:
+        """A record about a process that is known to be the victim of another fault explains only that."""
+        pid = record.get("pid")
+        about = pid == awaited.pid if awaited.pid is not None else pid not in self._victims
+        return about and record["event"] in awaited.events and awaited.words in record["sentence"]
 
 
 def soak(minutes: float) -> list[str]:
@@ -213,8 +231,8 @@ def _faults(server: Any, store: Store, explained: Explained, seconds: float, wro
 def _one(server: Any, store: Store, explained: Explained, number: int, fault: Fault) -> list[str]:
     try:
         after = len(server.log)
-        events, pid = fault(server, store)
-        found = explained.wait(events, pid, after)
+        awaited = fault(server, store)
+        found = explained.wait(awaited, after)
     except (AssertionError, OSError, StopIteration, IndexError) as error:
         since = [f"{record['event']}: {record['sentence'][:150]}" for record in server.log[after:]]
         return ["\n    ".join([f"fault {number}, {fault.__name__}: {str(error)[:200]}; the log since then:", *since])]
