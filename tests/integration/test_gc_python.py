@@ -71,6 +71,10 @@ def test_a_busy_collector_under_every_version():
             assert process.runtime.startswith(f"CPython {version}")
             assert seen.share > 0.1, version
             assert "gc-time" in rules(seen), version
+            if not sum(
+                one.count for one in within(seen)
+            ):  # on a crowded machine one collection may take longer than that
+                _, seen = watch(pid, 6.0)
             assert sum(one.count for one in within(seen)) > 0
 
 
