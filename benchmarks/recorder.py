@@ -89,8 +89,14 @@ def _pellucid(pid: int, path: Path) -> Used:
     line = [sys.executable, "-m", "pellucid", "record", str(pid), "-o", str(path), "-r", str(HZ)]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while not _begun(path):
-            time.sleep(0.05)
+        for _ in range(600):
+            if _begun(path):
+                break
+            if process.poll() is not None:
+                raise harness.Failed(f"pellucid record has ended with {process.returncode}")
+            time.sleep(0.1)
+        else:
+            raise harness.Failed("pellucid record had written nothing after a minute")
         share = _used(process)
         process.send_signal(signal.SIGINT)
         process.wait(30)

@@ -390,3 +390,22 @@ def test_a_wait_becomes_worse_though_nothing_is_looked_at_again(recorded):
     assert until - seen.taken_at > 1
     before, after = ({thread.name: thread.wait.since_s for thread in each.threads} for each in (seen, now))
     assert after["payer"] - before["payer"] == pytest.approx(min(until, process.last_at) - seen.taken_at, abs=0.01)
+
+
+def test_a_jvm_is_recorded_by_its_counters_and_looks(tmp_path, java):
+    with java("States", "deadlock") as jvm, Recorder(tmp_path / "jvm.recording", pids=(jvm.pid,)) as recorder:
+        process = recorder.seen(
+            lambda it: (
+                it.processes()
+                and it.snapshot(1, it.span()[1])
+                and it.java(1, it.span()[1])
+                and it.memory_samples(1, *it.span())
+                and it.processes()[0]
+            )
+        )
+        with Recording(recorder.path) as recording:
+            _, seen = recording.snapshot(process.key, process.last_at)
+            _, collector = recording.java(process.key, process.last_at)
+    assert any(finding.rule == "deadlock" for finding in diagnose(seen))
+    assert collector.generations
+    assert any("JVM has to stop its threads" in gap.why for gap in process.gaps)

@@ -197,6 +197,7 @@ class Looks:
     def _look(self, due: _Due) -> None:
         began, cpu = time.time(), time.thread_time()
         subject, kind = due.subject, due.kind
+        attached = subject.memory is not None
         if due.still_holds():
             findings: tuple[Finding, ...] = ()
             if due.snapshot is not None:  # a wait that is longer may be worse
@@ -220,7 +221,10 @@ class Looks:
             self._seen.append(Looked(subject, kind.name, began, *made))
             due.made_at = due.checked_at = began
             due.snapshot = made[0] if isinstance(made[0], Snapshot) else None
-        due.cpu_s = time.thread_time() - cpu
+        once = kind.name == "gc" and not attached and subject.memory is not None
+        due.cpu_s = (
+            0.0 if once else time.thread_time() - cpu
+        )  # to attach is done once, and says nothing of the next look
         least = max(kind.least_s, _JAVA_S) if subject.java and kind.name == "why" else kind.least_s
         due.next_at = began + min(_LONGEST_S, max(least, due.cpu_s / kind.share))
 

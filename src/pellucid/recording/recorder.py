@@ -303,6 +303,7 @@ class _Recording:
         """All that is known now, as one commit."""
         for looked in self.looks.take():
             self.kept.keep(looked)
+            looked.subject.learn(looked.value)
         if self.store.segment_is_full():
             self.store.begin_segment()
         missed = self._missed - self._missed_before

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pellucid.kernel import procfs
 from pellucid.kernel.exits import Life, decoded
 from pellucid.kernel.procfs import read_small
-from pellucid.model import Gap, Process
+from pellucid.model import Gap, Process, Snapshot
 from pellucid.model.collector import Collector as JavaCollector
 from pellucid.model.errors import LookError, NoSuchProcess
 from pellucid.model.memory import MemoryMap, MemorySample
@@ -110,6 +110,11 @@ class Subject:
         """Between ticks, now and then: names of threads and of code, where anything has run."""
         if self.active_at > self._began:
             self.watched.refresh(now_ns)
+
+    def learn(self, seen: object) -> None:
+        """The runtime of one that is not sampled (a JVM), from the look of `why`."""
+        if isinstance(seen, Snapshot) and self.process.runtime is None and seen.process.runtime is not None:
+            self.process = procfs.with_runtime(self.process, seen.process.runtime)
 
     def gone(self) -> bool:
         """It has ended."""
