@@ -49,7 +49,7 @@ def line_of(text):
 
 def test_a_deadlocked_worker_explains_itself_and_is_replaced(server, since):
     asking = Asking(server, row("lock"))
-    noticed = server.wait_log("stuck", 10, since)
+    noticed = server.wait_log("stuck", 30, since)
     place = f"faulty.py:{line_of('with NEVER:')}"
     assert "waited" in noticed["sentence"]
     assert "lock" in noticed["sentence"]
@@ -63,7 +63,7 @@ def test_a_deadlocked_worker_explains_itself_and_is_replaced(server, since):
     assert answer.json["incident"] == noticed["incident"]
     assert answer.json["request"] == noticed["request"]
 
-    replaced = server.wait_log("replaced", 10, since, incident=noticed["incident"])
+    replaced = server.wait_log("replaced", 30, since, incident=noticed["incident"])
     incident = server.incident(noticed["incident"])
     assert incident["kind"] == "stuck"
     assert incident["outcome"] == "replaced"
@@ -83,7 +83,7 @@ def test_a_deadlocked_worker_explains_itself_and_is_replaced(server, since):
 
 def test_a_deadlock_of_two_threads_of_a_worker_is_named_as_a_cycle(server, since):
     asking = Asking(server, row("embrace"))
-    noticed = server.wait_log("stuck", 10, since)
+    noticed = server.wait_log("stuck", 30, since)
     assert asking.answer().status == 504
     incident = server.incident(noticed["incident"])
     for told in (noticed["sentence"], incident["cause"]):
@@ -98,7 +98,7 @@ def test_a_deadlock_of_two_threads_of_a_worker_is_named_as_a_cycle(server, since
 
 def test_all_workers_deadlocked_get_others_beside_them(server, since):
     asking = [Asking(server, row("lock")) for _ in range(4)]
-    server.wait_log("stuck", 10, since)
+    server.wait_log("stuck", 30, since)
     until = time.monotonic() + 20
     while (status := server.predict(row()).status) != 200 and time.monotonic() < until:
         time.sleep(0.05)
@@ -135,20 +135,20 @@ def _stick_all(server):
 
 def test_a_worker_that_is_only_slow_answers_and_is_renewed(server, since):
     asking = Asking(server, row(f"sleep {TIMEOUT * 0.9}"))
-    noticed = server.wait_log("stuck", 10, since)
+    noticed = server.wait_log("stuck", 30, since)
     late = "waits for a request"  # a look on a busy machine may come when it has answered
     assert "has slept" in noticed["sentence"] or late in noticed["sentence"]
     assert asking.answer().status == 200
-    server.wait_log("recovered", 10, since, incident=noticed["incident"])
+    server.wait_log("recovered", 30, since, incident=noticed["incident"])
     incident = server.incident(noticed["incident"])
     assert incident["outcome"] == "recovered"
     assert len(incident["looks"]) == 1
-    server.wait_log("worker_left", 10, since, pid=noticed["pid"])
+    server.wait_log("worker_left", 30, since, pid=noticed["pid"])
 
 
 def test_a_loop_in_python_is_named_by_its_line(server, since):
     asking = Asking(server, row("spin 60"))
-    noticed = server.wait_log("stuck", 10, since)
+    noticed = server.wait_log("stuck", 30, since)
     assert "faulty.py" in noticed["sentence"]
     assert "CPU" in noticed["sentence"] or "runs" in noticed["sentence"]
     assert asking.answer().status == 504
@@ -157,9 +157,9 @@ def test_a_loop_in_python_is_named_by_its_line(server, since):
 def test_c_code_that_keeps_the_gil_silences_the_loop_too(server, since):
     """The event loop can't run, so nobody can answer the client: its connection closes, and the incident says so."""
     asking = Asking(server, row("hold_gil"))
-    noticed = server.wait_log({"silent", "stuck"}, 10, since)
+    noticed = server.wait_log({"silent", "stuck"}, 30, since)
     assert isinstance(asking.answer(), OSError)
-    server.wait_log("replaced", 10, since, incident=noticed["incident"])
+    server.wait_log("replaced", 30, since, incident=noticed["incident"])
     incident = server.incident(noticed["incident"])
     assert "closed without an answer" in incident["client"]
     assert incident["request"]["id"] in incident["sentence"]
@@ -169,12 +169,12 @@ def test_c_code_that_keeps_the_gil_silences_the_loop_too(server, since):
 def test_a_stopped_idle_worker_is_noticed_and_replaced(server, since):
     pid = server.workers()[0]["pid"]
     os.kill(pid, signal.SIGSTOP)
-    noticed = server.wait_log("silent", 10, since)
+    noticed = server.wait_log("silent", 30, since)
     assert noticed["pid"] == pid
     assert "stopped" in noticed["sentence"]
     for number in range(20):
         assert server.predict(row(number=number)).status == 200
-    replaced = server.wait_log("replaced", 10, since)
+    replaced = server.wait_log("replaced", 30, since)
     assert replaced["pid"] == pid
     assert pid not in serving.alive([pid])
     incident = server.incident(noticed["incident"])
@@ -187,11 +187,11 @@ def test_a_worker_stopped_within_a_request_names_request_and_line(server, since)
     asking = Asking(server, row("sleep 60"))
     pid = _predicting(server)
     os.kill(pid, signal.SIGSTOP)
-    noticed = server.wait_log({"silent", "stuck"}, 10, since)
+    noticed = server.wait_log({"silent", "stuck"}, 30, since)
     assert noticed["pid"] == pid
     assert "stopped" in noticed["sentence"]
     assert isinstance(asking.answer(), OSError)
-    server.wait_log("replaced", 10, since, incident=noticed["incident"])
+    server.wait_log("replaced", 30, since, incident=noticed["incident"])
     incident = server.incident(noticed["incident"])
     assert incident["request"]["id"] in incident["sentence"]
     assert f"faulty.py:{line_of('time.sleep(float(argument))')}" in incident["looks"][0]["line"]
@@ -212,7 +212,7 @@ def test_a_killed_worker_is_replaced_with_the_cause(server, since):
     asking = Asking(server, *(row("sleep 30", number) for number in range(3)))
     pid = _predicting(server)
     os.kill(pid, signal.SIGKILL)
-    died = server.wait_log("died", 10, since)
+    died = server.wait_log("died", 30, since)
     assert isinstance(asking.answer(), OSError)
     assert died["pid"] == pid
     assert "died in request r-" in died["sentence"]
@@ -227,7 +227,7 @@ def test_a_killed_worker_is_replaced_with_the_cause(server, since):
 
 def test_a_crash_in_native_code_is_told_by_its_signal(server, since):
     assert isinstance(Asking(server, row("die SIGSEGV")).answer(), OSError)
-    died = server.wait_log("died", 10, since)
+    died = server.wait_log("died", 30, since)
     assert "killed by SIGSEGV" in died["sentence"]
     assert "OOM" not in died["sentence"]
 
@@ -236,7 +236,7 @@ def test_an_exception_of_the_model_is_an_answer_and_harms_nobody(server, since):
     answer = server.predict(row("fail"))
     assert answer.status == 500
     assert "ValueError: the transformer can't have this" in answer.json["detail"]
-    record = server.wait_log("model_failed", 5, since)
+    record = server.wait_log("model_failed", 30, since)
     assert "faulty.py" in record["trace"]
     assert record["request"] == answer.json["request"]
     assert server.predict(row("leave")).status == 500, "SystemExit ends neither the thread nor the worker"
@@ -248,14 +248,14 @@ def test_a_worker_that_hides_from_looks_is_replaced_all_the_same(server, since):
     """Not dumpable: nobody but root may look (ptrace(2)); as root the look works, so here only the way through is checked."""
     asking = Asking(server, row("hide"), row("lock"))
     assert asking.answer().status == 504
-    replaced = server.wait_log("replaced", 10, since)
+    replaced = server.wait_log("replaced", 30, since)
     assert server.incident(replaced["incident"])["looks"]
 
 
 def test_a_worker_told_to_leave_by_somebody_is_replaced_without_an_incident(server, since):
     pid = server.workers()[0]["pid"]
     os.kill(pid, signal.SIGTERM)
-    left = server.wait_log("worker_left", 10, since)
+    left = server.wait_log("worker_left", 30, since)
     assert left["pid"] == pid
     assert "SIGTERM" in left["sentence"]
     server.wait_workers(2)
