@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks import harness, machine
@@ -166,12 +167,20 @@ def _drawn(address: str) -> list[float]:
     """Milliseconds of each drawing of the page with all processes; empty where there is no browser."""
     chromium = shutil.which("chromium")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
     except ImportError:
         return []
     if chromium is None:
         return []
-    found = []
+    found: list[float] = []
+    try:
+        _draw(sync_playwright, chromium, address, found)
+    except Error as error:
+        raise harness.Failed(f"the page in Chromium: {error.message.splitlines()[0]}") from error
+    return found
+
+
+def _draw(sync_playwright: Any, chromium: str, address: str, found: list[float]) -> None:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -186,4 +195,3 @@ def _drawn(address: str) -> list[float]:
             page.wait_for_timeout(2000)
             found.append(float(page.evaluate("document.documentElement.dataset.drawn")))
         browser.close()
-    return found
