@@ -89,13 +89,13 @@ def _web() -> Iterator[tuple[int, str]]:
 
 
 def _until_walked(pid: int) -> None:
-    """The first walk over all processes may take more at once than what comes after it: it is waited for, twenty seconds at most."""
-    limit = time.monotonic() + 20.0
+    """The first walk over all processes may take more at once than what comes after it: it is waited for, three quarters of a minute at most."""
+    limit = time.monotonic() + 45.0
     before = _cpu_s(pid)
     while time.monotonic() < limit:
         time.sleep(SETTLE_S)
         now = _cpu_s(pid)
-        if now - before <= 0.03 * SETTLE_S:
+        if now - before <= 0.02 * SETTLE_S:
             return
         before = now
 
