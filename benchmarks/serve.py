@@ -309,11 +309,11 @@ def _running(name: str, line: Sequence[str], environment: dict[str, str], log: P
         yield process.pid
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):  # some leave their workers behind
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
 
 
 def _await(name: str, process: "subprocess.Popen[bytes]", log: Path, port: int) -> None:
