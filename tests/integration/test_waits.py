@@ -227,7 +227,9 @@ def test_who_waits_for_the_gil():
     with started("gil", versions=("3.11", "3.13", "3.15")) as pids:
         for version, pid in pids.items():
             found = look_until(pid, lambda found: any(one.kind == "GIL" for one in found.waits), tries=60)
-            (waiting,) = [one for one in found.waits if one.kind == "GIL"]
+            waiting = next(
+                one for one in found.waits if one.kind == "GIL"
+            )  # a busy machine may let both wait at a moment
             assert waiting.thread.startswith("spin-"), version
             assert not found.findings, version
 

@@ -118,6 +118,10 @@ class Codes:
         address = self._order[number] if number >= 0 else 0
         return address if address in self._codes and instruction < self._ends[address] else 0
 
+    def reaches(self, address: int, instruction: int) -> bool:
+        """Whether an instruction is part of the known code object at `address`, or stands before its first one, as in a frame that begins."""
+        return address + self.instructions - 2 <= instruction < self._ends[address]
+
     def _read(self, address: int) -> Code | None:
         objects = self._objects
         kind = objects.type_of(address)

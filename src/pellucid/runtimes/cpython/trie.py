@@ -67,7 +67,11 @@ class Trie:
         except Unreadable:
             return UNKNOWN  # freed meanwhile, or never one
         unit = (instruction - address - self._base) >> 1
-        if found is None or (owner != OWNED_BY_GENERATOR and unit < found.first_traceable):
+        if found is None:
+            return None
+        if not self._codes.reaches(address, instruction):
+            return UNKNOWN  # the frame was made anew during the copy: its code is of one moment, its instruction of another
+        if owner != OWNED_BY_GENERATOR and unit < found.first_traceable:
             return None
         return found, unit
 
