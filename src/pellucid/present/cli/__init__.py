@@ -37,15 +37,17 @@ def run(table: Table, elsewhere: Callable[[list[str]], int | None], hosted: froz
             from pellucid.present.cli.lazy import by_click
 
             status = by_click(table, hosted)
-        sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        status = 130
+    except BrokenPipeError:
+        status = 0
+    except Exception as error:  # noqa: BLE001  anything that is not an error of ours is raised again
+        status = _told(error)
+    try:
+        sys.stdout.flush()  # also what was printed before an error or Ctrl-C: the process ends without Python's own flush
     except BrokenPipeError:
         # The reader of our output has left (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except Exception as error:  # noqa: BLE001  anything that is not an error of ours is raised again
-        return _told(error)
     return status
 
 
