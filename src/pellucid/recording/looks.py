@@ -110,7 +110,8 @@ class _Due:
 class Looks:
     """The thread. `begin` and `end` name the processes; `take` gives what was seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._kinds = kinds
         self._due: dict[int, list[_Due]] = {}
         self._seen: deque[Looked] = deque()
         self._closing: list[Subject] = []
@@ -128,18 +129,20 @@ class Looks:
     def start(self) -> None:
         """Begin. What is imported at the first look only is imported now, so that it is no part of what a look costs."""
         import pellucid.diagnose.rules
-        import pellucid.observe.memory_map  # noqa: F401
 
-        with suppress(ImportError):
-            import numpy  # noqa: F401, ICN001
+        if any(kind.name == "memory" for kind in self._kinds):
+            import pellucid.observe.memory_map  # noqa: F401
+
+            with suppress(ImportError):
+                import numpy  # noqa: F401, ICN001
         self._thread.start()
 
     def begin(self, subject: Subject) -> None:
         """Look at it from now on: soon, for it may not live long, and after some samples, so that it is known whether anything runs in it."""
         now = time.time()
-        wait = {kind.name: FIRST_S if subject.asked else LATER_S.get(kind.name, FIRST_S) for kind in KINDS}
+        wait = {kind.name: FIRST_S if subject.asked else LATER_S.get(kind.name, FIRST_S) for kind in self._kinds}
         with self._lock:
-            self._due[subject.key] = [_Due(subject, kind, now + wait[kind.name]) for kind in KINDS]
+            self._due[subject.key] = [_Due(subject, kind, now + wait[kind.name]) for kind in self._kinds]
 
     def end(self, subject: Subject) -> None:
         """It has ended, and is closed when no look goes on."""

@@ -22,7 +22,7 @@ from pellucid.model import Process
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError
 from pellucid.model.recording import RecorderCost
 from pellucid.observe.identity import runtime
-from pellucid.recording.looks import Kept, Looks
+from pellucid.recording.looks import KINDS, Kept, Looks
 from pellucid.recording.store import MOST_BYTES, Before, Store
 from pellucid.recording.subject import Subject, boot
 
@@ -51,6 +51,9 @@ class Asked(Struct, frozen=True, kw_only=True):
     rate_hz: float = 10.0
     seconds: float | None = None
     most_bytes: int = MOST_BYTES
+    tables: bool = True
+    """Also where the bytes of each are. Reading all of a memory that was forked takes it apart: process_vm_readv(2) pins what it reads, and a
+    page that is pinned is shared no more (mm/gup.c, gup_must_unshare, since Linux 6.0)."""
 
     def __str__(self) -> str:
         return "all processes" if self.every else "pid " + ", ".join(map(str, self.pids))
@@ -120,7 +123,7 @@ class _Recording:
         """Those whose last samples are not written yet."""
         self.ended_count = 0
         self.uncollected: list[Subject] = []
-        self.looks = Looks()
+        self.looks = Looks(tuple(kind for kind in KINDS if asked.tables or kind.name != "memory"))
         before = Before(store.connection)
         self.kept = Kept(store, before)
         self._before = before

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         _make_room(path)
-        asked = Asked(pids=(supervisor,), rate_hz=RATE_HZ, most_bytes=MOST_BYTES)
+        asked = Asked(pids=(supervisor,), rate_hz=RATE_HZ, most_bytes=MOST_BYTES, tables=False)
         record(path, asked, lambda: bool(stopped))
     except PellucidError as error:
         told = f"the workers are not recorded: {error.said}; {error.remedy}"
