@@ -154,18 +154,19 @@ def test_a_file_comes_to_the_client_and_overwrites_nothing(here, busy, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["time.html"]
 
 
-def test_ctrl_c_ends_the_command_there_and_the_report_comes(tmp_path, agent, busy):
-    known = pellucid(
-        tmp_path, "agent", "add", "near", agent.address, "--fingerprint", agent.fingerprint, token=agent.token
-    )
-    assert known.returncode == 0
-    process = subprocess.Popen(
+def profiling(here, busy, output):
+    """A client that has the agent sample `busy` until it is told to stop."""
+    return subprocess.Popen(
         [sys.executable, "-m", "pellucid", "profile", str(busy.pid), "--host", "near"],
-        env={**os.environ, "XDG_DATA_HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env={**os.environ, "XDG_DATA_HOME": str(here.home)},
+        stdout=output,
+        stderr=output,
         text=True,
     )
+
+
+def test_ctrl_c_ends_the_command_there_and_the_report_comes(here, agent, busy):
+    process = profiling(here, busy, subprocess.PIPE)
     running = _awaited(lambda: _children(agent.process.pid))
     _awaited(lambda: _samples(running[0]))
     process.send_signal(signal.SIGINT)
@@ -174,17 +175,8 @@ def test_ctrl_c_ends_the_command_there_and_the_report_comes(tmp_path, agent, bus
     assert "six" in told
 
 
-def test_a_client_that_is_killed_leaves_no_command_behind(tmp_path, agent, busy):
-    known = pellucid(
-        tmp_path, "agent", "add", "near", agent.address, "--fingerprint", agent.fingerprint, token=agent.token
-    )
-    assert known.returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pellucid", "profile", str(busy.pid), "--host", "near"],
-        env={**os.environ, "XDG_DATA_HOME": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def test_a_client_that_is_killed_leaves_no_command_behind(here, agent, busy):
+    process = profiling(here, busy, subprocess.DEVNULL)
     _awaited(lambda: _children(agent.process.pid))
     process.kill()
     process.wait()
