@@ -8,6 +8,7 @@ A program that the verifier does not accept raises `Refused` with the end of its
 older kernel does not know, raises OSError (EPERM, EINVAL), which the caller explains.
 """
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ _LOG_BYTES = 1 << 22
 _LOG_SHOWN = 3000
 _BATCH_ENTRIES = 8192
 _MAX_BATCHES = 4096
+_INTERRUPTIONS = 20
+"""So often the verifier may be interrupted: it gives up with EAGAIN when a signal is pending (do_check in kernel/bpf/verifier.c, Linux 6.18)."""
 
 
 class Refused(Exception):  # noqa: N818  the verifier's answer, which its text repeats
@@ -140,7 +143,11 @@ class Program(Handle):
             told = (1, len(log), _address(log)) if log else (0, 0, 0)
             where = _address(instructions), _address(licence)
             label = (NAMED + name.encode())[:15]
-            return bpf(_PROGRAM_LOAD, _PROGRAM.pack(RAW_TRACEPOINT, len(code) // 8, *where, *told, 0, 0, label))
+            asked = _PROGRAM.pack(RAW_TRACEPOINT, len(code) // 8, *where, *told, 0, 0, label)
+            for _ in range(_INTERRUPTIONS):
+                with contextlib.suppress(BlockingIOError):
+                    return bpf(_PROGRAM_LOAD, asked)
+            return bpf(_PROGRAM_LOAD, asked)
 
         try:
             super().__init__(load(None))

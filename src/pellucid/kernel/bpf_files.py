@@ -3,11 +3,14 @@
 Two descriptors are the same open file (dup, fork, a passed descriptor) when they lead to one struct file. The fields on the way
 lie elsewhere in each kernel build. They are found by looking at ourselves, so that no debug information is needed: of all pointers
 in our struct task_struct one leads to a struct files_struct, that is to something with a pointer to a table, whose size is a multiple
-of 64 (include/linux/fdtable.h, Linux 6.18), and which says of three descriptors of ours which two of them are the same.
+of 64 (include/linux/fdtable.h, Linux 6.18), and which says of three descriptors of ours which two of them are the same. Other memory
+may happen to say so too (struct vfsmount has a number and an address where a table has them), so one of the three is changed there
+and back: only our table follows.
 """
 
 import ctypes
 import os
+from collections.abc import Iterator
 from struct import Struct as Packing
 from types import TracebackType
 from typing import Self
@@ -33,12 +36,13 @@ from pellucid.kernel.bpf_assembler import (
 _U64 = Packing("<Q")
 _PIECE = 512
 _TASK_BYTES = 16 << 10  # struct task_struct is 7 to 12 KiB long, CONFIG_* decides
-_KERNEL = 0xFFFF_0000_0000_0000
+_KERNEL = 0xFF00_0000_0000_0000  # page tables of five levels begin here, of four far above it: Documentation/arch/x86/x86_64/mm.rst
 _FIRST_ROOM = 64  # NR_OPEN_DEFAULT: BITS_PER_LONG
 _FD_ARRAY = 8  # struct fdtable: max_fds, then fd
 _MAX_ROOM = 1 << 26
 _MIN_FDT, _MAX_FDT = 16, 128  # where `fdt` may be: lock debugging enlarges the wait queue before it
 _PIDFD_GETFD = 438
+_TRIES = 5
 
 
 class NotFound(Exception):  # noqa: N818
@@ -59,10 +63,11 @@ def layout() -> Layout:
     try:
         with _Peek() as peek:
             task = peek.own_task()
-            for offset, files in _pointers(peek.bytes(task, _TASK_BYTES)):
-                fdt = _table_of(peek, files, (one, same, other))
-                if fdt is not None:
-                    return Layout(offset, fdt)
+            for _ in range(_TRIES):  # another thread that opens many files makes the kernel move the table
+                for offset, files in _pointers(peek.bytes(task, _TASK_BYTES)):
+                    for fdt in _tables_of(peek, files, (one, same, other)):
+                        if _follows(peek, files + fdt, (one, same, other)):
+                            return Layout(offset, fdt)
     finally:
         for fd in (one, same, other):
             os.close(fd)
@@ -79,23 +84,36 @@ def _pointers(raw: bytes) -> list[tuple[int, int]]:
     return [(offset, value) for value, offset in found.items()]
 
 
-def _table_of(peek: "_Peek", files: int, ours: tuple[int, int, int]) -> int | None:
-    """The offset in a would-be struct files_struct of a pointer to a table in which our three descriptors stand."""
+def _tables_of(peek: "_Peek", files: int, ours: tuple[int, int, int]) -> Iterator[int]:
+    """The offsets in a would-be struct files_struct of pointers to what may be a table in which our three descriptors stand."""
     raw = peek.piece(files)
     if raw is None:
-        return None
+        return
     for at in range(_MIN_FDT, _MAX_FDT, 8):
         table: int = _U64.unpack_from(raw, at)[0]
-        seen = peek.piece(table) if table >= _KERNEL and not table % 8 else None
-        if seen is None:
-            continue
-        room, array = int.from_bytes(seen[:4], "little"), int(_U64.unpack_from(seen, _FD_ARRAY)[0])
-        if room % _FIRST_ROOM or not max(ours) < room <= _MAX_ROOM or array < _KERNEL:
-            continue
-        one, same, other = (peek.word(array + 8 * fd) for fd in ours)
-        if one == same != other and one >= _KERNEL and other >= _KERNEL:
-            return at
-    return None
+        if table >= _KERNEL and not table % 8 and _stand(peek, table, ours):
+            yield at
+
+
+def _stand(peek: "_Peek", table: int, ours: tuple[int, int, int]) -> bool:
+    """Whether the first two of these are one file in it, and the third another."""
+    seen = peek.piece(table)
+    if seen is None:
+        return False
+    room, array = int.from_bytes(seen[:4], "little"), int(_U64.unpack_from(seen, _FD_ARRAY)[0])
+    if room % _FIRST_ROOM or not max(ours) < room <= _MAX_ROOM or array < _KERNEL:
+        return False
+    one, same, other = (peek.word(array + 8 * fd) for fd in ours)
+    return one == same != other and one >= _KERNEL and other >= _KERNEL
+
+
+def _follows(peek: "_Peek", pointer: int, ours: tuple[int, int, int]) -> bool:
+    """Whether the table that is pointed to there tells it when the second descriptor becomes the third's file, and the first's again."""
+    one, same, other = ours
+    os.dup2(other, same, inheritable=False)
+    moved = _stand(peek, peek.word(pointer), (other, same, one))
+    os.dup2(one, same, inheritable=False)
+    return moved and _stand(peek, peek.word(pointer), ours)
 
 
 def file_of(code: Assembler, known: Layout, fd: Register, failed: str) -> None:

@@ -1,9 +1,9 @@
 """Where the kernel keeps a task's ids: found by looking at ourselves, so that no debug information is needed.
 
 The tracepoint sched_process_fork gives programs two struct task_struct, whose fields lie elsewhere in every kernel build.
-`pid` and `tgid` are neighbours in it (include/linux/sched.h), so the first place in our own task_struct that holds our thread
-id and our process id side by side is theirs. A thread whose two ids differ makes the pattern unmistakable, so the look is made
-from one.
+`pid` and `tgid` are neighbours in it (include/linux/sched.h), so a place in our own task_struct that holds our thread id and our
+process id side by side is theirs. Where ids are small other fields may happen to hold the same two numbers; so two threads look, whose
+two ids differ, and the place is the first that is right for both.
 """
 
 import threading
@@ -36,38 +36,41 @@ class NotFound(Exception):  # noqa: N818
 
 def ids_offset() -> int:
     """The offset of `pid` in struct task_struct; `tgid` follows it. Raises OSError, Refused, NotFound."""
-    found: list[int | Exception] = []
+    places = _from_a_thread() & _from_a_thread()
+    if not places:
+        raise NotFound
+    return min(places)
+
+
+def _from_a_thread() -> set[int]:
+    found: list[set[int] | Exception] = []
 
     def look() -> None:
         try:
             found.append(_look())
-        except (OSError, bpf.Refused, NotFound) as error:
+        except (OSError, bpf.Refused) as error:
             found.append(error)
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    (offset,) = found
-    if isinstance(offset, Exception):
-        raise offset
-    return offset
+    (places,) = found
+    if isinstance(places, Exception):
+        raise places
+    return places
 
 
-def _look() -> int:
+def _look() -> set[int]:
+    """Every place with the ids of this thread."""
     with (
         bpf.Map(bpf.ARRAY, 4, _IDS + _PAGES * _PAGE, 1, name=b"task") as copy,
         bpf.Program("task", _copy_own_task(copy.fd)) as program,
     ):
         program.run()
-        seen = copy.get(bytes(4)) or b""
+        seen = copy.get(bytes(4)) or bytes(_IDS)
     both: int = Packing("<Q").unpack_from(seen)[0]
     pattern = Packing("<II").pack(both & 0xFFFFFFFF, both >> 32)
-    at = seen.find(pattern, _IDS)
-    while at >= 0 and at % 4:
-        at = seen.find(pattern, at + 1)
-    if at < 0:
-        raise NotFound
-    return at - _IDS
+    return {at - _IDS for at in range(_IDS, len(seen) - _IDS, 4) if seen[at : at + _IDS] == pattern}
 
 
 def _copy_own_task(map_fd: int) -> bytes:

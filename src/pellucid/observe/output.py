@@ -69,10 +69,12 @@ def output(
     seconds: float | None = None,
     backend: str = "bpf",
     drained: Callable[[], None] = lambda: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> OutputReport:
-    """Give everything that is written to `sink`, until the process ends, `seconds` are over, or Ctrl-C.
+    """Give everything that is written to `sink`, until the process ends, `seconds` are over, or `stopped`.
 
-    What comes at once is given in a row, and then `drained` is called, 50 times a second: the moment to write it down.
+    What comes at once is given in a row, and then `drained` is called, 50 times a second: the moment to write it down. `stopped` is
+    asked as often. (An exception for Ctrl-C could come amid a piece, which would then be there twice or not at all.)
 
     NoSuchProcess; NotPermitted where the kernel lets us load no BPF program or take over no descriptor; UsageError for a process
     without stdout and stderr. Only what was written after the call counts.
@@ -92,7 +94,7 @@ def output(
         tracer.start(children=children)
         if backend == "bpf" and children:
             _follow_family(pid, tracer)
-        ended = capture.run(None if seconds is None else began + seconds)
+        ended = capture.run(None if seconds is None else began + seconds, stopped)
         span = time.monotonic() - began
         tracer.stop()
         capture.drain()
@@ -228,24 +230,23 @@ class _Capture:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._pidfd)
 
-    def run(self, deadline: float | None) -> str:
+    def run(self, deadline: float | None, stopped: Callable[[], bool]) -> str:
         waiting = poll()
         waiting.register(self._pidfd, POLLIN)
         check = time.monotonic() + CHECK_S
-        try:
-            while True:
-                over = bool(waiting.poll(self.tracer.pause_s * 1000))
-                self.drain()
-                now = time.monotonic()
-                if over:
-                    return "the process ended"
-                if deadline is not None and now >= deadline:
-                    return "the time is over"
-                if now >= check:
-                    check = now + CHECK_S
-                    self._look_again()
-        except KeyboardInterrupt:
-            return "interrupted"
+        while True:
+            over = bool(waiting.poll(self.tracer.pause_s * 1000))
+            self.drain()
+            now = time.monotonic()
+            if over:
+                return "the process ended"
+            if deadline is not None and now >= deadline:
+                return "the time is over"
+            if stopped():
+                return "interrupted"
+            if now >= check:
+                check = now + CHECK_S
+                self._look_again()
 
     def drain(self) -> None:
         sink, count = self.sink, self.bytes

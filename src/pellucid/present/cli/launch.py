@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -30,11 +31,20 @@ def launched(ctx: click.Context) -> tuple[str, ...] | None:
 
 
 @contextmanager
-def interruptions() -> Iterator[Callable[[], bool]]:
-    """While inside, Ctrl-C and SIGTERM only end the look, whose report is still printed; what is ignored stays so."""
+def interruptions(*, again: bool = False) -> Iterator[Callable[[], bool]]:
+    """While inside, Ctrl-C and SIGTERM only end the look, whose report is still printed; what is ignored stays so.
+
+    With `again`, a second one is a KeyboardInterrupt: for a look that may be stuck in what it writes.
+    """
     seen: list[int] = []
+
+    def asked(number: int, _: FrameType | None) -> None:
+        if seen and again:
+            raise KeyboardInterrupt
+        seen.append(number)
+
     before = {
-        number: signal.signal(number, lambda got, _: seen.append(got))
+        number: signal.signal(number, asked)
         for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) != signal.SIG_IGN
     }

@@ -1,9 +1,8 @@
 """`pellucid output PID`: what a running process prints, to this terminal or to a file."""
 
-import signal
 import sys
 import time
-from types import FrameType
+from functools import partial
 from typing import IO, Protocol
 
 import click
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 
 from pellucid.model.errors import UsageError, os_words
 from pellucid.model.output import OutputReport, Printed
-from pellucid.present.cli import options, screen
+from pellucid.present.cli import launch, options, screen
 
 MAX_KEPT = 1 << 26
 """Bytes that --json keeps in memory for its one document; what comes then is counted as lost."""
@@ -70,35 +69,25 @@ def command(
     from pellucid.observe.output import output
 
     pid = options.resolve(target)
-    signal.signal(signal.SIGTERM, _interrupted)
-    if out is not None:
-        with _opened(out, force=force) as file:
-            writer = _Writer(file, timestamps=timestamps, inert=False)
-            report = _copied(pid, writer, children=children, seconds=seconds, backend=backend)
-        if as_json:
-            options.emit(report)
-    elif as_json:
-        kept = _Kept()
-        report = kept.whole(output(pid, kept.take, children=children, seconds=seconds, backend=backend))
+    with launch.interruptions(again=True) as stopped:
+        copied = partial(output, pid, children=children, seconds=seconds, backend=backend, stopped=stopped)
+        if as_json and out is None:
+            kept = _Kept()
+            report = kept.whole(copied(kept.take))
+        elif out is not None:
+            with _opened(out, force=force) as file:
+                writer = _Writer(file, timestamps=timestamps, inert=False)
+                report = copied(writer.take, drained=writer.flush)
+                writer.end()
+        else:
+            writer = _Writer(sys.stdout.buffer, timestamps=timestamps, inert=sys.stdout.isatty() and not raw)
+            report = copied(writer.take, drained=writer.flush)
+            writer.end()
+    if as_json:
         options.emit(report)
-    else:
-        writer = _Writer(sys.stdout.buffer, timestamps=timestamps, inert=sys.stdout.isatty() and not raw)
-        report = _copied(pid, writer, children=children, seconds=seconds, backend=backend)
     _told(report)
     if report.ended == "interrupted" and seconds is not None:
         raise KeyboardInterrupt
-
-
-def _copied(pid: int, writer: "_Writer", *, children: bool, seconds: float | None, backend: str) -> OutputReport:
-    from pellucid.observe.output import output
-
-    report = output(pid, writer.take, children=children, seconds=seconds, backend=backend, drained=writer.flush)
-    writer.end()
-    return report
-
-
-def _interrupted(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _opened(out: str, *, force: bool) -> IO[bytes]:
