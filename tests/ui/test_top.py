@@ -1,8 +1,11 @@
 """`pellucid top`: what a person reads on it, of fixed values and of a real process, and what hostile names do to it."""
 
 import asyncio
+import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -17,10 +20,12 @@ from pellucid.present.view.groups import Line as Frame  # noqa: E402
 from pellucid.present.view.groups import Shown  # noqa: E402
 from pellucid.present.view.memory_live import Level, Point  # noqa: E402
 from pellucid.present.view.told import Failed, NotSeen, Told  # noqa: E402
-from pellucid.present.view.top import ORDERS, SORTS, Line, Need, Top  # noqa: E402
+from pellucid.present.view.top import SORTS, Line, Need, Top, matches, ordered  # noqa: E402
 from tests.conftest import TARGETS  # noqa: E402
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
+MARK = f"t{os.getpid()}x{time.monotonic_ns() % 1_000_000}"
+"""A word in the command of our target that stands in no other's."""
 STUCK = Line(
     "", 8774, "worker-2", "asleep in recvfrom", 0.0, 1 << 30, 4, "Python 3.13", "app", "python worker.py", "critical"
 )
@@ -73,11 +78,11 @@ class Fixed:
         self.ended = True
 
     def top(self, pattern, sort):
-        lines = [line for line in self.lines if pattern in line.name]
+        lines = [line for line in self.lines if matches(line, pattern)]
         return Top(
             0.0,
             self.needs,
-            tuple(sorted(lines, key=ORDERS[sort])),
+            ordered(lines, pattern, sort),
             len(self.lines),
             Own(0.004, 41 << 20, 0.0, 0),
             ("host gpu-08: no answer",),
@@ -246,11 +251,55 @@ def test_names_can_not_draw_on_the_terminal():
     driven(Fixed(lines=(line,), needs=(need,), deep=deep, hosts=()), act)
 
 
+def test_a_number_is_a_pid_before_it_is_anything_else():
+    """Who types one means that process, and not whichever has it in its pid or its command."""
+    lines = (
+        Line("", 757, "mine", "asleep", 0.0, 1 << 20, 1, "Python 3.13", "app", "python mine.py"),
+        Line("", 7570, "other", "asleep", 0.5, 1 << 20, 1, "Python 3.13", "app", "python other.py", "critical"),
+        Line("", 17570, "elsewhere", "asleep", 0.5, 1 << 20, 1, "Python 3.13", "app", "timeout 60 bash"),
+        Line("", 8, "server", "asleep", 0.5, 1 << 20, 1, "Python 3.13", "app", "serve --port 7570"),
+    )
+    found = [line for line in lines if matches(line, "7570")]
+    assert {line.pid for line in found} == {7570, 8}
+    assert [line.pid for line in ordered(lines, "757", "trouble")][:2] == [757, 7570]
+
+    async def act(pilot, text):
+        await shows(pilot, text, "elsewhere")
+        await pilot.press("down", "down", "slash", *"757")
+        await shows(pilot, text, "3 shown")
+        await pilot.press("enter", "enter")
+        await shows(pilot, text, "pid 757 mine")
+
+    driven(Fixed(lines=lines, needs=()), act)
+
+
+def test_what_is_typed_during_a_look_is_not_forgotten():
+    class Slow(Fixed):
+        """Its first look lasts until something was typed."""
+
+        def __init__(self):
+            super().__init__()
+            self.typed = threading.Event()
+
+        def top(self, pattern, sort):
+            assert self.typed.wait(LIMIT_S)
+            return super().top(pattern, sort)
+
+    source = Slow()
+
+    async def act(pilot, text):
+        await pilot.press("p", "slash", *"worker-2")  # paused: no later look repairs it
+        source.typed.set()
+        await shows(pilot, text, "1 shown")
+
+    driven(source, act)
+
+
 @pytest.fixture(scope="module")
 def stuck():
     """A thread that waits for a Lock which another one holds while it sleeps, with a name that is an attack."""
     process = subprocess.Popen(
-        [sys.executable, str(TARGETS / "states.py"), "lock", "\x1b[31m\u202ex<script>"],
+        [sys.executable, str(TARGETS / "states.py"), "lock", "\x1b[31m\u202ex<script>", MARK],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -264,10 +313,10 @@ def stuck():
 def test_a_real_process_is_found_opened_and_measured(stuck):
     async def act(pilot, text):
         await shows(pilot, text, "NAME")
-        await pilot.press("slash", *str(stuck.pid), "enter")
-        await shows(pilot, text, str(stuck.pid), "1 shown")
-        assert "\\x1b[31m\\u202ex<script>" in text()
-        await pilot.press("enter")
+        await pilot.press("slash", *MARK)
+        await shows(pilot, text, "1 shown", "\\x1b[31m\\u202ex<script>")
+        await pilot.press("enter", "enter")
+        await shows(pilot, text, f"pid {stuck.pid} ")
         await shows(pilot, text, "payer waits for Lock", "waits for Lock held, held by MainThread")
         await pilot.press("2")
         await shows(pilot, text, "WAITS FOR", "held by MainThread")

@@ -102,6 +102,8 @@ class ListScreen(Screen[None]):
         self._sort: Sort = sort
         self._paused = False
         self._looking = False
+        self._outdated = False
+        """Something else is wanted than the look that goes on asks for."""
         self._seen: Top | None = None
         self._shown: dict[str, tuple[str, ...]] = {}
         self._hosts = bool(source.hosts)
@@ -122,15 +124,18 @@ class ListScreen(Screen[None]):
         self.run_worker(self._look())
 
     async def _tick(self) -> None:
-        if not self._paused and self.app.screen is self:
+        if not self._paused and not self._looking and self.app.screen is self:
             await self._look()
 
     async def _look(self) -> None:
+        self._outdated = True
         if self._looking:
-            return
+            return  # the one that goes on is followed by another
         self._looking = True
         try:
-            self._draw(await asyncio.to_thread(self._source.top, self._pattern, self._sort))
+            while self._outdated:
+                self._outdated = False
+                self._draw(await asyncio.to_thread(self._source.top, self._pattern, self._sort))
         finally:
             self._looking = False
 
@@ -195,6 +200,7 @@ class ListScreen(Screen[None]):
     @on(Input.Changed, "#filter")
     async def _filtered(self, event: Input.Changed) -> None:
         self._pattern = event.value
+        self.query_one("#list", DataTable).move_cursor(row=0)  # the best of what fits, and not who stood there before
         await self._look()
 
     async def action_sort(self) -> None:

@@ -77,7 +77,7 @@ class Top(Struct, frozen=True):
 
 
 def top(board: Board, others: Iterable[Remote] = (), pattern: str = "", sort: Sort = "trouble") -> Top:
-    """What the board and the other machines show now; only what `pattern` is in, letters alike."""
+    """What the board and the other machines show now; only what `pattern` is in, letters alike: a number stands first whose pid it is."""
     found = board.scan.found
     lines = [_here(row, found[row.pid].worst if row.pid in found else "") for row in board.rows.values()]
     not_seen = []
@@ -85,9 +85,15 @@ def top(board: Board, others: Iterable[Remote] = (), pattern: str = "", sort: So
         lines += [_there(host.name, row) for row in host.rows]
         if host.failed:
             not_seen.append(f"host {host.name}: {host.failed}")
-    shown = [line for line in lines if _matches(line, pattern)]
+    shown = [line for line in lines if matches(line, pattern)]
     needs = [need for need in _needs(board) if any(line.pid == need.pid and not line.host for line in shown)]
-    return Top(board.at, tuple(needs), tuple(sorted(shown, key=ORDERS[sort])), len(lines), board.own, tuple(not_seen))
+    return Top(board.at, tuple(needs), ordered(shown, pattern, sort), len(lines), board.own, tuple(not_seen))
+
+
+def ordered(lines: Iterable[Line], pattern: str, sort: Sort) -> tuple[Line, ...]:
+    """By `sort`; whoever has the very pid that was typed stands before those that have it in their command."""
+    order, typed = ORDERS[sort], pattern.strip()
+    return tuple(sorted(lines, key=lambda line: (str(line.pid) != typed, order(line))))
 
 
 ORDERS = {
@@ -149,6 +155,9 @@ def _there(host: str, row: Row) -> Line:
     )
 
 
-def _matches(line: Line, pattern: str) -> bool:
-    wanted = pattern.lower()
-    return not wanted or wanted in f"{line.pid} {line.name} {line.command} {line.user} {line.host} {line.state}".lower()
+def matches(line: Line, pattern: str) -> bool:
+    """A pid is typed from its beginning; any other text may stand anywhere."""
+    wanted = pattern.strip().lower()
+    if not wanted or str(line.pid).startswith(wanted):
+        return True
+    return wanted in f"{line.name} {line.command} {line.user} {line.host} {line.state}".lower()

@@ -92,7 +92,8 @@ function processes(known, draw) {
   const words = known.filter.trim().toLowerCase();
   const shown = all.filter((row) => (words ? matches(known, row, words) : kind === "all" || row.readable));
   const order = SORTS[known.sort] || ((one, other) => rank(known, one) - rank(known, other) || one.pid - other.pid);
-  shown.sort((one, other) => (known.down ? -1 : 1) * order(one, other) || one.pid - other.pid);
+  const typed = (row) => Number(String(row.pid) === words);
+  shown.sort((one, other) => typed(other) - typed(one) || (known.down ? -1 : 1) * order(one, other) || one.pid - other.pid);
   return h("section", { key: "list", "aria-labelledby": "list-heading" },
     h("h2", { id: "list-heading" }, "Processes"),
     h("div", { class: "bar", role: "search" },
@@ -104,8 +105,9 @@ function processes(known, draw) {
     shown.length ? grid(known, shown, draw) : note(known.listed ? (words ? `No process has “${known.filter}” in its pid, name, command or state.` : "There is none.") : "Looking…"));
 }
 
+// A pid is typed from its beginning; any other text may stand anywhere.
 function matches(known, row, words) {
-  return `${row.pid} ${row.name} ${row.command} ${row.user} ${row.runtime} ${row.state} ${summary(known, row)}`.toLowerCase().includes(words);
+  return String(row.pid).startsWith(words) || `${row.name} ${row.command} ${row.user} ${row.runtime} ${row.state} ${summary(known, row)}`.toLowerCase().includes(words);
 }
 
 function grid(known, shown, draw) {
