@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 def asked(words, *, shell="zsh"):

@@ -26,6 +26,7 @@ from pellucid.recording.store import Store
 from tests import interpreters
 from tests.conftest import TARGETS
 from tests.nobody import as_nobody
+from tests.settling import settled
 
 PYTHON = interpreters.Interpreter("3.11", sys.executable)
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -107,6 +108,7 @@ def recorded(tmp_path_factory):
     process = subprocess.Popen([sys.executable, str(TARGETS / "states.py"), "lock"], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"ready\n"
+        settled(process.pid)
         with Recorder(path, pids=(process.pid,)) as recorder:
             recorder.seen(
                 lambda it: (
@@ -115,7 +117,7 @@ def recorded(tmp_path_factory):
                     and len(it.memory_samples(1, *it.span())) > 3
                     and it.memory_map(1, it.span()[1])
                     and any(until > at for at, until in it.looks(1, "gc", *it.span()))
-                    and it.snapshot(1, it.span()[1])[0] > it.snapshot(1, it.span()[1])[1].taken_at
+                    and it.snapshot(1, it.span()[1])[0] > it.snapshot(1, it.span()[1])[1].taken_at + 1
                 )
             )
             process.kill()
@@ -135,7 +137,7 @@ def test_the_end_is_known_with_its_signal_and_the_last_look(recorded):
         assert process.process.pid == pid
         assert process.asked
         assert process.death.signal == "SIGKILL"
-        assert 0 <= process.death.at - process.death.last_look_at < 5
+        assert 0 <= process.death.at - process.death.last_look_at < 30
         found = past.stacks(recording, process, process.last_at)
     main, payer = found.threads
     assert main.frames[0].function == "lock"
@@ -285,12 +287,18 @@ def test_a_recording_goes_on_under_the_same_number(tmp_path, target):
     assert not os.path.exists(f"{path}-wal")
 
 
+def told(process):
+    """Its end is known, with its status."""
+    return process.death is not None and process.death.status is not None
+
+
 def test_children_are_followed_and_their_ends_told(tmp_path):
     source = "import subprocess, sys, time\nwhile True: subprocess.run([sys.executable, '-c', 'import time; time.sleep(1.5); raise SystemExit(7)'])"
     parent = subprocess.Popen([sys.executable, "-c", source])
     try:
         with Recorder(tmp_path / "family.recording", pids=(parent.pid,)) as recorder:
-            child = recorder.seen(lambda it: next((one for one in it.processes() if one.death and not one.asked), None))
+            # Before Linux 6.15 the status of a child is known only where it was asked for before the parent collected it.
+            child = recorder.seen(lambda it: next((one for one in it.processes() if not one.asked and told(one)), None))
     finally:
         parent.kill()
         parent.wait()
