@@ -1,7 +1,7 @@
 """`pellucid top` before it is drawn: who needs somebody, then the processes, worst first. The terminal and the plain text print the same."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -96,7 +96,7 @@ def ordered(lines: Iterable[Line], pattern: str, sort: Sort) -> tuple[Line, ...]
     return tuple(sorted(lines, key=lambda line: (str(line.pid) != typed, order(line))))
 
 
-ORDERS = {
+ORDERS: dict[Sort, Callable[[Line], tuple[float | str, ...]]] = {
     "trouble": lambda line: (RANK.get(line.worst, _NOBODY), -(line.cpu or 0.0), -line.rss_bytes, line.key),
     "cpu": lambda line: (-(line.cpu or 0.0), line.key),
     "memory": lambda line: (-line.rss_bytes, line.key),
