@@ -58,6 +58,11 @@ class Running:
                 self.__exit__()
                 pytest.fail(f"{program} said {line!r}")
 
+    def begin(self):
+        """To a program that waits for a word on its stdin."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
     def __enter__(self):
         return self
 
@@ -68,6 +73,8 @@ class Running:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
         self.process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"/tmp/.java_pid{self.pid}")  # killed, it leaves its socket to whoever gets its pid
 
 
 def tool(name, *arguments, java=None):

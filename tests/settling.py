@@ -3,8 +3,21 @@
 import time
 from pathlib import Path
 
+import pytest
+
 QUIET_S = 0.05
 LIMIT_S = 20.0
+
+
+def until(good, seconds=60):
+    """The first value of `good()` that is true; fails after so long."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if found := good():
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"it did not come to be within {seconds} s")
+    return None
 
 
 def settled(*pids):

@@ -29,9 +29,10 @@ def test_commands_flags_and_properties(java):
 
 
 def test_an_armed_jvm_writes_its_dump(java, tmp_path):
-    with java("MemLeak", "0", "5", options=("-Xmx24m", "-XX:+UseSerialGC"), stderr=subprocess.DEVNULL) as one:
+    with java("MemLeak", "0", options=("-Xmx24m", "-XX:+UseSerialGC"), stderr=subprocess.DEVNULL) as one:
         status, out, said = pellucid("jvm", "arm", str(one.pid), "--path", str(tmp_path / "death.hprof"))
         assert status == 0 and "armed" in out, said
-        one.process.wait(100)
+        one.begin()
+        one.process.wait(300)
     status, out, _ = pellucid("heap", str(tmp_path / "death.hprof"))
     assert status == 0 and "MemLeak" in out and "static java.lang.System.props" in out

@@ -10,6 +10,7 @@ from pellucid.model import Frame
 from pellucid.observe.identity import info
 from pellucid.observe.sampler_jvm import is_jvm, sample
 from pellucid.observe.tree import tree
+from tests.settling import until
 
 
 def pellucid(*arguments):
@@ -29,16 +30,26 @@ def spinning(java):
 def test_a_profile_by_thread_dumps(spinning, cpu):
     process = procfs.process(spinning.pid)
     assert is_jvm(process)
-    found = sample(process, rate_hz=50, seconds=1.0, cpu=cpu, stopped=lambda: False, progress=lambda *_: None)
+    taken = []
+    found = sample(
+        process,
+        rate_hz=50,
+        seconds=60,
+        cpu=cpu,
+        stopped=lambda: len(taken) > 5 and taken[-1] > 5,
+        progress=lambda _, samples, __: taken.append(samples),
+    )
     tracks = {track.name: track for track in found.tracks}
     runs = tracks["spinner"].runs
     hottest: Frame = found.frames_of(max(runs, key=lambda run: run.weight_ns).stack)[0]
     assert hottest.file == "States.java" and hottest.line == 103
-    assert sum(run.samples for run in runs) == found.taking.taken > 3
-    assert found.taking.slowdown is not None and found.taking.slowdown < 1.5
+    samples = sum(run.samples for run in runs)
+    assert found.taking.taken > 5 and 0 < samples <= found.taking.taken
+    assert found.taking.slowdown is not None and 1 <= found.taking.slowdown < 2
     assert "safepoint" in found.gaps[0].why
     if not cpu:
-        assert 0.3e9 < sum(run.weight_ns for run in runs) < 1.7e9
+        assert samples == found.taking.taken
+        assert 0.5e9 * found.taking.wall_s < sum(run.weight_ns for run in runs) <= 1e9 * found.taking.wall_s
         assert {run.state for run in tracks["taker"].runs} == {"waiting"}
 
 
@@ -48,8 +59,8 @@ def test_its_memory_files_calls_and_identity(spinning):
     assert status == 0 and "Java heap" in out and "at most 64" in out
     assert "/bin/java" in pellucid("files", pid)[1]
     assert info(spinning.pid).process.runtime.startswith("JVM ")
-    assert "futex" in pellucid("syscalls", pid, "-d", "0.3")[1]
-    assert "spinner" in pellucid("profile", pid, "-d", "0.5")[1]
+    until(lambda: "futex" in pellucid("syscalls", pid, "-d", "0.3")[1])
+    until(lambda: "spinner" in pellucid("profile", pid, "-d", "0.5")[1])
 
 
 def test_a_tree_of_python_and_java(java, tmp_path):

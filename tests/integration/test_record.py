@@ -26,7 +26,7 @@ from pellucid.recording.store import Store
 from tests import interpreters
 from tests.conftest import TARGETS
 from tests.nobody import as_nobody
-from tests.settling import settled
+from tests.settling import settled, until
 
 PYTHON = interpreters.Interpreter("3.11", sys.executable)
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -46,17 +46,6 @@ def replayed(*arguments):
     ended = CliRunner().invoke(replay, [str(each) for each in arguments], catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
     return ended.stdout
-
-
-def until(good, seconds=60):
-    """The first value of `good()` that is true; fails after so long."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if found := good():
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"it did not come to be within {seconds} s")
-    return None
 
 
 class Recorder:

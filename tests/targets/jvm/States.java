@@ -2,6 +2,7 @@
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
 
 public class States {
     static final Object monitor = new Object(), left = new Object(), right = new Object();
@@ -85,29 +86,30 @@ public class States {
         start("monitor-holder", () -> holdMonitor(held));
         start("lock-holder", () -> holdLock(held));
         held.await();
-        Thread[] waiting = {
-            start("monitor-waiter", States::wantMonitor),
-            start("lock-waiter", States::wantLock),
-            start("taker", States::take),
-        };
+        Thread monitorWaiter = start("monitor-waiter", States::wantMonitor);
+        Thread lockWaiter = start("lock-waiter", States::wantLock);
+        Thread taker = start("taker", States::take);
         if (args.length > 0 && args[0].equals("deadlock")) {
             CountDownLatch met = new CountDownLatch(2), locked = new CountDownLatch(2);
-            Thread[] knot = {
-                start("left-right", () -> both(left, right, met)),
-                start("right-left", () -> both(right, left, met)),
-                start("first-second", () -> both(first, second, locked)),
-                start("second-first", () -> both(second, first, locked)),
-            };
-            until(knot);
+            Thread leftRight = start("left-right", () -> both(left, right, met));
+            Thread rightLeft = start("right-left", () -> both(right, left, met));
+            Thread firstSecond = start("first-second", () -> both(first, second, locked));
+            Thread secondFirst = start("second-first", () -> both(second, first, locked));
+            until(leftRight, Thread.State.BLOCKED, () -> true);
+            until(rightLeft, Thread.State.BLOCKED, () -> true);
+            until(firstSecond, Thread.State.WAITING, () -> second.hasQueuedThread(firstSecond));
+            until(secondFirst, Thread.State.WAITING, () -> first.hasQueuedThread(secondFirst));
         }
         if (args.length > 0 && args[0].equals("spin")) start("spinner", () -> { for (;;) spun++; });
-        until(waiting);
+        until(monitorWaiter, Thread.State.BLOCKED, () -> true);
+        until(lockWaiter, Thread.State.WAITING, () -> lock.hasQueuedThread(lockWaiter));
+        until(taker, Thread.State.WAITING, () -> true);
         System.out.println("ready");
         System.in.read();
     }
 
-    static void until(Thread[] threads) throws Exception {
-        for (Thread thread : threads)
-            while (thread.getState() == Thread.State.RUNNABLE || thread.getState() == Thread.State.NEW) Thread.sleep(5);
+    /* A thread that waits for the latch is WAITING too: for a lock it is queued besides. */
+    static void until(Thread thread, Thread.State state, BooleanSupplier queued) throws Exception {
+        while (thread.getState() != state || !queued.getAsBoolean()) Thread.sleep(5);
     }
 }

@@ -42,6 +42,17 @@ class Answer(Struct, frozen=True):
     took_s: float
 
 
+class _Patience:
+    """How long an answer is waited for: `seconds` from when it was made."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left_s(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+
 class Attach:
     """The way to ask one JVM; each `ask()` is a connection of its own. A context manager.
 
@@ -106,12 +117,12 @@ class Attach:
         words = [name, *arguments, *[""] * (3 - len(arguments))]
         if len(words) > 4 or any(len(word.encode()) > MAX_ARGUMENT or "\0" in word for word in words):
             raise ValueError(words)
-        limit = self.limit_s if limit_s is None else limit_s
+        patience = _Patience(self.limit_s if limit_s is None else limit_s)
         began = time.monotonic()
-        with self._connected() as connection:
+        with self._connected(patience) as connection:
             connection.setblocking(False)
-            self._send(connection, b"1\0" + b"".join(word.encode() + b"\0" for word in words), began + limit)
-            code, _, body = self._receive(connection, began + limit, name).partition(b"\n")
+            self._send(connection, b"1\0" + b"".join(word.encode() + b"\0" for word in words), patience)
+            code, _, body = self._receive(connection, patience, name).partition(b"\n")
         try:
             number = int(code)
         except ValueError:
@@ -120,21 +131,21 @@ class Attach:
             ) from None
         return Answer(number, body.decode("utf-8", "replace"), time.monotonic() - began)
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, patience: _Patience) -> socket.socket:
         """A connection to the JVM itself; the first one of its life needs the handshake."""
-        found = self._connect()
+        found = self._connect(patience)
         if found is None:
-            self._handshake()
-            found = self._connect()
+            self._handshake(patience)
+            found = self._connect(patience)
         if found is None:
-            raise self._silent("opened its socket and closed it again")
+            raise self._silent("opened its socket and closed it again", patience)
         owner = int.from_bytes(found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PID_OF_LISTENER)[:4], "little")
         if owner not in (self.pid, 0):  # 0: a process that is in no pid namespace of ours
             found.close()
             raise self._vain(f"pid {owner} listens on its socket {self._path}", f"pellucid info {owner}")
         return found
 
-    def _connect(self) -> socket.socket | None:
+    def _connect(self, patience: _Patience) -> socket.socket | None:
         """None where nobody listens. The JVM serves its own user, and since JDK 9 root too: a root becomes that user for the call."""
         if os.geteuid() == 0 and self.process.uid != 0:
             found = _connect_as(self._path, self.process.uid, self._gid)
@@ -142,18 +153,18 @@ class Attach:
                 return found
         one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            one.settimeout(self.limit_s)
+            one.settimeout(max(patience.left_s(), _POLL_S))
             one.connect(self._path)
         except OSError as error:
             one.close()
             if error.errno in (ENOENT, ECONNREFUSED):
                 return None
             if isinstance(error, TimeoutError):
-                raise self._silent("did not take the connection") from error
+                raise self._silent("did not take the connection", patience) from error
             raise self._refused(f"connect to {self._path}", error) from error
         return one
 
-    def _handshake(self) -> None:
+    def _handshake(self, patience: _Patience) -> None:
         """Make it listen: the file says that SIGQUIT means us, and not the wish for stacks on stdout."""
         if not catches_quit(self.pid):
             raise self._vain(
@@ -166,18 +177,17 @@ class Attach:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGQUIT)
             except OSError as error:
                 raise self._refused(f"send SIGQUIT to pid {self.pid}", error) from error
-            deadline = time.monotonic() + self.limit_s
-            while not self._listens():
+            while not self._listens(patience):
                 if self._ended():
                     raise NoSuchProcess.ended(self.pid, self._tried)
-                if time.monotonic() > deadline:
-                    raise self._silent("did not open its socket")
+                if not patience.left_s():
+                    raise self._silent("did not open its socket", patience)
                 time.sleep(_POLL_S)
         finally:
             _unlink(mark)
 
-    def _listens(self) -> bool:
-        found = self._connect()
+    def _listens(self, patience: _Patience) -> bool:
+        found = self._connect(patience)
         if found is None:
             return False
         found.close()
@@ -203,9 +213,9 @@ class Attach:
         assert failure is not None
         raise self._refused(f"make a file in the /tmp of pid {self.pid}", failure) from failure
 
-    def _send(self, connection: socket.socket, question: bytes, deadline: float) -> None:
+    def _send(self, connection: socket.socket, question: bytes, patience: _Patience) -> None:
         while question:
-            self._await(connection, select.POLLOUT, deadline, "take the question")
+            self._await(connection, select.POLLOUT, patience, "take the question")
             try:
                 question = question[connection.send(question) :]
             except BlockingIOError:
@@ -213,11 +223,11 @@ class Attach:
             except OSError as error:
                 raise self._refused("send the question", error) from error
 
-    def _receive(self, connection: socket.socket, deadline: float, name: str) -> bytes:
+    def _receive(self, connection: socket.socket, patience: _Patience, name: str) -> bytes:
         parts: list[bytes] = []
         size = 0
         while size < MAX_ANSWER:
-            self._await(connection, select.POLLIN, deadline, f"answer {name}")
+            self._await(connection, select.POLLIN, patience, f"answer {name}")
             try:
                 part = connection.recv(1 << 20)
             except BlockingIOError:
@@ -239,26 +249,26 @@ class Attach:
             )
         return b"".join(parts)
 
-    def _await(self, connection: socket.socket, wish: int, deadline: float, what: str) -> None:
+    def _await(self, connection: socket.socket, wish: int, patience: _Patience, what: str) -> None:
         """Until the connection is ready. The end of the process and of our patience end it too."""
         waiting = select.poll()
         waiting.register(connection, wish)
         waiting.register(self._pidfd, select.POLLIN)
-        ready = dict(waiting.poll(max(0.0, deadline - time.monotonic()) * 1000))
+        ready = dict(waiting.poll(patience.left_s() * 1000))
         if connection.fileno() in ready:
             return
         if self._pidfd in ready:
             raise NoSuchProcess.ended(self.pid, self._tried)
-        raise self._silent(f"did not {what}")
+        raise self._silent(f"did not {what}", patience)
 
     def _ended(self) -> bool:
         return bool(select.select([self._pidfd], [], [], 0)[0])
 
-    def _silent(self, what: str) -> Partial:
+    def _silent(self, what: str, patience: _Patience) -> Partial:
         return Partial(
             self.pid,
             tried=self._tried,
-            said=f"it {what} within {self.limit_s:.0f} s: it is stopped, starved of CPU, or some thread of it reaches no safepoint",
+            said=f"it {what} within {patience.seconds:g} s: it is stopped, starved of CPU, or some thread of it reaches no safepoint",
             remedy=f"pellucid gc {self.pid}  (its counters need no answer)",
         )
 
