@@ -65,7 +65,9 @@ def main() -> int:
         for _ in range(runs):
             with started(state, program=program, versions=(next(versions),)) as pids:
                 for version, pid in pids.items():
-                    findings = (look_until(pid, lambda found: found.findings, tries=8) if said else look(pid)).findings
+                    findings = (
+                        look_until(pid, lambda found: found.findings, within_s=8.0) if said else look(pid)
+                    ).findings
                     looks += 1
                     misses += bool(said and not findings)
                     for finding in findings:

@@ -5,12 +5,14 @@ import time
 from pellucid.diagnose.engine import diagnose
 from pellucid.observe.snapshot import snapshot
 from pellucid.observe.tasks import tasks
-from tests.waiting import look, look_until, started
+from tests.settling import settled
+from tests.waiting import LIMIT_S, look, look_until, look_until_right, started
 
 
 def test_tasks_with_what_they_await_and_a_cycle_of_two():
     with started("abba", program="tasks.py") as pids:
         for version, pid in pids.items():
+            settled(pid)
             seen = {task.name: task for task in tasks(pid).tasks}
             assert seen["middle"].awaits == "asyncio.Event event [1 waiter]", version
             assert [frame.function for frame in seen["middle"].stack] == ["wait", "leaf", "middle"], version
@@ -43,9 +45,11 @@ def test_a_timeout_will_end_it_so_it_is_no_deadlock():
 
 def test_a_loop_that_stands_still():
     with started("blocked", program="tasks.py") as pids:
-        time.sleep(0.5)
         for version, pid in pids.items():
-            findings = {finding.rule: finding for finding in diagnose(snapshot(pid))}
+            limit = time.monotonic() + LIMIT_S
+            findings = {}
+            while "event-loop-blocked" not in findings and time.monotonic() < limit:
+                findings = {finding.rule: finding for finding in diagnose(snapshot(pid))}
             finding = findings["event-loop-blocked"]
             assert finding.severity in {"warning", "critical"}, version
             assert "rude" in finding.sentence
@@ -65,12 +69,16 @@ def test_a_loop_that_stands_still_in_the_graph_of_waits():
 def test_a_call_that_waits_for_its_own_loop():
     with started("threadsafe", program="tasks.py") as pids:
         for version, pid in pids.items():
-            found = look_until(
-                pid, lambda found: found.findings and found.findings[0].rule != "event-loop-blocked", tries=15
-            )
-            (finding,) = found.findings
-            assert finding.title == "MainThread waits for what only its own event loop could bring", (version, finding)
-            assert "threadsafe" in finding.sentence, version
+
+            def told(found, version=version):
+                (finding,) = found.findings
+                assert finding.title == "MainThread waits for what only its own event loop could bring", (
+                    version,
+                    finding,
+                )
+                assert "threadsafe" in finding.sentence, version
+
+            look_until_right(pid, told)
 
 
 def test_what_else_a_task_waits_for():
@@ -85,6 +93,7 @@ def test_what_else_a_task_waits_for():
     }
     with started("kinds", program="tasks.py") as pids:
         for version, pid in pids.items():
+            settled(pid)
             found = look_until(pid, lambda found: any(one.thread == "child" for one in found.waits))
             assert not found.findings, (version, [finding.sentence for finding in found.findings])
             seen = {task.name: task for task in tasks(pid).tasks}

@@ -8,6 +8,7 @@ from scripts.fetch_gevent import REQUIREMENT, cache
 
 from tests import interpreters
 from tests.conftest import TARGETS
+from tests.settling import settled
 from tests.waiting import look
 
 each_python = pytest.mark.parametrize("python", interpreters.each())
@@ -41,7 +42,9 @@ def greenlets():
 
 @each_python
 def test_greenlets_with_their_locks(python, greenlets):
-    found = look(greenlets(python))
+    pid = greenlets(python)
+    settled(pid)
+    found = look(pid)
     seen = {one.thread: one for one in found.waits if one.what == "greenlet"}
     assert {"first", "second", "patient", "sleeper", "taker", "asker", "joiner"} <= seen.keys()
     assert seen["first"].object == "two (global of greenlets.py)"

@@ -2,12 +2,14 @@
 
 from pellucid.observe.blocked import see
 from pellucid.runtimes.cpython.asyncio_tasks import Tasks
+from tests.settling import settled
 from tests.waiting import started
 
 
 def test_every_way_to_be_inside_of_a_with():
     with started(program="nested.py") as pids:
         for version, pid in pids.items():
+            settled(pid)
             seen = see(pid)
             try:
                 sights = seen.sights

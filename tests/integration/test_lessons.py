@@ -1,21 +1,28 @@
 """The first lessons on threads and processes (tests/targets/lessons.py), each described as its teacher would."""
 
 from pellucid.observe.tree import tree
-from tests.waiting import look, look_until, rows, started
+from tests.waiting import look_until, look_until_right, rows, started
 
 LINE = "lessons.py:"
 
 
 def described(lesson, complete, check):
     """Looks at the lesson under every interpreter until `complete` holds of the rows; nothing is ever found stuck."""
-    with started(lesson, program="lessons.py") as pids:
-        for version, pid in pids.items():
-            found = look_until(pid, lambda found: complete(rows(found)) and not found.gaps, tries=40)
-            assert not found.findings, (version, [finding.sentence for finding in found.findings])
+
+    def all_there(found):
+        waits = rows(found)
+        if complete(waits) and not found.gaps:
             try:
-                check(rows(found), pid)
+                check(waits, pid)
             except (AssertionError, KeyError) as wrong:
                 raise AssertionError(f"{lesson} on {version}: {found.waits}") from wrong
+        else:
+            raise AssertionError(f"{lesson} on {version}: {found.waits} {found.gaps}")
+
+    with started(lesson, program="lessons.py") as pids:
+        for version, pid in pids.items():
+            found = look_until_right(pid, all_there)
+            assert not found.findings, (version, [finding.sentence for finding in found.findings])
 
 
 def test_condition():
@@ -75,7 +82,7 @@ def test_threads_that_are_joined():
 def test_processes_by_their_names():
     with started("processes", program="lessons.py") as pids:
         for version, pid in pids.items():
-            found = look(pid)
+            found = look_until(pid, lambda found: "Process" in {one.kind for one in found.waits})
             assert not found.findings, version
             assert rows(found)["MainThread"].kind == "Process", version
             assert rows(found)["MainThread"].holders[0].name.endswith("Process-1"), version

@@ -3,6 +3,7 @@
 import pytest
 
 from pellucid.diagnose.graph import judge
+from tests.settling import settled
 from tests.waiting import look, started
 
 
@@ -10,6 +11,7 @@ from tests.waiting import look, started
 def test_the_deadlocked_threads_are_those_that_are_known_to_be(seed):
     with started(str(seed), program="random_locks.py") as pids:
         for version, pid in pids.items():
+            settled(pid)
             found = look(pid)
             verdict = judge(found.graph)
             threads = [node for node in found.graph.nodes if node.kind == "thread" and node.name != "MainThread"]

@@ -6,12 +6,14 @@ import time
 
 from pellucid.observe.blocked import descendants
 from pellucid.observe.tree import tree
-from tests.waiting import started
+from tests.settling import settled
+from tests.waiting import LIMIT_S, started
 
 
 def test_a_pool_with_its_threads_and_workers():
     with started("healthy_pools", "fork", versions=("3.11", "3.14")) as pids:
         for version, pid in pids.items():
+            settled(pid, *descendants(pid, 10))
             branches = {branch.process.pid: branch for branch in tree(str(pid)).branches}
             leaves = {leaf.name: leaf for leaf in branches[pid].leaves}
             assert leaves["MainThread"].daemon is False, version
@@ -26,6 +28,7 @@ def test_a_pool_with_its_threads_and_workers():
 def test_tasks_are_leaves_too():
     with started("abba", program="tasks.py", versions=("3.13", "3.15")) as pids:
         for version, pid in pids.items():
+            settled(pid)
             (branch,) = tree(str(pid)).branches
             found = {leaf.name: leaf for leaf in branch.leaves if leaf.what == "task"}
             assert found["AB"].does.startswith("asyncio.Lock"), version
@@ -38,11 +41,11 @@ def test_a_daemon_child_that_its_killed_parent_left():
             (child,) = descendants(pid, 10)
             assert tree(str(child)).branches[0].orphan_of is None, version
             os.kill(pid, signal.SIGKILL)
-            for _ in range(50):
-                branch = tree(str(child)).branches[0]
-                if branch.orphan_of is not None:
-                    break
+            limit = time.monotonic() + LIMIT_S
+            branch = tree(str(child)).branches[0]
+            while branch.orphan_of is None and time.monotonic() < limit:
                 time.sleep(0.1)
+                branch = tree(str(child)).branches[0]
             assert branch.orphan_of == pid, version
             assert branch.name == "left-alone"
             assert branch.daemon

@@ -7,7 +7,7 @@ import pytest
 
 from pellucid.present.cli.waits_text import lines
 from tests import interpreters
-from tests.waiting import look, look_until, rows, started
+from tests.waiting import look, look_until, look_until_right, rows, started
 
 
 def only(found):
@@ -162,15 +162,19 @@ def test_every_object_by_its_name():
         "imports-too": ("imports", "certain"),
         "asker": ("exec_0", "certain"),
     }
+
+    def all_there(found):
+        assert not found.findings, found.findings
+        waits = rows(found)
+        for name, (kind, called, detail) in expected.items():
+            assert waits[name].kind == kind, (name, waits[name])
+            assert called is None or waits[name].object == called, (name, waits[name])
+            assert detail is None or waits[name].detail == detail, (name, waits[name])
+
     with started("describe") as pids:
         for version, pid in pids.items():
-            found = look(pid)
-            assert not found.findings, (version, found.findings)
+            found = look_until_right(pid, all_there)
             waits = rows(found)
-            for name, (kind, called, detail) in expected.items():
-                assert waits[name].kind == kind, (version, name, waits[name])
-                assert called is None or waits[name].object == called, (version, name, waits[name])
-                assert detail is None or waits[name].detail == detail, (version, name, waits[name])
             assert 250 < waits["non-blocking"].left_s < 300
             assert 450 < waits["alarm"].left_s < 500
             for name, who in holders.items():
@@ -226,7 +230,7 @@ def test_every_object_that_processes_share_by_its_name(method):
 def test_who_waits_for_the_gil():
     with started("gil", versions=("3.11", "3.13", "3.15")) as pids:
         for version, pid in pids.items():
-            found = look_until(pid, lambda found: any(one.kind == "GIL" for one in found.waits), tries=60)
+            found = look_until(pid, lambda found: any(one.kind == "GIL" for one in found.waits))
             waiting = next(
                 one for one in found.waits if one.kind == "GIL"
             )  # a busy machine may let both wait at a moment

@@ -19,6 +19,7 @@ from pellucid.model.errors import NoSuchProcess
 from pellucid.observe.blocked import descendants
 from pellucid.observe.wait_graph import family
 from tests.nobody import as_nobody
+from tests.settling import settled
 from tests.waiting import started
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -31,6 +32,7 @@ def run(*arguments):
 def test_a_deadlock_on_the_screen_in_json_and_as_a_graph():
     with started("abba", versions=("3.13",)) as pids:
         (pid,) = pids.values()
+        settled(pid)
         shown = run("waits", str(pid))
         assert shown.returncode == 0
         assert shown.stdout.startswith("!! critical: Deadlock: pay-")
@@ -57,6 +59,7 @@ def test_a_deadlock_on_the_screen_in_json_and_as_a_graph():
 def test_tasks_and_tree_on_the_screen():
     with started("abba", program="tasks.py", versions=("3.14",)) as pids:
         (pid,) = pids.values()
+        settled(pid)
         assert "AB (user): waits for asyncio.Lock" in run("stacks", "--tasks", str(pid)).stdout
         told = json.loads(run("stacks", "--tasks", "--json", str(pid)).stdout)
         task = next(one for one in told["tasks"] if one["name"] == "AB")
@@ -71,6 +74,7 @@ def test_a_holder_of_another_user_that_may_not_be_read():
     with started("mp_foreign_holder", "fork", versions=("3.11", "3.14")) as pids:
         for pid in pids.values():
             (child,) = descendants(pid, 10)
+            settled(pid, child)
             as_nobody(lambda child=child: _hidden_holder(child))
             (waiting,) = report(family((child,))).waits[:1]
             assert {holder.confidence for holder in waiting.holders} <= {"likely", "possible"}

@@ -17,6 +17,8 @@ from pellucid.kernel import procfs
 from pellucid.observe.snapshot import snapshot
 from pellucid.present.cli.why_text import report
 from tests import interpreters
+from tests.settling import settled
+from tests.waiting import LIMIT_S
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
 each_python = pytest.mark.parametrize("python", interpreters.each())
@@ -32,14 +34,15 @@ def rules(looked):
     return {finding["rule"]: finding for finding in looked["findings"]}
 
 
-def rules_when(pid, rule, tries=10):
+def rules_when(pid, rule):
     """The findings, once `rule` is among them: a target that has just said "ready" may need a moment to fall asleep."""
-    for _ in range(tries):
+    limit = time.monotonic() + LIMIT_S
+    while time.monotonic() < limit:
         found = rules(why(pid))
         if rule in found:
             return found
         time.sleep(0.2)
-    pytest.fail(f"{rule} was not found in {tries} looks: {found}")
+    return pytest.fail(f"{rule} was not found: {found}")
 
 
 def asks(target, python, port, *more):
@@ -129,7 +132,7 @@ def test_one_state_one_sentence(target, python, state, rule, words):
 @pytest.mark.parametrize("state", ["idle", "loop"])
 def test_healthy_processes_are_idle_and_nothing_more(target, python, state):
     process, _ = target(python, "states.py", state)
-    time.sleep(0.3)
+    rules_when(process.pid, "idle")
     looked = why(process.pid)
     assert {finding["severity"] for finding in looked["findings"]} == {"info"}, looked["findings"]
     assert rules(looked)["idle"]["title"] == f"pid {process.pid} is idle"
@@ -138,6 +141,7 @@ def test_healthy_processes_are_idle_and_nothing_more(target, python, state):
 @each_python
 def test_fifty_equal_threads_make_one_short_verdict(target, python):
     process, _ = target(python, "states.py", "threads")
+    settled(process.pid)
     text = subprocess.run(
         [*PELLUCID, "why", str(process.pid)], capture_output=True, text=True, timeout=60, check=True
     ).stdout
@@ -167,12 +171,11 @@ def test_a_parent_whose_child_is_deadlocked(target):
 
 def test_a_parent_whose_children_have_idle_workers_is_well(target):
     parent, _ = target(interpreters.get("3.13"), "arbiter.py", "10", "0")
-    for _ in range(20):  # until all of their workers have begun to wait
+    gaps, limit = [], time.monotonic() + LIMIT_S
+    while not gaps and time.monotonic() < limit:  # until all of their workers have begun to wait
         found = why(parent.pid)
         assert not any(rule.startswith("child-") for rule in rules(found))
         gaps = [gap for gap in found["gaps"] if "deadlocked" in gap["what"]]
-        if gaps:
-            break
         time.sleep(0.2)
     (gap,) = gaps
     assert re.fullmatch(r"whether \d+ of its 10 children are deadlocked", gap["what"])

@@ -23,6 +23,11 @@ def ready(after=0.7):
     threading.Thread(target=say, daemon=True).start()
 
 
+def until(there):
+    while not there():
+        time.sleep(0.01)
+
+
 # Condition: consumers wait until the producer says that there is something.
 
 
@@ -43,9 +48,9 @@ def condition(producing=False):
     cs2 = threading.Thread(name="consumer2", target=consumer, args=(condition,))
     pd = threading.Thread(name="producer", target=producer, args=(condition,))
     cs1.start()
-    time.sleep(0.3)
+    until(lambda: len(condition._waiters) == 1)
     cs2.start()
-    time.sleep(0.3)
+    until(lambda: len(condition._waiters) == 2)
     ready()
     if not producing:
         time.sleep(LONG)
@@ -185,7 +190,7 @@ def lock():
     for item in ["tango", "foxtrot", 10]:
         p = Process(target=printer, args=(item, lock))
         p.start()
-        time.sleep(0.2)
+        until(lock._semlock._is_zero)  # the first one has it
     ready()
     time.sleep(LONG)
 
@@ -199,7 +204,7 @@ def log_lines():
     for item in ["tango", "foxtrot"]:
         p = Process(target=printer, args=(item, lock))
         p.start()
-        time.sleep(0.2)
+        until(lock._semlock._is_zero)
     if os.fork() == 0:  # the interpreter is about to end, and a thread of it could say nothing any more
         time.sleep(0.7)
         os.write(1, b"ready\n")

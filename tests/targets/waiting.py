@@ -21,6 +21,11 @@ def ready(after=0.3):
     threading.Thread(target=say, daemon=True).start()
 
 
+def until(there):
+    while not there():
+        time.sleep(0.01)
+
+
 class Account:
     def __init__(self):
         self._lock = threading.Lock()
@@ -364,20 +369,19 @@ def describe():
             pass
 
     start("passes", pass_through), start("clerk", serve, theirs)
-    time.sleep(0.1)
+    until(lambda: front.bolt.locked() and desk.locked())
     start("stands-before", pass_through), start("customer", complain)
     folder = tempfile.mkdtemp()
     with open(folder + "/slow_to_import.py", "w") as file:
-        file.write("import time\ntime.sleep(600)\n")
+        file.write("import sys, time\nsys.importing = True\ntime.sleep(600)\n")
     sys.path.insert(0, folder)
 
     def bring():
         import slow_to_import
 
     start("imports", bring)
-    time.sleep(0.3)
+    until(lambda: hasattr(sys, "importing"))
     start("imports-too", bring)
-    time.sleep(0.2)
     shutil.rmtree(folder)
     ready(0.5)
     time.sleep(600)

@@ -3,7 +3,7 @@ import multiprocessing, os, queue, signal, subprocess, sys, threading, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.managers import BaseManager
 
-from waiting import ready, start
+from waiting import ready, start, until
 
 
 def fork_locked():
@@ -208,11 +208,10 @@ def mp_describe():
 
     child("in-condition", in_condition, condition), child("in-event", in_event, event), child("in-barrier", in_barrier, barrier)
     child("has-slot", in_door, door), child("has-value", in_value, value)
-    time.sleep(0.5 if mp.get_start_method() == "fork" else 2.5)
+    until(lambda: door._semlock._is_zero() and value.get_lock()._semlock._is_zero())
     child("wants-slot", in_door, door), child("wants-value", in_value, value), child("in-queue", in_queue, empty)
     child("in-join", in_join, joinable), child("in-simple", in_queue, simple), child("in-pipe", in_pipe, ours)
     child("in-put", in_put, full), child("in-poll", in_poll, theirs)
-    time.sleep(0.5 if mp.get_start_method() == "fork" else 2.5)
     ready()
     threading.Event().wait()
 

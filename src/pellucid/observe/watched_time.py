@@ -275,7 +275,9 @@ class _Look:
                 if length >= LEAST_LENGTH and length > longest.get(key, (0, 0))[1]:
                     longest[key] = address, length
         for key, seen in longest.items():
-            counted.lengths.setdefault(key, []).append(seen)
+            before = counted.lengths.setdefault(key, [])
+            if seen not in before[-1:]:  # the same one is the same moment: the thread had no CPU in between
+                before.append(seen)
         call = (frame.address, frame.unit, frame.slots)
         if call != counted.call or counted.steady_since > counted.call_since:
             counted.call, counted.call_since = call, now

@@ -41,7 +41,7 @@ def text_is_copied_again_and_again(seen: Snapshot) -> Iterator[Finding]:
                 sampled(seen, thread, f"{spot.samples} at {spot.frame}"),
                 Ref(
                     source=f"innermost frame of thread {thread.tid}",
-                    said=f"longer at each of {text.steps + 1} looks, at another address at {text.moved} of them",
+                    said=f"longer at {text.steps} looks one after the other, at another address at {text.moved} of them",
                 ),
             ),
             next=next_commands(seen),
