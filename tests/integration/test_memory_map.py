@@ -42,12 +42,12 @@ def test_pools_and_malloc_as_they_count_themselves(allocating, python):
     process, told = allocating(python, "records", "blocks", "threads", "buffers")
     mapped = writable(process.pid)
     seen = pages.pages(process.pid, mapped)
-    pools = pool_headers.read(process.pid, mapped, seen)
-    assert pools.blocks == pytest.approx(told["blocks"], rel=0.01)
-    assert pools.resident_bytes == pytest.approx(len(pools.addresses) * pool_headers.POOL, rel=0.01)
     with Memory.open(process.pid, "memory") as memory:
+        pools = pool_headers.read(memory, mapped, seen)
+        assert pools.blocks == pytest.approx(told["blocks"], rel=0.01)
+        assert pools.resident_bytes == pytest.approx(len(pools.addresses) * pool_headers.POOL, rel=0.01)
         heaps = arenas.heaps(memory, mapped, seen)
-        walked = [chunks.walk(process.pid, heap, seen, 1 << 30, 528) for heap in heaps]
+        walked = [chunks.walk(memory, heap, seen, 1 << 30, 528) for heap in heaps]
         assert [one.broken for one in walked] == [""] * len(heaps)
         assert len(heaps) >= 3, "the main heap and those of two threads"
         tops = [heap.top or arenas.main_top(memory, mapped, one.top) for heap, one in zip(heaps, walked, strict=True)]
@@ -164,10 +164,23 @@ def test_a_heap_that_was_overwritten_is_told_as_far_as_it_can_be_walked(allocati
 
 
 def test_it_becomes_another_program_while_it_is_looked_at():
-    program = "import os, sys, time; print('ready', flush=True); time.sleep(1); os.execv('/bin/sleep', ['sleep', '30'])"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    program = (
+        "import os, sys; print('ready', flush=True); sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '60'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         process.stdout.readline()
-        seen = watch(process.pid, 3)
+        samples = []
+
+        def one_more(sample):
+            samples.append(sample)
+            if len(samples) == 3:
+                process.stdin.write("go\n")
+                process.stdin.flush()
+
+        seen = watch(process.pid, 60, progress=one_more)
+        assert seen.span_s < 50
         assert any("another program" in gap.why for gap in seen.gaps)
         process.kill()
 

@@ -1,7 +1,8 @@
-"""Gigabytes of another process's memory, copied at the speed of memory: process_vm_readv(2) in large batches, into pages that are there.
+"""Gigabytes of another process's memory, copied at the speed of memory: /proc/PID/mem in large pieces, into pages that are there.
 
 The buffer is made and its pages are touched before the copy: their first use would take longer than the copy itself, and the
-target may be standing still meanwhile.
+target may be standing still meanwhile. process_vm_readv(2) would take two thirds of the time, and is not for this: it takes apart what
+a forked process shares (`kernel.memory` says how).
 """
 
 import contextlib
@@ -9,16 +10,15 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from errno import EFAULT, ESRCH
+from errno import ESRCH
 
 from msgspec import Struct
 
-from pellucid.kernel.memory import MAX_RANGES
-from pellucid.model.errors import NoSuchProcess
+from pellucid.kernel.memory import Memory, Unreadable
 
-_BATCH = 4 << 20  # bytes of one call
+_PIECE = 1 << 20  # bytes of one call
 _WORTH = 16 << 20  # bytes, for each thread
 _MOST_THREADS = 4  # memory itself is busy then
 _PAGE = 4096
@@ -62,17 +62,16 @@ class Buffer:
             ctypes.memset(self.address, 0, self.size)
 
 
-def copy(pid: int, runs: tuple[tuple[int, int], ...], buffer: Buffer) -> list[Lost]:
+def copy(memory: Memory, runs: tuple[tuple[int, int], ...], buffer: Buffer) -> list[Lost]:
     """Copies `runs` (address, end) one after the other into `buffer`, which is large enough. Returns what could not be read.
 
     Most of the time goes into the kernel's look at each page, one after the other: several threads do that at once, one a CPU.
-    Raises NoSuchProcess when the process has ended.
+    Raises NoSuchProcess when the process has ended, or replaced itself by exec, since `memory` was opened.
     """
-    batches = _batches(runs)
     size = sum(end - start for start, end in runs)
     if size > buffer.size:
         raise ValueError(f"{size} bytes do not fit into a buffer of {buffer.size}")
-    copier = _Copier(pid, buffer, batches)
+    copier = _Copier(memory, buffer, _pieces(runs))
     helpers = min(len(os.sched_getaffinity(0)), _MOST_THREADS, size // _WORTH) - 1
     if helpers <= 0:
         return copier.run()
@@ -82,78 +81,50 @@ def copy(pid: int, runs: tuple[tuple[int, int], ...], buffer: Buffer) -> list[Lo
         return sorted([*lost, *(one for other in others for one in other.result())], key=lambda one: one.address)
 
 
-def _batches(runs: tuple[tuple[int, int], ...]) -> Iterator[list[_Piece]]:
-    """The runs in groups, each for one call: about _BATCH bytes, at most MAX_RANGES pieces."""
-    batch: list[_Piece] = []
-    at = total = 0
+def _pieces(runs: tuple[tuple[int, int], ...]) -> Iterator[_Piece]:
+    """The runs, each piece for one call."""
+    at = 0
     for start, end in runs:
-        while start < end:
-            size = min(_BATCH - total, end - start)
-            batch.append((start, at, size))
-            start, at, total = start + size, at + size, total + size
-            if total == _BATCH or len(batch) == MAX_RANGES:
-                yield batch
-                batch, total = [], 0
-    if batch:
-        yield batch
+        for address in range(start, end, _PIECE):
+            size = min(_PIECE, end - address)
+            yield address, at, size
+            at += size
 
 
 class _Copier:
-    """Takes one batch after the other, whoever of the threads comes first."""
+    """Takes one piece after the other, whoever of the threads comes first."""
 
-    def __init__(self, pid: int, buffer: Buffer, batches: Iterator[list[_Piece]]) -> None:
-        self._pid = pid
-        self._buffer = buffer
-        self._batches = batches
+    def __init__(self, memory: Memory, buffer: Buffer, pieces: Iterator[_Piece]) -> None:
+        self._memory = memory
+        self._view = memoryview(buffer.view)
+        self._pieces = pieces
         self._next = threading.Lock()
-        self._readv = _readv()
 
     def run(self) -> list[Lost]:
         lost: list[Lost] = []
         while True:
             with self._next:
-                batch = next(self._batches, None)
-            if batch is None:
+                piece = next(self._pieces, None)
+            if piece is None:
                 return lost
-            self._copy(batch, lost)
+            self._copy(*piece, lost)
 
-    def _copy(self, batch: list[_Piece], lost: list[Lost]) -> None:
+    def _copy(self, address: int, offset: int, size: int, lost: list[Lost]) -> None:
         """A page that is gone, unmapped since it was listed, becomes zeros: what came before it is kept, and the copy goes on after it."""
-        while batch:
-            came = self._read(batch) if len(lost) < _MAX_LOST else 0
-            number = 0
-            while number < len(batch) and came >= batch[number][2]:
-                came -= batch[number][2]
-                number += 1
-            batch = batch[number:]
-            if not batch:
-                return
-            start, offset, size = batch.pop(0)
-            gone = size - came if len(lost) >= _MAX_LOST else min(_PAGE - (start + came) % _PAGE, size - came)
-            ctypes.memset(self._buffer.address + offset + came, 0, gone)
-            lost.append(Lost(start + came, gone))
-            done = came + gone
-            if done < size:
-                batch.insert(0, (start + done, offset + done, size - done))
+        while size:
+            came = self._read(address, offset, size) if len(lost) < _MAX_LOST else 0
+            address, offset, size = address + came, offset + came, size - came
+            if size:
+                gone = size if len(lost) >= _MAX_LOST else min(_PAGE - address % _PAGE, size)
+                self._view[offset : offset + gone] = bytes(gone)
+                lost.append(Lost(address, gone))
+                address, offset, size = address + gone, offset + gone, size - gone
 
-    def _read(self, batch: list[_Piece]) -> int:
+    def _read(self, address: int, offset: int, size: int) -> int:
         """How many bytes came."""
-        local = (ctypes.c_uint64 * 2)(self._buffer.address + batch[0][1], sum(size for _, _, size in batch))
-        theirs = (ctypes.c_uint64 * (2 * len(batch)))(*(word for start, _, size in batch for word in (start, size)))
-        came = self._readv(self._pid, ctypes.byref(local), 1, ctypes.byref(theirs), len(batch), 0)
-        if came >= 0:
-            return came
-        error = ctypes.get_errno()
-        if error == ESRCH:
-            raise NoSuchProcess.ended(self._pid, f"copy the memory of pid {self._pid}")
-        if error != EFAULT:
-            raise OSError(error, os.strerror(error))
-        return 0
-
-
-def _readv() -> Callable[..., int]:
-    function = ctypes.CDLL(None, use_errno=True).process_vm_readv
-    function.restype = ctypes.c_ssize_t
-    pointer, count = ctypes.c_void_p, ctypes.c_ulong
-    function.argtypes = (ctypes.c_int, pointer, count, pointer, count, count)
-    return function
+        try:
+            return self._memory.read_into(address, self._view[offset : offset + size])
+        except Unreadable as error:
+            if error.errno == ESRCH:
+                raise self._memory.gone(f"copy the memory of pid {self._memory.pid}") from None
+            return 0

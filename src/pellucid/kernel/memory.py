@@ -4,6 +4,11 @@ One range is read with pread(2) on /proc/PID/mem: 0.75 µs for 64 bytes, and the
 (fs/proc/base.c, mem_open). Several ranges at once, or two copies that must lie as close together as possible, go through
 one process_vm_readv(2): 2 µs, but a single entry into the kernel; it needs ctypes, which is imported only then.
 
+The second is for a few pages only. process_vm_readv pins what it reads (FOLL_PIN, mm/process_vm_access.c), and of a page that a process
+shares with its parent or child since a fork, the kernel first makes a copy for it alone (mm/gup.c, gup_must_unshare, Linux 5.19): read
+whole in that way, the worker of a server that forks would have a memory of its own. /proc/PID/mem does not pin (FOLL_GET,
+mm/memory.c, __access_remote_vm), and leaves shared what is shared: `read_each` and `read_into` are what many pages are read by.
+
 A read that fails is no surprise: what a pointer named may be freed between two reads. It raises `Unreadable`, which the
 caller turns into a retry or a Gap.
 """
@@ -14,7 +19,7 @@ from struct import Struct
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pellucid.model.errors import os_name
+from pellucid.model.errors import NoSuchProcess, os_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,6 +81,15 @@ class Memory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def gone(self, tried: str) -> NoSuchProcess:
+        """What to raise where the address space has no user any more: the process has ended, or replaced itself by exec."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                ended = file.read().rpartition(b")")[2].split()[0] in b"ZX"
+        except OSError:
+            ended = True
+        return (NoSuchProcess.ended if ended else NoSuchProcess.replaced)(self.pid, tried)
+
     def read_some(self, address: int, size: int) -> bytes:
         """At least one byte from `address`, at most `size`: less where the mapping ends. Raises Unreadable."""
         if not 0 <= address < TOP or not 0 < size <= MAX_BYTES:
@@ -136,6 +150,39 @@ class Memory:
             return self.read(address, size)
         except Unreadable:
             return None
+
+    def read_each(self, addresses: "Sequence[int]", sizes: "Sequence[int]") -> list[bytes]:
+        """Of each range what came, in order: less than its size, or nothing, where a page can't be read.
+
+        Raises Unreadable, with ESRCH, when the address space is gone: the process has ended, or replaced itself by exec.
+        """
+        found: list[bytes] = []
+        keep, fd, pread = found.append, self._fd, os.pread
+        for address, size in zip(addresses, sizes, strict=True):
+            try:
+                came = pread(fd, size, address)
+            except (OSError, OverflowError):  # the second: no address at all
+                keep(b"")
+                continue
+            if not came and size:
+                raise Unreadable(address, size, ESRCH)
+            keep(came)
+        return found
+
+    def read_into(self, address: int, into: memoryview) -> int:
+        """How many bytes came, to the begin of `into`: fewer than it has room for, or none, where a page can't be read.
+
+        Raises Unreadable, with ESRCH, when the address space is gone.
+        """
+        try:
+            came = os.preadv(self._fd, [into], address)
+        except OSError as error:
+            if error.errno == EIO:  # fs/proc/base.c, mem_rw: nothing could be read at the first byte
+                return 0
+            raise Unreadable(address, len(into), error.errno or EIO) from None
+        if not came and len(into):
+            raise Unreadable(address, len(into), ESRCH)
+        return came
 
 
 class Vector:

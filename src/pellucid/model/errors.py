@@ -75,6 +75,16 @@ class NoSuchProcess(LookError):  # noqa: N818  the name that the exit code table
             remedy="pellucid ps  (lists the processes that run now)",
         )
 
+    @classmethod
+    def replaced(cls, pid: int, tried: str) -> "NoSuchProcess":
+        """It was there, and is another program since `tried` began: all of its memory is new."""
+        return cls(
+            pid,
+            tried=tried,
+            said=f"pid {pid} became another program (execve) during the look",
+            remedy=f"pellucid info {pid}  (what it is now)",
+        )
+
 
 class NotPermitted(LookError):  # noqa: N818
     """The kernel refused. Made by `kernel.access`, which finds the one check that says no."""

@@ -164,10 +164,12 @@ class Watch:
                 progress(self.sample(table=due or cheap))
         except KeyboardInterrupt:
             self.gaps[Gap("the rest of the time", f"interrupted after {self.samples[-1].at_s:.1f} s")] = None
-        except LookError:
-            if len(self.samples) < 2 or procfs.lives(self.pid, self.process.start_ticks):
+        except LookError as error:
+            lives = procfs.lives(self.pid, self.process.start_ticks)
+            if len(self.samples) < 2 or (lives and not isinstance(error, NoSuchProcess)):
                 raise
-            self.gaps[Gap("the rest of the time", f"the process ended after {self.samples[-1].at_s:.1f} s")] = None
+            became = "became another program (execve)" if lives else "ended"
+            self.gaps[Gap("the rest of the time", f"the process {became} after {self.samples[-1].at_s:.1f} s")] = None
 
     def grows(self) -> bool:
         """By more than a little, since the first sample."""

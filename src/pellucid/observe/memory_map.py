@@ -64,10 +64,10 @@ class Where:
             status = procfs.status(
                 self.pid
             )  # of the moment of the pages: what comes while they are made sense of is in neither
-            pools = pool_headers.read(self.pid, private, pages) if self._python is not None else _no_pools()
+            pools = pool_headers.read(self._memory, private, pages) if self._python is not None else _no_pools()
             heap = _Malloc(self._memory, private, pages, pools, _arenas(pools), self._large(pools, mappings))
         except OSError as error:
-            tried = f"read the memory of pid {self.pid} (pagemap, process_vm_readv)"
+            tried = f"read the memory of pid {self.pid} (pagemap, /proc/{self.pid}/mem)"
             raise procfs.failed(self.pid, tried, error, "memory") from error
         self.gaps.update(dict.fromkeys(heap.gaps))
         if self._python is not None and not len(pools.addresses):
@@ -126,7 +126,7 @@ class _Malloc:
         self.free_bytes = self.free_resident = self.walked_bytes = 0
         least = _LARGE if len(pools.addresses) or large is None else _SMALL
         parts = [self._heap(memory, mappings, heap, pages, least) for heap in self.heaps]
-        parts.append(self._mapped(memory.pid))
+        parts.append(self._mapped(memory))
         counts = np.cumsum([0, *(len(part.addresses) for part in parts)])
         self.blocks = _Blocks(
             np.concatenate([part.addresses for part in parts]),
@@ -151,7 +151,7 @@ class _Malloc:
     def _heap(
         self, memory: Memory, mappings: tuple[Mapping, ...], heap: malloc.Heap, pages: Pages, least: int
     ) -> _Blocks:
-        seen = chunks.walk(memory.pid, heap, pages, max(0, MAX_WALK - self.walked_bytes), least)
+        seen = chunks.walk(memory, heap, pages, max(0, MAX_WALK - self.walked_bytes), least)
         self.walked_bytes += seen.walked_bytes
         missed = heap.end - heap.first - seen.walked_bytes
         if seen.broken and missed > max(_MOVING, (heap.end - heap.first) // 50):
@@ -177,11 +177,11 @@ class _Malloc:
         number = np.cumsum(seen.used) - 1  # the place of each chunk among those in use
         return _Blocks(seen.addresses[seen.used], seen.sizes[seen.used], number[seen.large], seen.words)
 
-    def _mapped(self, pid: int) -> _Blocks:
+    def _mapped(self, memory: Memory) -> _Blocks:
         from pellucid.kernel.gather import gather
 
         addresses = np.array([block.address for block in self.own], np.uint64)
-        words, _ = gather(pid, addresses + np.uint64(_CHUNK_HEAD), _HEAD_WORDS)
+        words, _ = gather(memory, addresses + np.uint64(_CHUNK_HEAD), _HEAD_WORDS)
         sizes = np.array([block.size for block in self.own], np.int64)
         return _Blocks(addresses, sizes, np.arange(len(addresses)), words)
 

@@ -122,7 +122,7 @@ def _beside(made: MemoryReport) -> str:
     own = made.table.pss_anon_bytes
     if own is not None and made.table.rss_anon_bytes - own > max(1 << 20, made.table.rss_anon_bytes // 10):
         parts.append(
-            f"of the private memory {size(made.table.rss_anon_bytes - own)} are charged to others, which share it since a fork"
+            f"of the private memory {size(made.table.rss_anon_bytes - own)} are charged to others, which share it since a fork; to look at it leaves it shared"
         )
     parts.append(f"{last.threads} thread{'' if last.threads == 1 else 's'}")
     if last.descriptors is not None:

@@ -59,10 +59,10 @@ def stream(live: Memory, layout: Layout, metaclass: int, room: int, command: str
     types = _types(live, layout, metaclass, runs, room)
     counts, sizes = np.zeros(len(types), np.int64), np.zeros(len(types), np.int64)
     attributes = pool_bytes = pool_used = broken = 0
-    for piece in _pieces(pid, runs, room):
+    for piece in _pieces(live, runs, room):
         pools = obmalloc.pools(piece, layout)
         heap = Heap(piece, live, layout, types, pools)
-        heap.measure = Sizes(piece, live, layout, types, lambda where: gather(pid, where, 1)[0][:, 0])
+        heap.measure = Sizes(piece, live, layout, types, lambda where: gather(live, where, 1)[0][:, 0])
         count(heap)
         counts += np.bincount(heap.index, minlength=len(types))
         sizes += np.bincount(heap.index, weights=heap.sizes, minlength=len(types)).astype(np.int64)
@@ -74,11 +74,11 @@ def stream(live: Memory, layout: Layout, metaclass: int, room: int, command: str
     return Streamed(rows_of(types, counts, sizes), int(counts.sum()), attributes, pool_bytes, pool_used, total, broken)
 
 
-def _pieces(pid: int, runs: tuple[tuple[int, int], ...], room: int) -> Iterator[_Piece]:
+def _pieces(memory: Memory, runs: tuple[tuple[int, int], ...], room: int) -> Iterator[_Piece]:
     starts, ends = (np.array([run[side] for run in runs], np.uint64) for side in (0, 1))
     for some in cut(runs, room):
         buffer = bulk.Buffer(sum(end - start for start, end in some))
-        bulk.copy(pid, some, buffer)
+        bulk.copy(memory, some, buffer)
         yield _Piece(buffer, some, starts, ends)
 
 
@@ -111,7 +111,7 @@ def _types(live: Memory, layout: Layout, metaclass: int, runs: tuple[tuple[int, 
     metaclasses = {metaclass}
     for _ in range(_ROUNDS):
         new: set[int] = set()
-        for piece in _pieces(live.pid, runs, room):
+        for piece in _pieces(live, runs, room):
             addresses, meta = heap_types.candidates(piece, layout, obmalloc.pools(piece, layout), metaclasses)
             found.update(addresses.tolist())
             new.update(addresses[meta].tolist())
@@ -120,9 +120,9 @@ def _types(live: Memory, layout: Layout, metaclass: int, runs: tuple[tuple[int, 
         metaclasses |= new
     addresses = np.array(sorted(found), np.uint64)
     size = layout["heap_type_object.size"]
-    image = _pages(live.pid, runs, addresses, size)
+    image = _pages(live, runs, addresses, size)
     keys = Sizes(image, live, layout, _NONE).at(addresses, layout["heap_type_object.ht_cached_keys"])
-    image = _pages(live.pid, runs, np.concatenate((addresses, keys[keys > _PAGE])), size)
+    image = _pages(live, runs, np.concatenate((addresses, keys[keys > _PAGE])), size)
     there = image.places(addresses) >= 0
     known = dict(zip(addresses[there].tolist(), image.places(addresses[there]).tolist(), strict=True))
     if metaclass not in known:
@@ -133,7 +133,7 @@ def _types(live: Memory, layout: Layout, metaclass: int, runs: tuple[tuple[int, 
 _NONE: Types = None  # type: ignore[assignment]  # Sizes.at asks nothing of the types
 
 
-def _pages(pid: int, runs: tuple[tuple[int, int], ...], addresses: Words, size: int) -> Image:
+def _pages(memory: Memory, runs: tuple[tuple[int, int], ...], addresses: Words, size: int) -> Image:
     """An image of the pages that the objects at these addresses lie in, as far as the process has them."""
     first, last = addresses // np.uint64(_PAGE), (addresses + np.uint64(size - 1)) // np.uint64(_PAGE)
     pages = np.unique(np.concatenate((first, last))) * np.uint64(_PAGE)
@@ -145,5 +145,5 @@ def _pages(pid: int, runs: tuple[tuple[int, int], ...], addresses: Words, size: 
     stops = np.concatenate((pages[apart], pages[-1:])).tolist()
     some = tuple((begin, stop + _PAGE) for begin, stop in zip(begins, stops, strict=True))
     buffer = bulk.Buffer(sum(end - start for start, end in some))
-    bulk.copy(pid, some, buffer)
+    bulk.copy(memory, some, buffer)
     return Image(buffer, some, None, ())

@@ -140,7 +140,7 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
     Raises TooLarge before anything is stopped or copied, NoSuchProcess (also when it replaced itself by exec meanwhile), NotPermitted,
     and LookError where no pause is possible.
     """
-    with Memory.open(pid, command) as before:  # stands for this one address space: an exec makes a new one
+    with Memory.open(pid, command) as memory:  # stands for this one address space: an exec makes a new one
         first = _resident(pid, command)
         if first.bytes > limit:
             raise TooLarge(first.bytes, limit)
@@ -152,7 +152,7 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
             buffer = bulk.Buffer(wanted + (wanted // 16 + _SPARE << number))
             try:
                 with stop if stop is not None else nullcontext():
-                    found, lost = _copy(pid, buffer, command, last=number == _TRIES - 1)
+                    found, lost = _copy(memory, buffer, command, last=number == _TRIES - 1)
             except _Grown as grown:
                 wanted = grown.size
                 if wanted > limit:
@@ -162,7 +162,6 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
                 raise NoSuchProcess.ended(pid, f"copy the memory of pid {pid}") from error
             finally:
                 paused += stop.seconds if stop is not None else 0.0
-            _same(before, found)
             buffer.give_back(found.bytes)
             return Image(buffer, found.runs, paused if pause else None, tuple(_gaps(pid, found, lost, stop)))
     raise AssertionError("the last try takes what fits")
@@ -184,11 +183,13 @@ def _resident(pid: int, command: str) -> resident.Resident:
         raise NoSuchProcess.ended(pid, f"read the page table of pid {pid} (/proc/{pid}/pagemap)") from error
 
 
-def _copy(pid: int, buffer: bulk.Buffer, command: str, *, last: bool) -> tuple[resident.Resident, list[bulk.Lost]]:
+def _copy(
+    memory: Memory, buffer: bulk.Buffer, command: str, *, last: bool
+) -> tuple[resident.Resident, list[bulk.Lost]]:
     """The list is made anew: what it was before the pause is history. Raises _Grown, but for the `last` try, which takes what fits."""
-    found = _resident(pid, command)
+    found = _resident(memory.pid, command)
     if found.bytes <= buffer.size:
-        return found, bulk.copy(pid, found.runs, buffer)
+        return found, bulk.copy(memory, found.runs, buffer)
     if not last:
         raise _Grown(found.bytes)
     fitting = []
@@ -199,16 +200,7 @@ def _copy(pid: int, buffer: bulk.Buffer, command: str, *, last: bool) -> tuple[r
             left -= fitting[-1][1] - start
     lost = [bulk.Lost(fitting[-1][1], found.bytes - buffer.size)]
     found = resident.Resident(tuple(fitting), buffer.size, found.swapped, found.whole)
-    return found, lost + bulk.copy(pid, found.runs, buffer)
-
-
-def _same(before: Memory, found: resident.Resident) -> None:
-    """Raises NoSuchProcess where the address space that was there at the beginning is gone: it ended, or replaced itself by exec."""
-    try:
-        if found.runs:
-            before.read_some(found.runs[0][0], 8)
-    except Unreadable:
-        raise NoSuchProcess.ended(before.pid, f"copy the memory of pid {before.pid}") from None
+    return found, lost + bulk.copy(memory, found.runs, buffer)
 
 
 def _gaps(pid: int, found: resident.Resident, lost: list[bulk.Lost], stop: Pause | None) -> list[Gap]:

@@ -49,7 +49,7 @@ class Large:
     """Asks one attached CPython; made anew for each moment."""
 
     def __init__(self, python: CPython, pools: Pools, mappings: tuple[Mapping, ...]) -> None:
-        self._pid = python.memory.pid
+        self._memory = python.memory
         self._pools = pools
         self._values = Values(python.memory, python.layout)
         self._registry = Registry(self._values, python)
@@ -94,9 +94,9 @@ class Large:
             return
         kind_of_types = self._kind_of_types()
         addresses = np.array(fresh, np.uint64)
-        heads, good = gather(self._pid, addresses, _TYPE_WORDS)
+        heads, good = gather(self._memory, addresses, _TYPE_WORDS)
         metas, where = np.unique(heads[:, 1], return_inverse=True)
-        their_heads, readable = gather(self._pid, metas, 2)
+        their_heads, readable = gather(self._memory, metas, 2)
         meta_good = (metas == kind_of_types) | (readable & (their_heads[:, 1] == kind_of_types))
         good &= meta_good[where] & ((heads[:, 21] & _READY) != 0)
         self._types.update(zip(fresh, good.tolist(), strict=True))
@@ -141,12 +141,12 @@ class Large:
         blocks = np.arange((POOL - _POOL_HEADER) // size, dtype=np.uint64) * np.uint64(size) + np.uint64(_POOL_HEADER)
         addresses = (self._pools.addresses[chosen][:, None] + blocks[None, :]).reshape(-1)[:_MAX_ARRAYS]
         bodies, good = gather(
-            self._pid, addresses, 9
+            self._memory, addresses, 9
         )  # up to `flags`, PyArrayObject_fields (numpy/_core/include/numpy/ndarraytypes.h)
         good &= (bodies[:, 1] == np.uint64(kind)) & _counted(bodies[:, 0]) & ((bodies[:, 8] & _OWNS_DATA) != 0)
         data = np.unique(bodies[good, 2])
         data = data[(data > 4096) & (data < TOP) & (data & np.uint64(15) == 0)]
-        heads, readable = gather(self._pid, data - np.uint64(8), 1)  # malloc's own count of the block
+        heads, readable = gather(self._memory, data - np.uint64(8), 1)  # malloc's own count of the block
         sizes = (heads[:, 0] & ~np.uint64(7)).astype(np.int64)
         readable &= (sizes >= 32) & (sizes < 1 << 44)
         return Arrays(data[readable], sizes[readable])

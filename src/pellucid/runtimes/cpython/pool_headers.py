@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pellucid.kernel.gather import gather
 from pellucid.kernel.maps import Mapping
+from pellucid.kernel.memory import Memory
 from pellucid.kernel.pages import Pages
 
 POOL = 1 << 14  # POOL_SIZE with the radix tree, 3.10 and later, 64 bit
@@ -56,12 +57,12 @@ def may_hold_pools(mapping: Mapping) -> bool:
     )
 
 
-def read(pid: int, mappings: tuple[Mapping, ...], pages: Pages) -> Pools:
-    """The pools of process `pid` now, lowest address first. Raises NoSuchProcess, OSError."""
+def read(memory: Memory, mappings: tuple[Mapping, ...], pages: Pages) -> Pools:
+    """The pools of a process now, lowest address first. Raises NoSuchProcess."""
     candidates = [_aligned(mapping) for mapping in mappings if may_hold_pools(mapping)]
     addresses = np.concatenate(candidates)[:MAX_POOLS] if candidates else np.zeros(0, np.uint64)
     addresses = addresses[pages.are_present(addresses)]
-    heads, good = gather(pid, addresses, _WORDS)
+    heads, good = gather(memory, addresses, _WORDS)
     mask = np.uint64(0xFFFFFFFF)
     used = (heads[:, 0] & mask).astype(np.int64)
     arena = (heads[:, 4] & mask).astype(np.int64)

@@ -12,7 +12,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from pellucid.kernel.gather import copy_runs
+from pellucid.kernel.gather import copy_run
+from pellucid.kernel.memory import Memory
 from pellucid.kernel.pagemap import PAGE
 from pellucid.kernel.pages import Pages
 from pellucid.runtimes.glibc.arenas import Heap
@@ -41,7 +42,7 @@ class Chunks(Struct, frozen=True):
     """Why the walk ended before the end of the heap."""
 
 
-def walk(pid: int, heap: Heap, pages: Pages, most_bytes: int, least: int) -> Chunks:
+def walk(memory: Memory, heap: Heap, pages: Pages, most_bytes: int, least: int) -> Chunks:
     """At most `most_bytes` of the heap are walked; the words of chunks of `least` bytes or more are kept. Raises NoSuchProcess."""
     addresses: list[NDArray[np.uint64]] = []
     sizes: list[NDArray[np.int64]] = []
@@ -54,7 +55,7 @@ def walk(pid: int, heap: Heap, pages: Pages, most_bytes: int, least: int) -> Chu
     while at < limit and not broken:
         start = at & ~(PAGE - 1)
         end = min(start + WINDOW, heap.end)
-        if not _window(pid, start, end, pages, buffer):
+        if not _window(memory, start, end, pages, buffer):
             broken = "its pages changed while they were copied"
             break
         found, at, broken = _chain(buffer, start, at, end, heap.end)
@@ -78,7 +79,7 @@ def walk(pid: int, heap: Heap, pages: Pages, most_bytes: int, least: int) -> Chu
     return _made(addresses, sizes, in_use_before, large, words, heap, broken)
 
 
-def _window(pid: int, start: int, end: int, pages: Pages, buffer: NDArray[np.uint64]) -> bool:
+def _window(memory: Memory, start: int, end: int, pages: Pages, buffer: NDArray[np.uint64]) -> bool:
     """The present pages of the window into `buffer`, zeros for the others."""
     count = (end - start + PAGE - 1) // PAGE
     there = pages.are_present(np.arange(start, start + count * PAGE, PAGE, dtype=np.uint64))
@@ -86,10 +87,10 @@ def _window(pid: int, start: int, end: int, pages: Pages, buffer: NDArray[np.uin
     buffer[:] = 0
     if len(edges) == 2 and edges[0] == 0:
         size = min(int(edges[1]) * PAGE, end - start)
-        return copy_runs(pid, [(start, size)], buffer)
+        return copy_run(memory, start, buffer, size)
     for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         size = min(last * PAGE, end - start) - first * PAGE
-        if not copy_runs(pid, [(start + first * PAGE, size)], buffer[first * PAGE // 8 :]):
+        if not copy_run(memory, start + first * PAGE, buffer[first * PAGE // 8 :], size):
             return False
     return True
 
