@@ -23,7 +23,7 @@ class Web:
 
     def ask(self, method, path, headers=None, body=None, bearer=True):
         """(status, headers, body) of one request, by default of a program that has the token."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         given = {"authorization": f"Bearer {self.token}"} if bearer else {}
         try:
             connection.request(method, path, body, {**given, **(headers or {})})
@@ -36,7 +36,7 @@ class Web:
         """Its exit status."""
         self.process.send_signal(signal.SIGINT)
         with self.process:
-            return self.process.wait(20)
+            return self.process.wait(60)
 
     def __enter__(self):
         return self

@@ -40,7 +40,7 @@ class Page:
             return self._text
 
     def close(self) -> None:
-        self._board.scan.stop()
+        self._board.close()
 
 
 def serve(address: str, port: int) -> None:

@@ -41,7 +41,7 @@ class Live:
             remote.start()
 
     def end(self) -> None:
-        self._board.scan.stop()
+        self._board.close()
         for remote in self._remotes:
             remote.stop()
         if self._memory is not None:

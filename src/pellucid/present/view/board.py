@@ -74,6 +74,11 @@ class Board:
         self._spend(time.thread_time() - began)
         return rows
 
+    def close(self) -> None:
+        """Nothing is looked at any more."""
+        self.scan.stop()
+        self._listing.close()
+
     def _remember(self) -> None:
         now = time.monotonic()
         if now - self._remembered < STEP_S:

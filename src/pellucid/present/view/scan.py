@@ -2,7 +2,8 @@
 
     credit grows by `share` seconds a second  →  the process that was looked at longest ago  →  what its look cost is taken off the credit
 
-A JVM is not asked: its stacks cost it a stop (`pellucid why PID` does that). What was found stands until the next look at that process.
+The list already tells who has done anything (its CPU time, threads and state, from one small file): who has not is looked at seldom, since
+there is nothing new to see, and while no screen is open nobody is. A JVM is not asked: its stacks cost it a stop (`pellucid why PID` does that). What was found stands until the next look at that process.
 """
 
 import threading
@@ -21,8 +22,12 @@ BEGIN_S = 3.0
 """CPU seconds that may be spent at once in the beginning, so that the first walk is over soon."""
 SOON_S = 15.0
 """No process is looked at more often."""
-NEVER_S = 1e9
-"""The age of a look that was never made."""
+YOUNG_S = 2.0
+"""Who has only just begun is left for later: most of those end before a look at them does."""
+SETTLED_S = 60.0
+"""Who has used no CPU for so long when it was looked at, and none since, is as it was then..."""
+RESTING = 0.125
+"""...and its age counts so little."""
 _STEP_S = 0.5
 
 
@@ -52,7 +57,11 @@ class Scan:
         self.looks = 0
         self._credit = begin_s
         self._rows: Mapping[int, Row] = {}
+        self._stirred: dict[int, float] = {}
+        """When each was last seen to have done something; replaced with the rows."""
         self._ended = threading.Event()
+        self._wanted = threading.Event()
+        self._wanted.set()
         self._thread = threading.Thread(target=self._run, name="scan", daemon=True)
 
     def start(self) -> None:
@@ -60,10 +69,24 @@ class Scan:
 
     def stop(self) -> None:
         self._ended.set()
+        self._wanted.set()
+
+    def wanted(self, *, by_anybody: bool) -> None:
+        """Whether somebody looks at what it finds; else it rests, after the look that is under way."""
+        if by_anybody:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
 
     def rows(self, rows: Mapping[int, Row]) -> None:
         """Who is there now; what was found of those that are gone is forgotten."""
-        self._rows = rows
+        now, before = time.time(), self._rows
+        stirred = {}
+        for pid, row in rows.items():
+            known = before.get(pid)
+            quiet = known is row or (known is not None and not row.cpu and _same(known, row))
+            stirred[pid] = self._stirred.get(pid, now) if quiet else now
+        self._stirred, self._rows = stirred, rows
         if any(_gone(one, rows) for one in self.found.values()):
             self.found = {pid: one for pid, one in self.found.items() if not _gone(one, rows)}
 
@@ -71,25 +94,31 @@ class Scan:
         # Not at a lower priority: while it waits for a CPU it may have the GIL, for which whoever draws the screen would wait too.
         last = time.monotonic()
         while not self._ended.wait(0.0 if self._credit > 0 and self._next() is not None else _STEP_S):
+            self._wanted.wait()
             now = time.monotonic()
             self._credit = min(BEGIN_S, self._credit + (now - last) * self.share)
             last = now
-            row = self._next() if self._credit > 0 else None
+            row = self._next() if self._credit > 0 and not self._ended.is_set() else None
             if row is not None:
                 self._look(row)
 
     def _next(self) -> Row | None:
-        """Whoever was never looked at, the newest first, then whoever was longest ago; those in trouble sooner."""
-        now = time.time()
-        due = [(self._age(row, now), row.started_at, row) for row in tuple(self._rows.values()) if _wanted(row)]
-        age, _, row = max(due, key=lambda one: one[:2], default=(0.0, 0.0, None))
+        """Whoever was never looked at, mostly the newest, each third time who has been there longest, so that many new ones keep nobody waiting for ever;
+        then whoever was longest ago, those in trouble and those that have done something sooner.
+        """
+        now, found = time.time(), self.found
+        rows = [row for row in tuple(self._rows.values()) if _readable(row) and now - row.started_at >= YOUNG_S]
+        known = {row.pid: found[row.pid] for row in rows if row.pid in found and not _other(found[row.pid], row)}
+        never = [row for row in rows if row.pid not in known]
+        if never:
+            return (max if self.looks % 3 else min)(never, key=_began)
+        ages = [(self._age(known[row.pid], now), row.started_at, row) for row in rows]
+        age, _, row = max(ages, key=lambda one: one[:2], default=(0.0, 0.0, None))
         return row if age >= SOON_S else None
 
-    def _age(self, row: Row, now: float) -> float:
-        before = self.found.get(row.pid)
-        if before is None or before.started_at != row.started_at:
-            return NEVER_S
-        return (now - before.at) * (3 if before.worst in {"critical", "warning"} else 1)
+    def _age(self, before: Looked, now: float) -> float:
+        resting = before.at - self._stirred.get(before.pid, before.at) > SETTLED_S
+        return (now - before.at) * (3 if before.worst in {"critical", "warning"} else 1) * (RESTING if resting else 1)
 
     def _look(self, row: Row) -> None:
         from pellucid.diagnose.engine import diagnose
@@ -108,10 +137,23 @@ class Scan:
         self.found = {**self.found, row.pid: Looked(row.pid, row.started_at, time.time(), findings, spent, why_not)}
 
 
-def _wanted(row: Row) -> bool:
+def _readable(row: Row) -> bool:
     return row.runtime.startswith("Python")
+
+
+def _began(row: Row) -> float:
+    return row.started_at
+
+
+def _same(one: Row, other: Row) -> bool:
+    return (one.threads, one.state, one.started_at) == (other.threads, other.state, other.started_at)
 
 
 def _gone(one: Looked, rows: Mapping[int, Row]) -> bool:
     row = rows.get(one.pid)
-    return row is None or row.started_at != one.started_at
+    return row is None or _other(one, row)
+
+
+def _other(one: Looked, row: Row) -> bool:
+    """Another process has its pid now."""
+    return row.started_at != one.started_at

@@ -1,7 +1,7 @@
 """What all open pages show, renewed in one place: the list every two seconds, and a closer look at those processes that somebody has open.
 
-Nobody looks: the list is read four times a minute, for the histories of memory, and the scan goes on; all else rests. Each page is told what
-has changed since it was told last, so a slow one gets less, and nothing waits for it.
+Nobody looks: the list is read four times a minute, for the histories of memory; the scan and all else rest. Each page is told what has changed
+since it was told last, so a slow one gets less, and nothing waits for it.
 """
 
 import asyncio
@@ -18,6 +18,9 @@ from pellucid.present.view.scan import Looked
 from pellucid.present.web.jobs import Jobs
 
 TICK_S = 2.0
+SLOWEST_S = 10.0
+LIST_SHARE = 0.005
+"""Of a CPU, for the list: where there are thousands of processes it is read less often."""
 ALONE_S = 15.0
 DUTY = 25.0
 """A closer look is made no more often than that many times what it took."""
@@ -63,15 +66,20 @@ class Hub:
                 began = time.perf_counter()
                 await asyncio.to_thread(self.board.look)
                 self.refresh_s = time.perf_counter() - began
+                self.board.scan.wanted(by_anybody=bool(self.pages))
                 self._look_closer()
                 self.tell()
                 self._opened.clear()
                 try:
-                    await asyncio.wait_for(self._opened.wait(), TICK_S if self.pages else ALONE_S)
+                    await asyncio.wait_for(self._opened.wait(), self._pause())
                 except TimeoutError:
                     continue
         finally:
-            self.board.scan.stop()
+            self.board.close()
+
+    def _pause(self) -> float:
+        """Seconds until the list is read again."""
+        return max(TICK_S, min(SLOWEST_S, self.board.own.list_s / LIST_SHARE)) if self.pages else ALONE_S
 
     def end(self) -> None:
         """No page is told anything any more."""
