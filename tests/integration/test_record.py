@@ -20,6 +20,7 @@ from pellucid.model.errors import NoSuchProcess, NotPermitted, UsageError
 from pellucid.model.hot import hottest
 from pellucid.present.cli.replay import command as replay
 from pellucid.recording import looks, past, schema
+from pellucid.recording.newcomers import Newcomers, leads
 from pellucid.recording.reading import MEASURES, Recording
 from pellucid.recording.recorder import Asked, record
 from pellucid.recording.store import Store
@@ -406,3 +407,29 @@ def test_a_jvm_is_recorded_by_its_counters_and_looks(tmp_path, java):
     assert any(finding.rule == "deadlock" for finding in diagnose(seen))
     assert collector.generations
     assert any("JVM has to stop its threads" in gap.why for gap in process.gaps)
+
+
+def test_who_has_come_is_told_once_without_a_look_at_everybody():
+    newcomers = Newcomers()
+    assert {1, os.getpid()} <= set(newcomers.pids())
+    told, child = set(), subprocess.Popen(["sleep", "60"])
+    try:
+        told.update(newcomers.pids())
+        assert child.pid in told
+        assert os.getpid() not in told
+        assert child.pid not in newcomers.pids()
+        newcomers._youngest = (
+            2**22 + 1
+        )  # as before the numbers begin again: one that was known may be another process now
+        assert {child.pid, os.getpid()} <= set(newcomers.pids())
+    finally:
+        child.kill()
+        child.wait()
+    ready, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (ready.set(), done.wait()))
+    thread.start()
+    ready.wait()
+    assert leads(os.getpid())
+    assert not leads(thread.native_id)
+    done.set()
+    thread.join()

@@ -17,12 +17,14 @@ from msgspec import Struct
 
 from pellucid import __version__
 from pellucid.kernel import procfs
+from pellucid.kernel.clock import started_at
 from pellucid.kernel.procfs import read_small
 from pellucid.model import Process
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError
 from pellucid.model.recording import RecorderCost
 from pellucid.observe.identity import runtime
 from pellucid.recording.looks import KINDS, Kept, Looks
+from pellucid.recording.newcomers import Newcomers, leads
 from pellucid.recording.store import MOST_BYTES, Before, Store
 from pellucid.recording.subject import Subject, boot
 
@@ -128,8 +130,9 @@ class _Recording:
         self.kept = Kept(store, before)
         self._before = before
         self._next_key = before.next_process
-        self._known: set[int] = {os.getpid()}
-        self._youngest = b""
+        self._newcomers = Newcomers()
+        self._young: list[int] = []
+        """Those that may not live long enough to be recorded."""
         self._poll = select.poll()
         self._lives: dict[int, Subject] = {}
         self._boot = boot()
@@ -166,7 +169,6 @@ class _Recording:
 
     def _add(self, process: Process, like: Subject | None, *, asked: bool) -> None:
         """Raises NoSuchProcess."""
-        self._known.add(process.pid)
         key, before = self._key(process)
         subject = Subject(key, process, round(self.interval_s * 1e9), like, asked=asked)
         if before is not None:
@@ -189,39 +191,31 @@ class _Recording:
         return self._next_key - 1, None
 
     def _find(self) -> None:
-        """New processes. The number of the youngest task stands in /proc/loadavg (proc_loadavg(5)): only when it has changed there may be any."""
+        """Processes that have come: children of those that are recorded, or with `every` all that run Python or a JVM."""
         if not (self.asked.every or self.asked.children):
             return
-        youngest = read_small("/proc/loadavg", 128).rsplit(None, 1)[-1]
-        if youngest == self._youngest:
-            return
-        there = {int(name) for name in os.listdir("/proc") if name.isdigit()}
-        self._known &= there | {os.getpid()}
-        waiting = False
-        for pid in sorted(there - self._known):
-            try:
-                seen = procfs.stat(pid)
-                parent = self.subjects.get(seen.ppid) if self.asked.children else None
-                if parent is None and not self.asked.every:
-                    self._known.add(pid)
-                    continue
-                if seen.kernel_thread or seen.letter in "ZX" or seen.ppid == os.getpid():
-                    self._known.add(pid)
-                    continue
-                process = procfs.process(pid)
-                if parent is None and time.time() - process.started_at < SETTLED_S:
-                    waiting = True  # it is asked for again
-                    continue
-                self._known.add(pid)
-                if parent is None and not runtime(pid, process.exe):
-                    continue
-                if len(self.subjects) >= MOST_PROCESSES:
-                    continue
-                self._add(process, parent, asked=False)
-            except LookError:
+        again, self._young = self._young, []
+        for pid in (*again, *self._newcomers.pids()):
+            if pid in self.subjects or len(self.subjects) >= MOST_PROCESSES:
                 continue
-        if not waiting:
-            self._youngest = youngest
+            try:
+                self._consider(pid, procfs.parse_stat(read_small(f"/proc/{pid}/stat", 4096)))
+            except (OSError, LookError):  # it has ended
+                continue
+
+    def _consider(self, pid: int, seen: procfs.Stat) -> None:
+        """Raises OSError and LookError: it has ended."""
+        parent = self.subjects.get(seen.ppid) if self.asked.children else None
+        if parent is None and not self.asked.every:
+            return
+        if seen.kernel_thread or seen.letter in "ZX" or os.getpid() in (pid, seen.ppid) or not leads(pid):
+            return
+        if parent is None and time.time() - started_at(seen.start_ticks) < SETTLED_S:
+            self._young.append(pid)
+            return
+        process = procfs.process(pid)
+        if parent is not None or runtime(pid, process.exe):
+            self._add(process, parent, asked=False)
 
     def _loop(self) -> None:
         clock, jitter = time.monotonic_ns, random.Random().random
