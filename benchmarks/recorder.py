@@ -145,10 +145,10 @@ def _py_spy(pid: int, path: Path) -> Used:
 
 
 def _soak() -> str:
-    """Recorders that are killed at random moments, some on files that others began."""
+    """Recorders that are killed at random moments of their first three seconds of recording, or while they begin, on files that others began."""
     dice = random.Random(7)
     with tempfile.TemporaryDirectory() as folder, _target(TARGETS["a small server, 9 threads"]) as pid:
-        rounds = [[dice.uniform(0.3, 3.0) for _ in range(KILLS // AT_ONCE)] for _ in range(AT_ONCE)]
+        rounds = [[dice.uniform(0.0, 3.0) for _ in range(KILLS // AT_ONCE)] for _ in range(AT_ONCE)]
         with ThreadPoolExecutor(AT_ONCE) as several:
             found = list(
                 several.map(lambda one: _killed(pid, Path(folder) / f"{one[0]}.recording", one[1]), enumerate(rounds))
@@ -156,21 +156,33 @@ def _soak() -> str:
     unreadable = [word for each in found for word in each[0]]
     lost = harness.spread(value for each in found for value in each[1])
     return (
-        f"SIGKILL at {KILLS} random moments, {AT_ONCE} recorders at once, each going on in the file of the one before: {len(unreadable)} recordings could not "
+        f"SIGKILL at {KILLS} random moments (a quarter of them while they begin), {AT_ONCE} recorders at once, each going on in the file of the one before: {len(unreadable)} recordings could not "
         f"be read{'' if not unreadable else ' (' + unreadable[0] + ')'}. What was kept ended {lost.text(digits=1)} s before the kill."
     )
+
+
+def _written(path: Path, process: subprocess.Popen[bytes], began: float) -> None:
+    """Wait until the recorder has begun its part of the recording."""
+    until = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(PellucidError), Recording(str(path)) as recording:
+            if recording.sessions()[-1].began_at > began:
+                return
+        time.sleep(0.1)
 
 
 def _killed(pid: int, path: Path, moments: list[float]) -> tuple[list[str], list[float]]:
     """(what could not be read, and why; seconds before each kill at which what is kept ends, where anything was kept since the start)."""
     unreadable, lost = [], []
-    for moment in moments:
+    for place, moment in enumerate(moments):
         began = time.time()
         process = subprocess.Popen(
             [sys.executable, "-m", "pellucid", "record", str(pid), "-o", str(path)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        if place % 4:  # the others are killed while they begin
+            _written(path, process, began)
         time.sleep(moment)
         os.kill(process.pid, signal.SIGKILL)
         killed = time.time()

@@ -345,6 +345,43 @@ def test_who_can_not_be_recorded_is_said_before_anything_is_written(tmp_path):
     assert "is no size" in run("record", os.getpid(), "--size", "7", status=2)
 
 
+def test_a_command_is_recorded_from_its_beginning_to_its_end(tmp_path):
+    path = tmp_path / "command.recording"
+    source = "import sys, time\nuntil = time.monotonic() + 1.5\nwhile time.monotonic() < until: sum(range(999))\nprint('work done')\nsys.exit(3)"
+    line = [*PELLUCID, "record", "-o", str(path), "--", sys.executable, "-c", source]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3, ended.stderr
+    assert "work done\n" in ended.stdout
+    assert f"replay {path}" in ended.stdout
+    with Recording(str(path)) as recording:
+        (one,) = recording.processes()
+    assert one.death.status == 3
+    assert one.samples > 2
+    assert one.process.command[:2] == (sys.executable, "-c")
+
+
+def test_a_command_that_is_no_python_is_recorded_by_what_the_kernel_says(tmp_path):
+    path = tmp_path / "sh.recording"
+    ended = subprocess.run(
+        [*PELLUCID, "record", "--json", "-o", str(path), "--", "sh", "-c", "echo out; kill -9 $$"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 128 + signal.SIGKILL
+    assert "out\n" in ended.stderr
+    (told,) = json.loads(ended.stdout)["processes"]
+    assert (told["process"]["name"], told["death"]["signal"]) == ("sh", "SIGKILL")
+    assert "there is no such command" in run("record", "--", "no-such-program", status=2)
+
+
+def test_what_goes_wrong_is_all_that_is_said(tmp_path):
+    for words, status in (((2**22 + 1,), 3), ((os.getpid(), "-o", tmp_path), 2)):
+        said = run("record", *words, "-d", "1", status=status)
+        assert said.startswith("pellucid: can't "), said
+
+
 def test_without_the_right_to_look_the_remedy_is_said(directory, target):
     process, _ = target(PYTHON, "states.py", "sleep")
 

@@ -2,7 +2,7 @@
 
 A pidfd becomes readable when the process ends (pidfd_open(2)), and names that one process for as long as it is open. Its exit status is in
 /proc/PID/stat while it waits for its parent to collect it (the last field, proc_pid_stat(5)); once it is collected, the pidfd tells it where
-the kernel is 6.15 or newer (PIDFD_GET_INFO with PIDFD_INFO_EXIT, include/uapi/linux/pidfd.h; fs/pidfs.c, pidfs_exit).
+the kernel is 6.15 or newer (PIDFD_GET_INFO with PIDFD_INFO_EXIT, include/uapi/linux/pidfd.h; fs/pidfs.c, pidfs_exit). A parent is told by wait.
 """
 
 import os
@@ -33,11 +33,26 @@ class Life:
 
     def status(self) -> tuple[int, str] | None:
         """After its end: (its status as wait(2) gives it, who told it); None where it is not known, or not yet."""
+        found = self._told_to_parent()
+        if found is not None:
+            return found, "wait"
         found = self._told_by_pidfd()
         if found is not None:
             return found, "the kernel (pidfd)"
         found = self._told_by_stat()
         return None if found is None else (found, f"/proc/{self.pid}/stat")
+
+    def _told_to_parent(self) -> int | None:
+        """Of a child of ours, which stays to be collected (WNOWAIT; P_PIDFD since Linux 5.4, waitid(2))."""
+        try:
+            seen = os.waitid(os.P_PIDFD, self.fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except OSError:  # it is somebody else's child
+            return None
+        if seen is None:
+            return None
+        if seen.si_code == os.CLD_EXITED:
+            return seen.si_status << 8
+        return seen.si_status | (_DUMPED if seen.si_code == os.CLD_DUMPED else 0)
 
     def _told_by_pidfd(self) -> int | None:
         asked = bytearray(_INFO.pack(_EXIT, *([0] * 13)))

@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid import __version__
 from pellucid.kernel import procfs
 from pellucid.kernel.clock import started_at
 from pellucid.kernel.procfs import read_small
-from pellucid.model import Process
+from pellucid.model import Process, redact
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError
 from pellucid.model.recording import RecorderCost
 from pellucid.observe.identity import runtime
+from pellucid.observe.sampler_process import command_line
 from pellucid.recording.looks import KINDS, Kept, Looks
 from pellucid.recording.newcomers import Newcomers, leads
 from pellucid.recording.store import MOST_BYTES, Before, Store
@@ -53,6 +55,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     rate_hz: float = 10.0
     seconds: float | None = None
     most_bytes: int = MOST_BYTES
+    launched: tuple[str, ...] = ()
+    """`pids` is a child of ours that waits before its execve, and becomes this command."""
     tables: bool = True
     """Also where the bytes of each are. Reading all of a memory that was forked takes it apart: process_vm_readv(2) pins what it reads, and a
     page that is pinned is shared no more (mm/gup.c, gup_must_unshare, since Linux 6.0)."""
@@ -78,23 +82,28 @@ def record(
     asked: Asked,
     stopped: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], None] | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> Progress:
     """Record until all that was asked for has ended, `asked.seconds` are over, or `stopped` says so. What was recorded before in `path` stays.
 
+    `begun` is called once all is ready, before the first sample.
     Raises UsageError (the file), NoSuchProcess, NotPermitted and NotUnderstood where none of `asked.pids` can be recorded.
     """
-    wanted = [_whom(pid) for pid in asked.pids]
+    wanted = [_whom(pid, asked.launched) for pid in asked.pids]
     with Store(path, asked.most_bytes) as store:
         recorder = _Recording(store, asked, stopped, progress)
         try:
-            return recorder.run(wanted)
+            return recorder.run(wanted, begun)
         finally:
             recorder.close()
 
 
-def _whom(pid: int) -> Process:
+def _whom(pid: int, launched: tuple[str, ...]) -> Process:
     """Raises NoSuchProcess, also for a zombie, and what else keeps us from it."""
     process = procfs.process(pid)
+    if launched:  # still our own program
+        name = os.path.basename(launched[0])[:15]
+        process = replace(process, name=name, command=redact.command(launched), exe=launched[0], threads=1)
     if process.state in {"zombie", "dead"}:
         raise NoSuchProcess(
             pid,
@@ -143,10 +152,11 @@ class _Recording:
         self._total = RecorderCost(0.0, 0.0, 0.0, 0, 0)
         self._main_s = 0.0
 
-    def run(self, wanted: list[Process]) -> Progress:
+    def run(self, wanted: list[Process], begun: Callable[[], None]) -> Progress:
         for process in wanted:
             self._add(process, None, asked=True)
         self._find()
+        begun()
         self.began, self.began_ns = time.time(), time.monotonic_ns()
         self._begin_session()
         self.looks.start()
@@ -170,7 +180,8 @@ class _Recording:
     def _add(self, process: Process, like: Subject | None, *, asked: bool) -> None:
         """Raises NoSuchProcess."""
         key, before = self._key(process)
-        subject = Subject(key, process, round(self.interval_s * 1e9), like, asked=asked)
+        not_yet = command_line(os.getpid()) if asked and self.asked.launched else b""
+        subject = Subject(key, process, round(self.interval_s * 1e9), like, asked=asked, not_yet=not_yet)
         if before is not None:
             subject.first_at, subject.samples = before
             self.kept.resume(key)

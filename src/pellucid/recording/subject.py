@@ -5,6 +5,7 @@ A process in which nothing runs costs one reading of its CPU clock at each tick,
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -38,10 +39,17 @@ _PUT_PROCESS = (
 
 
 class Subject:
-    """`key`: its number in the recording. Raises NoSuchProcess."""
+    """`key`: its number in the recording; `not_yet`: the command line that it has before its execve. Raises NoSuchProcess."""
 
     def __init__(
-        self, key: int, process: Process, interval_ns: int, like: "Subject | None" = None, *, asked: bool
+        self,
+        key: int,
+        process: Process,
+        interval_ns: int,
+        like: "Subject | None" = None,
+        *,
+        asked: bool,
+        not_yet: bytes = b"",
     ) -> None:
         self.key = key
         self.process = process
@@ -53,7 +61,11 @@ class Subject:
         self.death: Death | None = None
         self.memory: Watch | None = None
         """Its counters, once the thread of the longer looks has attached them."""
-        self.watched: Watched = Watched(self.pid, "wall", interval_ns, like.watched if like is not None else None)
+        self.watched: Watched = Watched(
+            self.pid, "wall", interval_ns, like.watched if like is not None else None, not_yet=not_yet
+        )
+        self._launched = bool(not_yet)
+        """It is attached as soon as it can be: its beginning is wanted."""
         self.life = _life(self.pid)
         if not procfs.lives(self.pid, process.start_ticks):
             self.close()
@@ -88,13 +100,23 @@ class Subject:
         self.watched.attach()
         if self.watched.reading:
             (program,) = self.watched.programs[-1:]
+            self._renamed()
             self.process = procfs.with_runtime(self.process, program.sampled.python.name)
+        elif self.watched.refusal is not None:
+            self._renamed()
+
+    def _renamed(self) -> None:
+        """Who it is may have changed since it was found: between fork and execve it was still its parent's program."""
+        with suppress(LookError):  # it has ended, and is what it was
+            self.process = procfs.process(self.pid)
 
     def tick(self, now_ns: int) -> None:
         """One sample of all its threads."""
         if self._began_ns is None:
             self._began_ns = now_ns
         if not self.watched.reading:
+            if self._launched:
+                self.attach()
             return
         self.samples += 1
         self._readings += 1

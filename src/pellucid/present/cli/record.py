@@ -2,10 +2,10 @@
 
 import click
 
-from pellucid.present.cli import options
+from pellucid.present.cli import launch, options
 
 
-@click.command("record")
+@click.command("record", cls=launch.WithCommand)
 @click.argument("targets", metavar="PID", nargs=-1, shell_complete=options.pids)
 @options.as_json
 @click.option("--all", "every", is_flag=True, help="All processes that run Python or a JVM, also those to come.")
@@ -43,7 +43,9 @@ from pellucid.present.cli import options
     "--children/--no-children", default=True, help="Also its children, and those that they start.  [default: yes]"
 )
 @click.option("--force", is_flag=True, help="Begin FILE anew.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     targets: tuple[str, ...],
     as_json: bool,
     every: bool,
@@ -54,19 +56,23 @@ def command(
     children: bool,
     force: bool,
 ) -> int:
-    """Record processes PID and their children: stacks, memory, descriptors, sockets, waits, collections, what is wrong and since when.
+    """Record processes PID and their children, or those of the command CMD: stacks, memory, descriptors, sockets, waits, collections, what is
+    wrong and since when.
 
     Everything is read from outside: nothing runs in the processes and nothing stops them. What it costs is measured and kept within half a
-    percent of a core for each process. Ctrl-C ends it; what was recorded two seconds before a kill or a loss of power can be read.
+    percent of a core for each process. Ctrl-C ends it; what was recorded two seconds before a kill or a loss of power can be read. With CMD the
+    exit status is that of CMD, and with --json its standard output goes to standard error.
 
     `pellucid replay FILE` tells what is in it, `pellucid replay FILE why --at 12:03` what was wrong then.
     """
     from pellucid.present.cli.record_text import run
 
-    if every == bool(targets):
-        raise click.UsageError("Name what to record: one PID or more, or --all.")
+    launched = launch.launched(ctx)
+    if (every, bool(targets), bool(launched)).count(True) != 1 or launched == ():
+        raise click.UsageError("Name what to record: one PID or more, or -- and a command, or --all.")
     return run(
         targets,
+        launched=launched,
         every=every,
         seconds=None if duration is None else options.seconds(duration),
         path=output,
