@@ -24,6 +24,7 @@ from tests.forked import (
     unshare,
     without_capabilities,
 )
+from tests.syscalls import until
 
 pytestmark = needs_root
 SYS_PTRACE = capabilities.NAMES.index("sys_ptrace")
@@ -90,7 +91,7 @@ def test_a_process_of_ones_own_that_is_not_dumpable():
         nobody()
         signal.pause()
     try:
-        time.sleep(0.2)
+        until(lambda: procfs.process(child).uid == NOBODY, 60)
         said, remedy, *_ = looked(lambda: refusal(child), nobody)
         assert f"pid {child} is yours but not dumpable" in said
         assert remedy == f"sudo pellucid why {child}"

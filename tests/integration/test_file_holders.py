@@ -18,6 +18,7 @@ from pellucid.observe.holders import of_path, of_port
 from pellucid.observe.leaks import leaks
 from tests import interpreters
 from tests.forked import CLONE_NEWNS, looked, mount, needs_root, unshare
+from tests.syscalls import until
 
 OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -125,9 +126,7 @@ def test_a_port_in_time_wait_is_held_by_nobody():
         with socket.create_connection(("127.0.0.1", port)):
             accepted, _ = server.accept()
             accepted.close()
-            time.sleep(0.05)
-    report = of_port(port)
-    assert any("TIME_WAIT" in gap.why for gap in report.gaps), report
+    until(lambda: any("TIME_WAIT" in gap.why for gap in of_port(port).gaps), 60)
 
 
 def test_deleted_files_with_their_size(holds, folder):
@@ -145,8 +144,12 @@ def test_deleted_files_with_their_size(holds, folder):
 def test_locks_with_holder_and_waiter(holds, folder, kind, words):
     holder = holds(kind)
     waiter = holds(f"wait-{kind}")
-    time.sleep(0.2)
-    held = next(row for row in files(holder.pid).files if row.path == str(folder / "file"))
+
+    def locked():
+        return next(row for row in files(holder.pid).files if row.path == str(folder / "file"))
+
+    until(lambda: locked().locks and locked().locks[0].waiters, 60)
+    held = locked()
     assert held.locks[0].holders == (holder.pid,)
     assert held.locks[0].waiters == (waiter.pid,)
     assert held.detail == f"locked for writing {words}; pid {waiter.pid} waits for it"
@@ -263,8 +266,12 @@ def test_the_command_knows_a_path_from_a_pid(holds, folder):
 def test_a_lock_that_outlives_the_process_that_made_it(target, folder):
     """/proc/locks names a process that has ended, whose pid may be another's by now: only the child that has it open counts."""
     parent, _ = target(OURS, "file_holder.py", str(folder), "inherited")
-    time.sleep(0.1)
-    held = next(row for row in files(parent.pid).files if row.path == str(folder / "file"))
+
+    def locked():
+        return next(row for row in files(parent.pid).files if row.path == str(folder / "file"))
+
+    until(lambda: locked().locks and set(locked().locks[0].holders) - {parent.pid}, 60)
+    held = locked()
     (child,) = set(held.locks[0].holders) - {parent.pid}
     parent.kill()
     parent.wait()

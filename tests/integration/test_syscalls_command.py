@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -85,16 +86,23 @@ def test_what_can_not_be_done(arguments, status, said):
     assert said in done.stderr
 
 
+def _switches(pid):
+    """How often it has gone to sleep."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
 @needs_bpf
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_ends_the_look_and_prints_it(target, tmp_path, number):
     process, _ = target(HERE, "silent_errors.py", str(tmp_path), "wait")
     looking = subprocess.Popen([*PELLUCID, "--failed", str(process.pid)], stdout=subprocess.PIPE, text=True)
     try:
-        until(lambda: held(looking.pid, "link"))
-        time.sleep(0.3)
+        until(lambda: held(looking.pid, "link"), 60)
+        before = _switches(process.pid)
+        until(lambda: _switches(process.pid) > before + 5, 60)  # it sleeps between its errors
         looking.send_signal(number)
-        told, _ = looking.communicate(timeout=20)
+        told, _ = looking.communicate(timeout=60)
     finally:
         looking.kill()
         looking.wait()
@@ -122,13 +130,11 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_too():
 
 
 def test_a_command_that_goes_on_after_the_look_is_told_and_left_alone(tmp_path):
-    mark = tmp_path / "went-on"
-    done = run("-d", "0.5", "--", "sh", "-c", f"sleep 1.5; touch {mark}")
+    may, mark = tmp_path / "may", tmp_path / "went-on"
+    done = run("-d", "0.5", "--", "sh", "-c", f"exec >&- 2>&-; until [ -e {may} ]; do sleep 0.1; done; touch {mark}")
     assert "it was still running when the look ended" in done.stdout
-    end = time.monotonic() + 10
-    while not mark.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert mark.exists()
+    may.touch()
+    until(mark.exists, 60)
 
 
 @needs_root

@@ -87,7 +87,10 @@ def test_descriptors_that_become_more_with_the_line_that_opens_them(target):
 
 def test_files_that_are_closed_again_do_not_become_more(target):
     process, _ = target(OURS, "using.py", "churn", __file__)
-    seen = snapshot(process.pid, watch_s=0.6)
+    for window in (1, 2, 4, 8, 16):  # a crowded machine has little time for us
+        seen = snapshot(process.pid, watch_s=window)
+        if len(seen.over_time.descriptors.counts) >= 3:
+            break
     assert len(seen.over_time.descriptors.counts) >= 3
     assert "rising-descriptors" not in {finding.rule for finding in diagnose(seen)}
 
@@ -109,11 +112,17 @@ def test_a_healthy_server_at_work_has_no_such_errors(target):
     assert not {"repeated-errors", "rising-descriptors"} & {finding.rule for finding in diagnose(seen)}
 
 
+def _first_call(pid):
+    """What its first thread waits in."""
+    call = next((task.call for task in tasks.tasks(pid)[0] if task.tid == pid), None)
+    return call and call.name
+
+
 def test_without_the_right_to_trace_the_rest_of_the_verdict_is_there():
     def look():
         with subprocess.Popen(["/bin/sleep", "60"]) as process:  # nobody may not be able to run our interpreter
-            time.sleep(0.1)
             try:
+                until(lambda: _first_call(process.pid) == "clock_nanosleep", 60)
                 seen = snapshot(process.pid, watch_s=0.3)
             finally:
                 process.kill()
@@ -132,14 +141,20 @@ def test_who_can_do_nothing_is_not_watched(sleeper):
     os.kill(sleeper.pid, signal.SIGSTOP)
     until(lambda: procfs.stat(sleeper.pid).state == "stopped")
     began = time.monotonic()
-    assert snapshot(sleeper.pid, watch_s=20).over_time is None
-    assert time.monotonic() - began < 10
+    assert snapshot(sleeper.pid, watch_s=300).over_time is None
+    assert time.monotonic() - began < 200
 
 
 def test_the_window_ends_with_the_process(sleeper):
-    threading.Timer(0.3, sleeper.kill).start()
-    seen = snapshot(sleeper.pid, watch_s=20)
-    assert 0 < seen.over_time.seconds < 10
+    def kill():
+        until(lambda: any(thread.name == "descriptors" for thread in threading.enumerate()), 60)
+        sleeper.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    seen = snapshot(sleeper.pid, watch_s=300)
+    killer.join()
+    assert 0 < seen.over_time.seconds < 200
     assert [gap.why for gap in seen.gaps if gap.what == "all of the longer looks"] == [
         f"it ended after {seen.over_time.seconds:.1f} s"
     ]
@@ -147,17 +162,14 @@ def test_the_window_ends_with_the_process(sleeper):
 
 def _watches(pid):
     """It has threads, and its first waits for the end of the window."""
-    (call, *_) = [task.call for task in tasks.tasks(pid)[0] if task.tid == pid]
-    return procfs.process(pid).threads > 1 and call is not None and call.name == "poll"
+    return procfs.process(pid).threads > 1 and _first_call(pid) == "poll"
 
 
 def test_ctrl_c_ends_the_window_and_not_the_verdict(sleeper):
     with subprocess.Popen(
         [sys.executable, "-m", "pellucid", "why", str(sleeper.pid)], stdout=subprocess.PIPE, text=True
     ) as why:
-        deadline = time.monotonic() + 20
-        while not _watches(why.pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: _watches(why.pid) or why.poll() is not None, 60)
         why.send_signal(signal.SIGINT)
         told = why.stdout.read()
     assert why.returncode == 0

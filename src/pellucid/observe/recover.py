@@ -175,7 +175,8 @@ class _Copy:
         gaps: list[Gap] = []
         self._advance(os.fstat(self.source).st_size)
         while follow is not None:
-            goes_on = still_open() and self._asked(follow)
+            time.sleep(POLL_S)
+            goes_on = still_open() and follow(self.size)
             self._advance(os.fstat(self.source).st_size)  # also what came before it was closed
             if not goes_on:
                 break
@@ -185,14 +186,6 @@ class _Copy:
                 Gap(f"{grown} bytes", "they were written since the copy began", "--follow copies until it ends")
             )
         return gaps
-
-    def _asked(self, follow: Wanted) -> bool:
-        """Ctrl-C ends the following, not the copy."""
-        try:
-            time.sleep(POLL_S)
-            return follow(self.size)
-        except KeyboardInterrupt:
-            return False
 
     def _advance(self, end: int) -> None:
         if end < self.size:  # made shorter, as a log is that is emptied: what was copied of it is not there any more

@@ -2,12 +2,13 @@
 
 import signal
 import sys
+from functools import partial
 from types import FrameType
 
 import click
 
 from pellucid.model import Recovered
-from pellucid.present.cli import options, screen
+from pellucid.present.cli import launch, options, screen
 
 
 @click.command("recover")
@@ -44,14 +45,12 @@ def command(
     if fd is not None and address is not None:
         raise click.UsageError("--fd and --address name two files: one at a time.")
     signal.signal(signal.SIGTERM, _interrupted)  # so that no half copy stays behind
-    report = recover.recover(
-        pid,
-        fd,
-        out,
-        address=address or "",
-        force=force,
-        follow=_progress if follow and not as_json else _on if follow else None,
-    )
+    copied_as = partial(recover.recover, pid, fd, out, address=address or "", force=force)
+    if follow:
+        with launch.interruptions(again=True) as stopped:  # the copy is finished then; a second Ctrl-C leaves nothing
+            report = copied_as(follow=lambda size: _progress(size, shown=not as_json) and not stopped())
+    else:
+        report = copied_as()
     if follow and sys.stderr.isatty() and not as_json:
         click.echo(err=True)
     if as_json:
@@ -67,14 +66,10 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _progress(size: int) -> bool:
-    if sys.stderr.isatty():
+def _progress(size: int, *, shown: bool) -> bool:
+    if shown and sys.stderr.isatty():
         click.echo(f"\r{size} bytes; Ctrl-C ends it ", err=True, nl=False)
     return True
-
-
-def _on(size: int) -> bool:
-    return size >= 0
 
 
 def _list(pid: int, files: tuple[Recovered, ...]) -> None:
