@@ -46,6 +46,7 @@ HEALTHY = [
     "healthy_executor",
     "mp_holder",
     "mp_manager",
+    "mp_results",
     "mp_describe",
 ]
 

@@ -1,6 +1,8 @@
 """Who waits for whom, on real processes under every interpreter: deadlocks named, other stuck states, and healthy programs left alone."""
 
 import glob
+import os
+import signal
 import sys
 
 import pytest
@@ -78,7 +80,8 @@ PROCESSES = [
     ("mp_producer_died", "queue-empty", "likely", ["consumer"]),
     ("mp_reader_died", "queue-full", "likely", ["writer", "multiprocessing.Queue q (2 of max 2)"]),
     ("mp_pool_killed_join", "pool-lost-task", "certain", ["the end of pool pool", "both of its pipes are empty"]),
-    ("mp_pool_wants_a_lock", "deadlock", "likely", ["ForkPoolWorker", "whose holder waits for them"]),
+    ("mp_pool_wants_a_lock", "deadlock", "certain", ["ForkPoolWorker", "computes", "before waiting for those who"]),
+    ("mp_executor_wants_a_lock", "deadlock", "certain", ["ForkProcess-", "computes", "Future", "multiprocessing.Lock"]),
     ("mp_join_before_drain", "join-before-drain", "likely", ["QueueFeederThread", "get() everything first"]),
     ("mp_pipe_full", "pipes-full", "likely", ["echo", "Both directions"]),
     (
@@ -116,6 +119,35 @@ def test_a_living_holder_in_another_process_is_named_and_nothing_is_stuck():
             found = look_until(pid, lambda found: "w1" in rows(found))
             assert not found.findings, version
             assert all(rows(found)[name].holders[0].pid == rows(found)["holder"].pid for name in ("w0", "w1")), version
+
+
+@pytest.mark.parametrize(("method", "versions"), [("fork", interpreters.EXPECTED), ("spawn", ("3.14",))])
+def test_the_worker_that_computes_a_result_is_named_and_said_to_be_stopped(method, versions):
+    expected = {"asker": "Future", "fetcher": "Pool result", "locker": "multiprocessing.Lock"}
+
+    def all_there(found):
+        waits = rows(found)
+        for name, kind in expected.items():
+            assert waits[name].kind == kind, waits[name]
+            (holder,) = (one for one in waits[name].holders if one.confidence != "possible")
+            assert holder.confidence == "certain", waits[name]
+            (one,) = (each for each in found.waits if (each.pid, each.tid) == (holder.pid, holder.tid))
+            assert one.kind == "sleep", one
+            assert one.at.endswith(" in hold_on" if name == "locker" else " in slow"), one
+
+    with started("mp_results", method, versions=versions) as pids:
+        for version, pid in pids.items():
+            found = look_until_right(pid, all_there)
+            assert not found.findings, (version, found.findings)
+            assert any("computed by" in line.text for line in lines(found) if "asker" in line.text), version
+            stopped = {name: rows(found)[name].holders[0].pid for name in expected}
+            for child in stopped.values():
+                os.kill(child, signal.SIGSTOP)
+            told = look_until(pid, lambda found: len(found.findings) == len(expected)).findings
+            assert {one.rule for one in told} == {"holder-stopped"}, (version, told)
+            titles = {one.title.split()[0]: one.title for one in told}
+            assert all(f"waits for pid {child}" in titles[name] for name, child in stopped.items()), (version, titles)
+            assert {one.confidence for one in told} == {"certain"}
 
 
 def test_a_call_through_a_manager_leads_to_the_thread_that_serves_it():

@@ -259,6 +259,32 @@ def mp_reader_died():
     writer.join()
 
 
+def mp_results():
+    """A future of an executor, a result of a Pool and a lock, each of one worker; nothing is stuck."""
+    executor, pool, lock, held = ProcessPoolExecutor(2, mp_context=mp), mp.Pool(2), mp.Lock(), mp.Event()
+    future, result = executor.submit(slow, 1), pool.apply_async(slow, (2,))
+    mp.Process(target=hold_on, args=(lock, held), name="holder", daemon=True).start()
+    held.wait()
+
+    def ask():
+        future.result()
+
+    def fetch():
+        result.get()
+
+    start("asker", ask), start("fetcher", fetch), start("locker", want, lock)
+    ready()
+    time.sleep(600)
+
+
+def mp_executor_wants_a_lock():
+    """A certain cycle: the worker wants what the one has who waits for its result."""
+    lock = mp.Lock()
+    with ProcessPoolExecutor(1, mp_context=mp, initializer=lend, initargs=(lock,)) as executor, lock:
+        ready()
+        executor.submit(use_lent, 1).result()
+
+
 def lend(lock):
     global lent
     lent = lock

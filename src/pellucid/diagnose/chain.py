@@ -63,6 +63,9 @@ def what(waiting: Waiting) -> str:
 
 def waited(waiting: Waiting) -> str:
     """`has waited 41 s for Lock x at bank.py:7 in transfer`."""
+    if waiting.stopped:
+        inside = f", in {what(waiting)}" if waiting.kind != "stopped" else ""
+        return f"is stopped by a signal or a tracer{inside}{f' at {waiting.at}' if waiting.at else ''}"
     for_s = f" {words.duration(waiting.since_s)}" if waiting.since_s is not None else ""
     at = f" at {waiting.at}" if waiting.at else ""
     if waiting.kind == "sleep":

@@ -15,7 +15,7 @@ _TOLD_BY: dict[str, frozenset[str]] = {
     "on-cpu": _REASONS | {"hot-loop"},
     "hot-loop": _REASONS,
     "gil": frozenset({"gil-starvation"}),  # of one process there is one GIL: also where other threads want it, too
-    "lock": frozenset({"lock-convoy"}),
+    "lock": frozenset({"lock-convoy", "holder-stopped"}),
 }
 """A finding of a rule says nothing more, where those of the others are about all of its threads."""
 

@@ -99,7 +99,8 @@ def _held(node: Node, edge: Waker, following: Node | None, *, alone: bool) -> st
     if node.waiting.kind == "end of all threads":
         return f", among them {who(following, alone=alone)}"
     itself = following.key == node.key
-    holds = "it holds itself" if itself else f"{who(following, alone=alone)} holds"
+    verb = "computes" if node.waiting.role in {"future", "pool"} else "holds"
+    holds = f"it {verb} itself" if itself else f"{who(following, alone=alone)} {verb}"
     return f", which {holds}" + (f" ({edge.because})" if edge.because else "")
 
 
@@ -109,6 +110,8 @@ def _remedy(members: tuple[Node, ...]) -> str:
         return "Remedy: an RLock may be taken again by the thread that has it."
     if kinds & {"Thread", "Process", "end of all threads"}:
         return "Remedy: release the lock before join()."
+    if {"future", "pool"} & {node.waiting.role for node in members if node.waiting}:
+        return "Remedy: release the lock before waiting for those who need it."
     if kinds & {"import lock"}:
         return "Remedy: import before the threads start, or inside of the functions."
     return "Remedy: take the locks always in the same order."

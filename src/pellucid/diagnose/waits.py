@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from pellucid.diagnose.halted import halted
 from pellucid.diagnose.loops import blocked_loops
 from pellucid.diagnose.stuck import Stuck, stuck
 from pellucid.model import Process
@@ -39,7 +40,7 @@ def report(looked: Looked) -> WaitsReport:
         processes=looked.processes,
         waits=tuple(node.waiting for node in graph.nodes if node.waiting is not None),
         cycles=tuple(_cycle(one) for one in found if one.finding.rule not in NO_CYCLE),
-        findings=(*(one.finding for one in found), *blocked_loops(graph, told)),
+        findings=(*(one.finding for one in found), *halted(graph), *blocked_loops(graph, told)),
         graph=graph,
         reading_s=looked.reading_s,
         reading_cpu_s=looked.reading_cpu_s,

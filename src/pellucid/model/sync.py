@@ -51,6 +51,8 @@ class Waiting(Struct, frozen=True):
     sync: Sync | None = None
     process: str = ""
     """The name that multiprocessing gives the process, `Process-1`."""
+    stopped: bool = False
+    """By a signal or a tracer: nothing of the process goes on, whatever the wait is for. The kind is `stopped` where it waited for nothing."""
 
 
 class Held(Struct, frozen=True):
@@ -60,6 +62,18 @@ class Held(Struct, frozen=True):
     confidence: Confidence
     because: str
     """`inside its "with" at bank.py:5`, `RLock owner, count 1`."""
+
+
+class Ordered(Struct, frozen=True):
+    """A call that was given to worker processes: of an `executor` or a `pool`, its number there, and the pids of the workers.
+
+    `every`: it is done once all workers that have a part of it are; else one of them is enough.
+    """
+
+    to: str
+    number: int
+    pids: tuple[int, ...]
+    every: bool = True
 
 
 class Blocked(Struct, frozen=True):
@@ -83,3 +97,5 @@ class Blocked(Struct, frozen=True):
     evidence: tuple[str, ...] = ()
     task: int | None = None
     """The address of the asyncio task that has to end first."""
+    ordered: Ordered | None = None
+    """The call behind a future or a result of a Pool, which processes run."""

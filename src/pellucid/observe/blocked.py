@@ -59,6 +59,7 @@ class Seen:
         self._locks: tuple[SharedLock, ...] | None = None
         self._process_name: str | None = None
         self._serving: dict[int, int] | None = None
+        self._working_on: dict[tuple[str, int], int] | None = None
 
     def _told(self, task: Task, wait: Wait) -> Blocked | None:
         if self.java is not None:
@@ -167,6 +168,13 @@ class Seen:
                 if isinstance(file, OpenFile) and file.inode is not None:
                     self._serving[file.inode] = tid
         return self._serving
+
+    def working_on(self) -> dict[tuple[str, int], int]:
+        """A call that this process has as a worker (executor or pool, its number there) → the tid of the thread that runs it."""
+        if self._working_on is None:
+            found = self.sights.working_on() if self.sights else {}
+            self._working_on = {call: tid for tid, call in found.items()}
+        return self._working_on
 
     def _current_process(self) -> str:
         if self.sights is None:

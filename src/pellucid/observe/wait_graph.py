@@ -242,7 +242,7 @@ def _thread(each: Seen, tid: int, needs: Needs, rows: Rows) -> Node:
         name=each.name(tid),
         mode="live" if not steady or (wait is not None and wait.timed) else need.mode,
         wakers=need.wakers,
-        waiting=rows.of(each, tid, wait, need.wakers, steady=steady) if wait else None,
+        waiting=rows.of(each, tid, wait, need.wakers, steady=steady),
         parks=parks,
         fate=need.fate,
         confidence=need.confidence,

@@ -10,7 +10,7 @@ from pellucid.model import Wait, Watched
 from pellucid.model.errors import LookError
 from pellucid.model.finding import Confidence
 from pellucid.model.graph import Waker
-from pellucid.model.sync import Blocked
+from pellucid.model.sync import Blocked, Ordered
 from pellucid.observe.blocked import Seen
 from pellucid.observe.ends import Ends, unread_bytes
 from pellucid.observe.need import LIVE, Need, all_of, any_of, nothing
@@ -73,6 +73,8 @@ class Needs:
                 return all_of(*(Waker(f"{each.pid}/{held.tid}", "certain", held.because) for held in blocked.holders))
             case "future" if blocked.task and each.tasks_look is not None and blocked.task in each.tasks_look.tasks:
                 return all_of(Waker(f"{each.pid}/task/{blocked.task:x}", "likely", "it is the task behind that future"))
+            case "future" | "pool" if blocked.ordered is not None and wait.call == "futex":
+                return self._for_ordered(each, tid, blocked.ordered, anybody)
             case "proxy":
                 return self._for_proxy(wait)
         if blocked.role in _WOKEN_BY_ANYBODY and wait.call == "futex":
@@ -121,6 +123,24 @@ class Needs:
             return None
         held = parent.sights.holders.of(address)
         return "certain" if any(one.confidence == "certain" for one in held) else "likely"
+
+    def _for_ordered(self, each: Seen, tid: int, call: Ordered, anybody: Waker) -> Need:
+        """A result of worker processes: those that run a part of its call have to go on; before one does, any of them is enough.
+
+        That a worker may die changes nothing: an executor's results are errors then (BrokenProcessPool), a Pool's never come.
+        """
+        working = []
+        for pid in call.pids:
+            other = self._seen.get(pid)
+            thread = other.working_on().get((call.to, call.number)) if other is not None else None
+            if thread is not None:
+                working.append(Waker(f"{pid}/{thread}", "certain", f"it runs call {call.number} of that {call.to}"))
+        if working and call.every:
+            return all_of(*working)
+        if self._by_signal(each, tid):
+            return LIVE
+        workers = (Waker(f"{pid}/any", "possible", f"a worker of that {call.to}") for pid in call.pids)
+        return any_of(*working, *workers, anybody)
 
     def _for_proxy(self, wait: Wait) -> Need | None:
         """A call through a proxy ends once the thread of the manager that serves its connection has answered."""

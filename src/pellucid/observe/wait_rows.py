@@ -8,6 +8,7 @@ from pellucid.model.sync import Held, Waiting
 from pellucid.observe.blocked import Seen
 
 _KINDS = {"gil": "GIL"}
+_STOPPED = frozenset({"stopped", "traced"})
 
 
 class Rows:
@@ -16,8 +17,11 @@ class Rows:
     def __init__(self, seen: Mapping[int, Seen]) -> None:
         self._seen = seen
 
-    def of(self, each: Seen, tid: int, wait: Wait, wakers: tuple[Waker, ...], *, steady: bool) -> Waiting:
-        """The row of one thread; `wakers` are those that its node has in the graph."""
+    def of(self, each: Seen, tid: int, wait: Wait | None, wakers: tuple[Waker, ...], *, steady: bool) -> Waiting | None:
+        """The row of one thread, None for one that runs; `wakers` are those that its node has in the graph."""
+        stopped = each.tasks[tid].state in _STOPPED
+        if wait is None:
+            return self._halted(each, tid) if stopped else None
         blocked = each.blocked.get(tid)
         sync = blocked.sync if blocked else None
         held = [one for one in blocked.holders if one.tid != tid or one.confidence == "certain"] if blocked else []
@@ -37,13 +41,30 @@ class Rows:
             call=wait.call,
             detail=sync.detail if sync else "",
             timed=wait.timed,
-            left_s=wait.left_s,
+            left_s=None if stopped else wait.left_s,
             daemon=each.daemon(tid),
             steady=steady,
             evidence=blocked.evidence if blocked else (),
             role=blocked.role if blocked else wait.watched[0].wants if wait.watched else wait.kind,
             sync=sync,
             process=each.process_name,
+            stopped=stopped,
+        )
+
+    def _halted(self, each: Seen, tid: int) -> Waiting:
+        """It ran when its process was stopped."""
+        return Waiting(
+            thread=each.name(tid),
+            kind="stopped",
+            object=None,
+            since_s=None,
+            holders=(),
+            at=each.place(tid),
+            pid=each.pid,
+            tid=tid,
+            daemon=each.daemon(tid),
+            process=each.process_name,
+            stopped=True,
         )
 
     def _holder(self, each: Seen, held: Held) -> Holder:

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from pellucid.diagnose.rules.deadlock import waits_for_ever
 from pellucid.diagnose.rules.event_loop import event_loop_is_blocked
+from pellucid.diagnose.rules.holder_stopped import waits_for_who_is_stopped
 from pellucid.diagnose.rules.lock import waits_for_a_lock
 from pellucid.diagnose.rules.stuck_child import children_wait_for_ever
 from pellucid.export.dot import encode
@@ -226,3 +227,37 @@ def test_a_parent_says_nothing_of_children_that_are_well_or_that_it_is_stuck_wit
     graph = Graph(nodes, (41, 43), children=(43,))
     assert not list(children_wait_for_ever(snapshot(thread(), graph=graph)))
     assert list(waits_for_ever(snapshot(thread(), graph=graph)))
+
+
+def test_whoever_has_the_result_is_in_a_process_that_is_stopped():
+    stopped = Node(
+        key="43/43",
+        kind="thread",
+        pid=43,
+        name="MainThread",
+        tid=43,
+        mode="live",
+        waiting=replace(waiting("MainThread", 43, "sleep", None, process="ForkProcess-2"), pid=43, stopped=True),
+    )
+    asker = node("asker", 41, "and", Waker("43/43"), what=waiting("asker", 41, "Future", "answer", role="future"))
+    (found,) = waits_for_who_is_stopped(snapshot(thread(wait=wait()), graph=Graph((asker, stopped), (41, 43))))
+    assert found.title == "asker waits for pid 43 (ForkProcess-2), which is stopped"
+    assert (found.rule, found.confidence, found.next[0]) == ("holder-stopped", "certain", "kill -CONT 43")
+
+
+def test_silent_where_somebody_else_could_end_the_wait_too():
+    stopped = Node(
+        key="43/43",
+        kind="thread",
+        pid=43,
+        name="MainThread",
+        tid=43,
+        mode="live",
+        waiting=replace(waiting("MainThread", 43, "sleep", None), pid=43, stopped=True),
+    )
+    asker = node(
+        "asker", 41, "or", Waker("43/43", "possible"), Waker("41/any", "possible"), what=waiting("asker", 41, "Queue")
+    )
+    timed = node("timed", 44, "and", Waker("43/43"), what=waiting("timed", 44, "Future", timed=True))
+    graph = Graph((asker, timed, stopped), (41, 43))
+    assert not list(waits_for_who_is_stopped(snapshot(thread(wait=wait()), graph=graph)))

@@ -12,6 +12,7 @@ from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
 from pellucid.diagnose.rules.gc_churn import collects_garbage_all_the_time
 from pellucid.diagnose.rules.gil import waits_for_the_gil
 from pellucid.diagnose.rules.gil_starvation import starves_for_the_gil
+from pellucid.diagnose.rules.holder_stopped import waits_for_who_is_stopped
 from pellucid.diagnose.rules.hot_loop import runs_in_a_hot_loop
 from pellucid.diagnose.rules.idle import is_idle
 from pellucid.diagnose.rules.jvm_gc_share import collections_take_its_time
@@ -50,6 +51,7 @@ ALL: tuple[Rule, ...] = (
     is_stopped,
     waits_for_ever,
     children_wait_for_ever,
+    waits_for_who_is_stopped,
     event_loop_is_blocked,
     waits_for_a_socket_peer,
     leaves_connections_unaccepted,

@@ -37,6 +37,8 @@ def row(waiting: Waiting) -> str:
         parts.append(f"at {waiting.at}")
     if waiting.holders:
         parts.append(by_whom(waiting))
+    if waiting.stopped and waiting.kind != "stopped":
+        parts.append("stopped")
     if not waiting.steady:
         parts.append("woke during the look")
     return ", ".join(parts)
@@ -48,6 +50,8 @@ def by_whom(waiting: Waiting) -> str:
     shown = known or list(waiting.holders)
     if waiting.role == "blocked-loop":
         verb = "held up by"
+    elif waiting.role in {"future", "pool"} and waiting.what == "thread" and known:
+        verb = "computed by"
     elif waiting.kind in _ENDS or waiting.role in _NEEDS:
         verb = "needs"
     elif waiting.role in _SERVES:

@@ -7,8 +7,9 @@ The waits of the library (a queue's, an event's, a pool's) are told by their fra
 from collections.abc import Iterable
 
 from pellucid.kernel.memory import Unreadable
-from pellucid.model.sync import Blocked, Held, Sync
+from pellucid.model.sync import Blocked, Held, Ordered, Sync
 from pellucid.model.thread import Stack
+from pellucid.runtimes.cpython.executors import of_pool, ordered, working_on
 from pellucid.runtimes.cpython.futures import computed_by, tied_to
 from pellucid.runtimes.cpython.library import Rule, library_path, own_frame, rule_of
 from pellucid.runtimes.cpython.lock_holders import LockHolders
@@ -69,6 +70,7 @@ class Sights:
         self._slept_on = SleptOn(self.values, python.memory)
         self._sizes: dict[tuple[str, int], str] = {}
         self._computing: dict[int, int] | None = None
+        self._ordered: dict[int, Ordered] | None = None
 
     def _thread_name(self, stack: Stack, known: Pythonic | None) -> str:
         """A process that some service thread forked has a main thread that is called like it: the name is that of a thread of the parent."""
@@ -80,6 +82,20 @@ class Sights:
         if self._computing is None:
             self._computing = computed_by(self.threads.values(), self.values)
         return self._computing
+
+    def ordered(self, role: str, thing: int) -> Ordered | None:
+        """The call behind a future or a result of a Pool, where worker processes run it."""
+        if role == "pool":
+            return of_pool(thing, self.values)
+        if role != "future":
+            return None
+        if self._ordered is None:
+            self._ordered = ordered(self.threads.values(), self.values)
+        return self._ordered.get(thing)
+
+    def working_on(self) -> dict[int, tuple[str, int]]:
+        """As `executors.working_on`, of this process."""
+        return working_on(self.threads.values(), self.values)
 
     def blocked(self, tid: int, futex: int | None) -> Blocked | None:
         """What the thread waits for, if it sleeps on the futex `futex` (None: in another call). None: nothing that is known."""
@@ -156,6 +172,7 @@ class Sights:
             semaphore=semaphore,
             parks=rule.parks,
             task=task or None,
+            ordered=self.ordered(role, thing) if not holders and not task else None,
             evidence=tuple(evidence),
         )
 
