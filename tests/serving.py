@@ -61,7 +61,7 @@ class Answer:
 class Server:
     """One `pellucid serve`, its log read line by line."""
 
-    def __init__(self, home, *arguments, prefix=(), env=None):
+    def __init__(self, home, *arguments, prefix=(), env=None, stdout=subprocess.DEVNULL):
         self.mark = uuid.uuid4().hex
         self.began = time.time()
         environment = {**os.environ, "XDG_DATA_HOME": str(home), MARK: self.mark, **(env or {})}
@@ -76,7 +76,7 @@ class Server:
                 *(() if "--record" in arguments else ("--no-record",)),
             ],
             stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stdin=subprocess.DEVNULL,
             env=environment,
         )

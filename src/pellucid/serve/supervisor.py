@@ -26,6 +26,7 @@ from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Lines, Record, Screen
 from pellucid.serve.looks import Looks
 from pellucid.serve.options import Options
+from pellucid.serve.page import Page
 from pellucid.serve.recorder import Recorder
 from pellucid.serve.slots import Board
 from pellucid.serve.state import Supervision
@@ -52,6 +53,7 @@ class Supervisor:
         announce: Callable[[tuple[int, ...]], None],
         follow: Callable[[bool], int | None] = lambda _: None,
         beside: tuple[str, ...] = (),
+        admin: socket.socket | None = None,
     ) -> None:
         self.beside = beside
         """The command line of the other version's server, which runs as long as this one."""
@@ -91,6 +93,8 @@ class Supervisor:
             self._selector, self._children, self.options, self._learn, self._watch_worker, self.screen
         )
         self._recorder = Recorder(self.options, self._children, self.screen)
+        self.page = Page(admin, self._selector, self._children, self.screen) if admin is not None else None
+        """The live page on the admin port, where one was asked for."""
         self._is_ready = False
         self._workers: dict[int, int] = {}  # pid → slot
         self._lost: list[tuple[int, int]] = []
@@ -118,6 +122,8 @@ class Supervisor:
                         self._tick()
                         ticked = time.monotonic()
             finally:
+                if self.page is not None:
+                    self.page.end()
                 self._recorder.end()
                 self._children.end()
                 self._read_log()
@@ -139,6 +145,8 @@ class Supervisor:
             self._start_beside(now)
         if self._is_ready and self._listener is not None:
             self._recorder.start(now)
+        if self.page is not None:
+            self.page.tick(now)
         if now - self._followed >= FOLLOW_S:
             self._followed = now
             self._follow(anew=False)

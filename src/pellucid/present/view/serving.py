@@ -84,28 +84,42 @@ class _Refused(Exception):  # noqa: N818
 
 
 def servers() -> tuple[ModelServer, ...]:
-    """All that are found, by address. Each is asked; one that does not answer says why."""
+    """All that are found, by address. Each is asked; one that does not answer says why.
+
+    Workers listen on the port that is asked, the supervisor alone on its admin port: nobody but a person is to wake the page behind that.
+    """
     from pellucid.observe.sockets import sockets
 
     listening, _ = sockets(None, whole=False)
     found = {}
     for socket in listening:
         if socket.state == "LISTEN" and socket.proto in {"tcp", "tcp6"} and (pid := _server(socket)) is not None:
-            found[socket.local] = pid
-    return tuple(_asked(address, pid) for address, pid in sorted(found.items())[:MOST_SERVERS])
+            found[socket.local] = (pid, set(socket.pids))
+    asked = {
+        address: pid for address, (pid, pids) in found.items() if not any(pids < more for _, more in found.values())
+    }
+    return tuple(_asked(address, pid) for address, pid in sorted(asked.items())[:MOST_SERVERS])
 
 
 def _server(socket: Socket) -> int | None:
-    """The pid of the first process that listens there, if it is a supervisor or worker of `pellucid serve`."""
-    for pid in socket.pids:
-        try:
-            process = procfs.process(pid)
-        except LookError:
-            continue
-        words = [word.rpartition("/")[2] for word in process.command]
-        if "serve" in words[1:] and "pellucid" in words[: words.index("serve", 1)]:
-            return pid
-    return None
+    """The pid of the first process that listens there, if it is a supervisor or worker of `pellucid serve`; None for the page on its admin port."""
+    commands = {pid: command for pid in socket.pids if (command := _command(pid))}
+    if any("pellucid.present.web.activated" in command for command in commands.values()):
+        return None
+    return next((pid for pid, command in commands.items() if _serves(command)), None)
+
+
+def _serves(command: tuple[str, ...]) -> bool:
+    words = [word.rpartition("/")[2] for word in command]
+    return "serve" in words[1:] and "pellucid" in words[: words.index("serve", 1)]
+
+
+def _command(pid: int) -> tuple[str, ...]:
+    """Empty where it has ended."""
+    try:
+        return procfs.command(pid)
+    except LookError:
+        return ()
 
 
 def _asked(address: str, pid: int) -> ModelServer:

@@ -8,6 +8,7 @@
 The token is compared in constant time. Errors say what to do, and nothing of what is running here.
 """
 
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -54,7 +55,8 @@ class Gate:
         self.app = app
         self.cookie = cookie
         self._token = token.encode()
-        self._session = secrets.token_urlsafe(32).encode()
+        self._session = hmac.new(self._token, b"session", "sha256").hexdigest().encode()
+        """What the cookie holds: the same for the same token, so that an open page outlives the server behind an admin port."""
         self.post_token = secrets.token_urlsafe(32)
         """Told to the page alone, which sends it with each POST."""
 

@@ -105,9 +105,16 @@ class Jobs:
         self._folder = tempfile.mkdtemp(prefix="pellucid-web-")
         self._told = 0.0
 
+    def running(self) -> list[Job]:
+        """Those that have not ended."""
+        return [job for job in self.all.values() if job.state == "running"]
+
     def start(self, pid: int, asked: Asked, *, java: bool = False) -> Job:
-        """Raises UsageError."""
-        if sum(job.state == "running" for job in self.all.values()) >= AT_ONCE:
+        """One more look, or the one of that kind that runs for that process already. Raises UsageError."""
+        for job in self.running():
+            if job.pid == pid and job.asked.action == asked.action:
+                return job  # asked for twice: a double click, or another tab
+        if len(self.running()) >= AT_ONCE:
             raise UsageError(
                 tried=f"run `{shell(pid, asked)}`",
                 said=f"{AT_ONCE} looks run already",

@@ -7,10 +7,12 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from msgspec import Struct
 
 from pellucid import __version__
 from pellucid.model.errors import UsageError, os_words
@@ -23,6 +25,7 @@ from pellucid.present.web.opening import leading, show
 ADDRESS = "127.0.0.1"
 MOST_CONNECTIONS = 64
 _BACKLOG = 64
+_LEAVE_STEP_S = 5.0
 
 
 class Server(uvicorn.Server):
@@ -42,14 +45,30 @@ class Server(uvicorn.Server):
         self._hub.end()
 
 
+class Way(Struct, frozen=True):
+    """How the page is served. `leave_s`: end after so many seconds in which no page was open and no look ran; None: never.
+
+    `announced`: the address is printed once it answers; `browser`: and opened.
+    """
+
+    token: str
+    announced: bool = True
+    browser: bool = False
+    leave_s: float | None = None
+
+
 def serve(port: int, *, browser: bool) -> None:
     """Until Ctrl-C or SIGTERM. Prints the address once it answers. Raises UsageError where the port is taken."""
-    listener = _listen(port)
+    serve_on(_listen(port), Way(secrets.token_urlsafe(32), browser=browser))
+
+
+def serve_on(listener: socket.socket, way: Way) -> None:
+    """The same on a socket that is listened on already."""
     logging.getLogger("uvicorn").setLevel(
         logging.CRITICAL
     )  # it would tell of each malformed request, and anybody can send many
     with listener, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(listener, browser=browser))
+        asyncio.run(_serve(listener, way))
 
 
 def _listen(port: int) -> socket.socket:
@@ -68,9 +87,9 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-async def _serve(listener: socket.socket, *, browser: bool) -> None:
+async def _serve(listener: socket.socket, way: Way) -> None:
     port = listener.getsockname()[1]
-    token = secrets.token_urlsafe(32)
+    token = way.token
     hello = {"host": inert(socket.gethostname()), "version": __version__, "pid": os.getpid(), "user": os.geteuid()}
     hub = Hub(hello)
     gate = Gate(Api(hub).app, token, f"pellucid-{port}")
@@ -87,20 +106,35 @@ async def _serve(listener: socket.socket, *, browser: bool) -> None:
         timeout_graceful_shutdown=1,
     )
     address = f"http://{ADDRESS}:{port}/?token={token}"
-    with leading(address) if browser else contextlib.nullcontext() as path:
+    with leading(address) if way.browser else contextlib.nullcontext() as path:
 
         def announce() -> None:
-            _tell(address, port)
+            if way.announced:
+                _tell(address, port)
             if path is not None:
                 show(path)
 
         renewing = asyncio.create_task(hub.run())
         try:
-            await Server(config, hub, announce).serve(sockets=[listener])
+            server = Server(config, hub, announce)
+            leaving = asyncio.create_task(_leave(server, hub, way.leave_s)) if way.leave_s is not None else None
+            await server.serve(sockets=[listener])
+            if leaving is not None:
+                leaving.cancel()
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
             await hub.jobs.close()
+
+
+async def _leave(server: Server, hub: Hub, after_s: float) -> None:
+    """End the server once nobody has looked for so long."""
+    last = time.monotonic()
+    while time.monotonic() - last < after_s:
+        await asyncio.sleep(min(after_s, _LEAVE_STEP_S))
+        if hub.pages or hub.jobs.running():
+            last = time.monotonic()
+    server.should_exit = True
 
 
 def _tell(address: str, port: int) -> None:

@@ -99,6 +99,11 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
     help="Deploy it on the Ray cluster at RAY_ADDRESS, or of this machine: --workers replicas, each with a CPU.",
 )
 @click.option("--unix", metavar="PATH", help="Listen on a unix socket instead of --host and --port.")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    help="Show this server on a live page on that port of 127.0.0.1, begun when somebody opens it (the address, with a token, goes to stdout); 0 takes a free one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
     name: str,
@@ -125,6 +130,7 @@ def command(
     share: float,
     cluster: str | None,
     unix: str | None,
+    admin_port: int | None,
     as_json: bool,
 ) -> None:
     """Serve the model NAME (also NAME:VERSION, NAME@ALIAS, a file, MODULE:FUNCTION, or MLflow's models:/NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
@@ -183,6 +189,7 @@ def command(
     elif not port:  # Ray Serve's proxies would each take another one
         with listen(host, 0) as free:
             bound = free.getsockname()[1]
+    admin = listen("127.0.0.1", admin_port) if admin_port is not None else None
     address = unix or f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
     screen = Screen(as_json=as_json or not sys.stderr.isatty())
 
@@ -227,7 +234,10 @@ def command(
         from pellucid.serve.cluster.driver import Deployed
 
         sys.exit(Deployed(options, screen, follow).run())
-    sys.exit(Supervisor(options, version, listener, screen, announce, follow, beside_line).run())
+    supervisor = Supervisor(options, version, listener, screen, announce, follow, beside_line, admin)
+    if supervisor.page is not None:
+        click.echo(supervisor.page.address)
+    sys.exit(supervisor.run())
 
 
 def _only_for_one_machine() -> None:
@@ -242,6 +252,7 @@ def _only_for_one_machine() -> None:
         "canary": "another version beside this one is another application there",
         "shadow": "another version beside this one is another application there",
         "share": "another version beside this one is another application there",
+        "admin_port": "its replicas run on other machines too; `pellucid web` shows those of one",
         "unix": "clients reach Ray Serve's proxies by --host and --port",
         "max_growth": "memory of replicas is watched by Ray's own monitor (RAY_memory_usage_threshold)",
     }
