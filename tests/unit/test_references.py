@@ -45,6 +45,8 @@ def dominators_of(graph, roots):
         {"_FEW": 1, "_WORTH": 1 << 20},
         {"_WORTH": 1},
         {"_STEPS": 0},
+        {"_CLIMBS": 0},
+        {"_FEW": 1, "_CLIMBS": 1 << 20},
         {"_SHALLOW": -1},
     ],
     ids=[
@@ -53,6 +55,8 @@ def dominators_of(graph, roots):
         "by as many rounds as there are",
         "by one round",
         "no way may be climbed",
+        "object by object",
+        "knots by arrays, in as many rounds as it takes",
         "heavy paths",
     ],
 )
@@ -103,7 +107,7 @@ def test_a_list_of_a_hundred_thousand_links_is_no_deeper_than_it_can_follow():
 ENTRIES = np.arange(2, 402, dtype=np.int32)
 
 
-@pytest.mark.parametrize("settings", [{}, {"_FEW": 1}, {"_SHALLOW": 0}])
+@pytest.mark.parametrize("settings", [{}, {"_FEW": 1}, {"_CLIMBS": 0}, {"_CLIMBS": 1 << 20}, {"_SHALLOW": 0}])
 @pytest.mark.parametrize(
     ("edges", "over"),
     [

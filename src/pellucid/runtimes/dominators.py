@@ -7,9 +7,11 @@ Most of a heap is simple, and is settled by whole arrays at once; what remains t
        parent that its children point back to) becomes a part of that; it hangs below the nearest common dominator of its holders
        ("T1 and T2", M. Hecht and J. Ullman, "Flow Graph Reducibility", 1972)
     3  what is only held from the region of the roots becomes a part of that, and maybe those are next that it holds in turn
-    4  the rest, knots with several ways into them (entries of a LinkedHashMap), together with what lies above them, by semi-dominators
-       (L. Georgiadis, "Linear-Time Algorithms for Dominators and Related Problems", 2005)
-    5  what holds nothing is on nobody's way: it hangs below the nearest common dominator of all that hold it
+    4  of the rest each hangs below its nearest holder at first, then below the nearest common ancestor of all its holders in that tree, and
+       again in the tree that this makes, until nothing moves: a few rounds, where the ways into a knot are short
+    5  where they are not, the knots with several ways into them (entries of a LinkedHashMap), together with what lies above them, by
+       semi-dominators (L. Georgiadis, "Linear-Time Algorithms for Dominators and Related Problems", 2005)
+    6  what holds nothing is on nobody's way: it hangs below the nearest common dominator of all that hold it
 
 A nearest common dominator is found by climbing. The length of a shortest way from the roots tells who has to climb: it is smaller for a
 dominator than for what that dominates, in a tree that is not complete too.
@@ -30,6 +32,9 @@ _FEW = 24
 _MANY = 4 * _FEW
 _STEPS = 24
 """So often the number of objects and references may be climbed in all, before the way object by object is the shorter one."""
+_CLIMBS = 32
+"""So often the references between the regions may be climbed in rounds: some tenth of what the way object by object costs."""
+_AT_ONCE = 1 << 18  # rows
 _WORTH = 16
 """A round that settles less than one of so many is the last one of its kind."""
 _SHALLOW = 256
@@ -169,7 +174,7 @@ def _only_holders(graph: References, roots: Indices, depths: Indices) -> tuple[I
 
 
 def _settle(graph: References, tree: _Tree, knots: Indices) -> None:
-    """Steps 2 to 4, for the objects that hold something and have several holders."""
+    """Steps 2 to 5, for the objects that hold something and have several holders."""
     left = _Knots(graph, tree, knots)
     while left.unsettled:
         before = left.unsettled
@@ -177,7 +182,7 @@ def _settle(graph: References, tree: _Tree, knots: Indices) -> None:
         left.settle_from_roots()
         if tree.steps < 0 or before - left.unsettled <= before // _WORTH:
             break
-    if left.unsettled:
+    if left.unsettled and not left.settle_by_rounds():
         left.untie()
 
 
@@ -298,8 +303,41 @@ class _Knots:
                 front, following = following, []
         return np.array(following, np.intp)
 
+    def settle_by_rounds(self) -> bool:
+        """Step 4; False, and nothing is settled, where that would take too many steps.
+
+        Whatever dominates an object lies above it in the first tree, since it dominates its holder too. To hang it higher below what all of
+        its holders have in common keeps that; once nothing moves, all that lies above dominates. What hangs higher is nearer to the roots, so
+        that `depths` still tells who has to climb.
+        """
+        tree, idom = self.tree, self.tree.idom
+        starts = np.flatnonzero(np.concatenate(([True], self.held[1:] != self.held[:-1])))
+        left = self.knots[self.held[starts]]
+        rows = np.diff(np.append(starts, len(self.held)))
+        tree.steps = _CLIMBS * len(self.held)
+        over = self._nearest(self.holder, starts)
+        while True:
+            idom[left] = over
+            above = np.repeat(over, rows)
+            for low in range(0, len(above), _AT_ONCE):
+                above[low : low + _AT_ONCE] = tree.common(
+                    self.holder[low : low + _AT_ONCE], above[low : low + _AT_ONCE]
+                )
+            if tree.steps < 0:
+                idom[left] = -1
+                return False
+            higher = self._nearest(above, starts)
+            if np.array_equal(higher, over):
+                self.unsettled = 0
+                return True
+            over = higher
+
+    def _nearest(self, objects: Indices, starts: NDArray[np.intp]) -> Indices:
+        """Of the objects beside the rows of each knot the one nearest to the roots."""
+        return np.minimum.reduceat(packed(self.tree.depths[objects], objects), starts).astype(np.uint32).view(np.int32)
+
     def untie(self) -> None:
-        """Step 4, of the knots that are left and all that lies above their holders."""
+        """Step 5, of the knots that are left and all that lies above their holders."""
         idom = self.tree.idom
         left = self.knots[np.unique(self.held)]
         there = np.zeros(len(idom), bool)
@@ -339,7 +377,7 @@ def _ways_up(idom: Indices, there: Flags, starts: Indices) -> Indices:
 
 
 def _settle_leaves(graph: References, tree: _Tree, leaves: Flags) -> None:
-    """Step 5: of objects that hold nothing and are held by several."""
+    """Step 6: of objects that hold nothing and are held by several."""
     tree.complete()
     over = np.full(len(tree.idom), -1, np.int32)
     for holders, held in _edges(graph, tree.depths, leaves):
