@@ -166,7 +166,7 @@ def _written(path: Path, process: subprocess.Popen[bytes], began: float) -> None
     until = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < until:
         with contextlib.suppress(PellucidError), Recording(str(path)) as recording:
-            if recording.sessions()[-1].began_at > began:
+            if any(session.began_at > began for session in recording.sessions()):
                 return
         time.sleep(0.1)
 

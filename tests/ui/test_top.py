@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +124,72 @@ async def shows(pilot, text, *wanted):
         assert asyncio.get_running_loop().time() < until, f"{missing} is not on the screen:\n{text()}"
         await pilot.pause(0.05)
     return text()
+
+
+KEPT = Path(__file__).parent / "screens"
+FOOTER = re.compile(" (\u23ce open|esc back) ")
+DRAWN = re.compile("[\u2500-\u259f]")
+"""Lines, corners and bars: how a theme of textual draws them is not ours."""
+
+
+def same_as_kept(name, screen):
+    """The screen is the one in screens/NAME.txt, but for its footer (textual's) and what is drawn. KEEP_SCREENS=1 writes it anew."""
+    lines = [DRAWN.sub(" ", line).rstrip() for line in screen.splitlines() if not FOOTER.match(line)]
+    seen = re.sub(r"\d\d:\d\d:\d\d", "HH:MM:SS", "\n".join(lines).rstrip() + "\n")
+    kept = KEPT / f"{name}.txt"
+    if os.environ.get("KEEP_SCREENS"):
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(seen)
+    assert seen == kept.read_text()
+
+
+async def rests(pilot, text, *wanted):
+    """As `shows`, once the screen does not change any more."""
+    screen = await shows(pilot, text, *wanted)
+    for _ in range(50):
+        before = screen
+        await pilot.pause(0.15)
+        screen = await shows(pilot, text, *wanted)
+        if screen == before:
+            return screen
+    pytest.fail(f"it changes all the time:\n{screen}")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_screens_look_as_they_did(size):
+    """To see what a change does to them: KEEP_SCREENS=1, and git diff tests/ui/screens."""
+
+    async def act(pilot, text):
+        found = {"list": await shows(pilot, text, "worker-3")}
+        await pilot.press("question_mark")
+        found["help"] = await rests(pilot, text, "top --plain")
+        await pilot.press("escape", "enter")
+        found["now"] = await rests(pilot, text, "STACK predict-1", "not seen")
+        await pilot.press("4")
+        found["memory"] = await rests(pilot, text, "collections:", "enter begins")
+        await pilot.press("3")
+        found["time"] = await rests(pilot, text, "enter begins", "pellucid profile")
+        return found
+
+    for name, screen in driven(Fixed(), act, size=size).items():
+        same_as_kept(f"{name}-{size[0]}", screen)
+
+
+def test_a_screen_full_of_processes():
+    """200 of them, whose names are as long as the kernel lets them be."""
+    many = tuple(
+        Line("", 1000 + at, f"worker-{at:03}-abcde", "asleep in poll", 0.0, at << 20, 2, "Python 3.13", "app", "python -m worker")
+        for at in range(200)
+    )  # fmt: skip
+
+    async def act(pilot, text):
+        await shows(pilot, text, "200 processes")
+        await pilot.press("end")
+        await shows(pilot, text, "worker-000-abcd")
+        await pilot.press("slash", *"worker-17")
+        return await rests(pilot, text, "10 shown", "worker-179")
+
+    same_as_kept("filtered-80", driven(Fixed(lines=many, needs=(), hosts=()), act, size=(80, 24)))
 
 
 def test_the_list_says_who_needs_somebody_and_worst_stands_first():

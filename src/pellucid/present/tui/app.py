@@ -17,14 +17,19 @@ from pellucid.present.view.top import SORTS, Line, Sort, Top, cells, columns, sa
 COLOURS = {"critical": "bold red", "warning": "bold yellow", "notice": "cyan"}
 MOST_NEEDS = 4
 _HELP = """\
-enter   open the process under the cursor         esc   back
-/       show only what a word is in                s     sort by another column
-p       pause and go on                            r     look now
-n       go to the next process that needs you      c     copy the command that shows the same
-1 to 6  in a process: now, waits, time, memory, files, output
+enter   open the process under the cursor
+esc     back
+/       show only what a word is in; a number is a pid
+s       sort by another column
+n       go to the next process that needs you
+c       copy the command that shows the same
+p       pause and go on
+r       look now
+1 to 6  now, waits, time, memory, files, output
 q       quit
 
-Nothing here stops or changes a process. A look that costs something says so, and begins with enter.
+Nothing here stops or changes a process. A look that
+costs something says so, and begins with enter.
 The same as text: pellucid top --plain"""
 
 
@@ -40,7 +45,7 @@ class TopApp(App[None]):
     #filter.shown { display: block; }
     DataTable { height: 1fr; }
     Help { align: center middle; }
-    Help Static { width: 90; max-width: 100%; height: auto; padding: 1 2; border: round $primary; background: $surface; }
+    Help Static { width: 64; max-width: 100%; height: auto; padding: 0 1; border: round $primary; background: $surface; }
     """
 
     def __init__(
@@ -78,6 +83,15 @@ class Help(ModalScreen[None]):
         yield Static(Text(_HELP))
 
 
+class Rows(DataTable[Text]):
+    """home and end go to the first and the last row: its cursor is a whole row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("home", "scroll_top", "first", show=False),
+        Binding("end", "scroll_bottom", "last", show=False),
+    ]
+
+
 class ListScreen(Screen[None]):
     """Everything that runs, worst first."""
 
@@ -111,7 +125,7 @@ class ListScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         yield Static(id="needs")
-        yield DataTable(id="list", cursor_type="row", zebra_stripes=False)
+        yield Rows(id="list", cursor_type="row", zebra_stripes=False)
         yield Input(id="filter", value=self._pattern, placeholder="a word; esc shows all again")
         yield Footer()
 
