@@ -8,7 +8,7 @@ It is done twice: with every possible waker, and with only those that hold the t
 likely and not certain: whoever else lives could end it, since any thread may release a Lock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +20,9 @@ from pellucid.model.graph import Graph, Node, Waker
 class Cycle(Struct, frozen=True):
     """Nodes that wait for each other, in the order of the waits; the last one waits for the first.
 
-    `closed`: each needs the next one, so that no other thread could help. `victims` wait, directly or not, for one of them.
+    `closed`: each needs the next one, so that no other thread could help. `victims` wait, directly or not, for one of them, by what they
+    hold or compute; where each member could be woken by any of the others, whoever could be woken by one of them is among these.
+    `behind` are the keys of all whom one of them could wake, the members among them.
     """
 
     members: tuple[Node, ...]
@@ -29,6 +31,7 @@ class Cycle(Struct, frozen=True):
     confidence: Confidence
     closed: bool
     victims: tuple[Node, ...] = ()
+    behind: frozenset[str] = frozenset()
 
 
 class Verdict(Struct, frozen=True):
@@ -147,8 +150,10 @@ def _cycle(component: set[str], found: frozenset[str], nodes: dict[str, Node], *
     elif not closed or likely_only:
         worst = max(worst, CONFIDENCES.index("likely"))
     inside = {node.key for node in members}
-    victims = tuple(nodes[key] for key in sorted(_reaching(inside, found, nodes) - inside))
-    return Cycle(members, edges, CONFIDENCES[worst], closed, victims)
+    behind = reaching(inside, found, nodes)
+    needing = reaching(inside, found, nodes, needed=True) if edges else behind
+    victims = tuple(nodes[key] for key in sorted(needing - inside))
+    return Cycle(members, edges, CONFIDENCES[worst], closed, victims, behind)
 
 
 def _shortest(component: set[str], nodes: dict[str, Node]) -> tuple[tuple[Node, ...], tuple[Waker, ...]]:
@@ -189,12 +194,16 @@ def _way_back(
     return None
 
 
-def _reaching(targets: set[str], found: frozenset[str], nodes: dict[str, Node]) -> set[str]:
-    """The stuck nodes from which a chain of waits leads to one of `targets`."""
+def reaching(
+    targets: Iterable[str], found: Iterable[str], nodes: Mapping[str, Node], *, needed: bool = False
+) -> frozenset[str]:
+    """The stuck nodes (`found`) from which a chain of waits leads to one of `targets`, those among them; `needed`: of whoever holds the thing."""
     back: dict[str, list[str]] = {}
     for key in found:
-        for waker in nodes[key].wakers:
-            back.setdefault(waker.key, []).append(key)
+        node = nodes[key]
+        for waker in node.wakers if not needed or node.kind != "any" else ():
+            if not needed or waker.confidence != "possible":
+                back.setdefault(waker.key, []).append(key)
     reached = set(targets)
     work = list(targets)
     while work:
@@ -202,4 +211,4 @@ def _reaching(targets: set[str], found: frozenset[str], nodes: dict[str, Node]) 
             if key not in reached:
                 reached.add(key)
                 work.append(key)
-    return reached
+    return frozenset(reached)

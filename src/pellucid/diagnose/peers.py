@@ -17,7 +17,7 @@ def state(peer: Peer) -> str:
     if not busy:
         return f"{who}: all its threads are idle" if peer.threads else f"{who}: its threads could not be read"
     shown = "; ".join(_one(thread, alone=len(peer.threads) == 1) for thread in busy[:2])
-    more = f", and {len(busy) - 2} more threads" if len(busy) > 2 else ""
+    more = f", and {len(busy) - 2} more thread{'s' if len(busy) > 3 else ''}" if len(busy) > 2 else ""
     return f"{who}: {shown}{more}"
 
 

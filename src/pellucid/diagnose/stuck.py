@@ -5,12 +5,13 @@
 Said only of threads that slept through the whole look. A knot in which everybody merely waits for work is a healthy, idle program.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from pellucid.diagnose.chain import listed, waited, what, who
-from pellucid.diagnose.graph import Cycle, judge
+from pellucid.diagnose.chain import by_key, listed, waited, what, who
+from pellucid.diagnose.graph import Cycle, judge, reaching
 from pellucid.diagnose.knots import knot
 from pellucid.model import Confidence, Finding, Ref, Severity
 from pellucid.model.graph import Graph, Node, Waker
@@ -28,11 +29,33 @@ class Stuck(Struct, frozen=True):
 
 
 def stuck(graph: Graph) -> tuple[Stuck, ...]:
-    """Everything in the graph that can never go on, the most certain first."""
+    """Everything in the graph that can never go on, the most certain first.
+
+    A knot of those who could be woken by the members of a cycle, or by who waits for what is gone, is no news beside them.
+    """
     verdict = judge(graph)
-    found = [told for cycle in verdict.cycles if (told := _cycle(cycle)) is not None]
-    found += _dead(verdict.dead, graph, verdict.stuck)
+    nodes = by_key(graph)
+    rings = [(cycle, told) for cycle in verdict.cycles if cycle.edges and (told := _cycle(cycle)) is not None]
+    dead = [node.key for node in verdict.dead]
+    explained = reaching(dead, verdict.stuck, nodes).union(*(cycle.behind for cycle, _ in rings))
+    knots = [cycle for cycle in verdict.cycles if not cycle.edges and explained.isdisjoint(_keys(cycle.members))]
+    found = [told for _, told in rings] + [told for cycle in knots if (told := _cycle(cycle)) is not None]
+    found += _dead(verdict.dead, nodes, verdict.stuck)
     return tuple(sorted(found, key=lambda one: _ORDER.index(one.finding.confidence)))
+
+
+def placed(one: Stuck, pid: int) -> Finding:
+    """Its finding for who asked about `pid`: where it is all in one other process, the title begins with that."""
+    pids = {node.pid for node in one.members}
+    if pid in pids or len(pids) != 1:
+        return one.finding
+    name = next((node.waiting.process for node in one.members if node.waiting and node.waiting.process), "")
+    where = f"pid {pids.pop()}" + (f" ({name})" if name else "")
+    return replace(one.finding, title=f"In {where}: {one.finding.title}")
+
+
+def _keys(nodes: tuple[Node, ...]) -> set[str]:
+    return {node.key for node in nodes}
 
 
 _ORDER: tuple[Confidence, ...] = ("certain", "likely", "possible")
@@ -77,10 +100,16 @@ def _ring(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) ->
     if not certain:
         end += " This is likely and not certain: whoever else runs could release what they wait for."
     if victims:
-        end += f" {listed([who(node, alone=alone) for node in victims])} {'wait' if len(victims) > 1 else 'waits'} for them."
+        end += _victims(victims, members)
     return _stuck(
         "deadlock", title, f"{'; '.join(parts)}. {end} {_remedy(members)}", cycle.confidence, members, victims
     )
+
+
+def _victims(victims: tuple[Node, ...], members: tuple[Node, ...]) -> str:
+    alone = len({node.pid for node in (*members, *victims)}) == 1
+    names = listed([who(node, alone=alone) for node in victims])
+    return f" {names} {'wait' if len(victims) > 1 else 'waits'} for {'them' if len(members) > 1 else 'it'}."
 
 
 def _next_speaking(cycle: Cycle, node: Node) -> Node | None:
@@ -126,7 +155,7 @@ def _knot(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) ->
     return _stuck(said.rule, said.title, f"{said.told}. {end} {said.remedy}", cycle.confidence, everybody, ())
 
 
-def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> Iterator[Stuck]:
+def _dead(dead: tuple[Node, ...], graph: Mapping[str, Node], all_stuck: frozenset[str]) -> Iterator[Stuck]:
     """Those whose holder no longer exists, the ones with the same fate together."""
     by_fate: dict[tuple[str, str, str | None], list[Node]] = {}
     for node in dead:
@@ -135,7 +164,9 @@ def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> It
         by_fate.setdefault(key, []).append(node)
     for (rule, fate, _), nodes in by_fate.items():
         members = tuple(nodes)
-        victims = _concerned(_speaking(_waiting_for(members, graph, all_stuck)))
+        inside = _keys(members)
+        needing = reaching(inside, all_stuck, graph, needed=True) - inside
+        victims = _concerned(_speaking(tuple(graph[key] for key in sorted(needing))))
         alone = len({node.pid for node in (*members, *victims)}) == 1
         first = max(members, key=lambda node: (node.waiting.since_s or 0) if node.waiting else 0)
         assert first.waiting is not None
@@ -146,7 +177,7 @@ def _dead(dead: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> It
         if len(members) > 1:
             sentence += f" So {'does' if len(members) == 2 else 'do'} {listed([who(node, alone=alone) for node in members if node is not first])}."
         if victims:
-            sentence += f" {listed([who(node, alone=alone) for node in victims])} {'wait' if len(victims) > 1 else 'waits'} for them."
+            sentence += _victims(victims, members)
         yield _stuck(
             rule or "stuck", title, f"{sentence} {_FATES.get(rule, '')}".strip(), first.confidence, members, victims
         )
@@ -159,21 +190,6 @@ _FATES = {
     "openmp-after-fork": "Remedy: the spawn or forkserver start method, or no OpenMP before the fork.",
     "holder-is-gone": "Remedy: `with` instead of acquire(), so that an error or an end in between releases it.",
 }
-
-
-def _waiting_for(members: tuple[Node, ...], graph: Graph, all_stuck: frozenset[str]) -> tuple[Node, ...]:
-    reached = {node.key for node in members}
-    while True:
-        more = {
-            node.key
-            for node in graph.nodes
-            if node.key in all_stuck and node.key not in reached and any(waker.key in reached for waker in node.wakers)
-        }
-        if not more:
-            break
-        reached |= more
-    own = {node.key for node in members}
-    return tuple(node for node in graph.nodes if node.key in reached - own)
 
 
 def _speaking(nodes: tuple[Node, ...]) -> tuple[Node, ...]:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from pellucid.diagnose.halted import halted
 from pellucid.diagnose.loops import blocked_loops
-from pellucid.diagnose.stuck import Stuck, stuck
+from pellucid.diagnose.stuck import Stuck, placed, stuck
 from pellucid.model import Process
 from pellucid.model.graph import Graph
 from pellucid.model.report import StuckReport, WaitsReport
@@ -32,6 +32,7 @@ def report(looked: Looked) -> WaitsReport:
     """The document of `pellucid waits --json`."""
     graph = looked.graph
     found = stuck(graph)
+    asked = looked.processes[0].pid if looked.processes else 0
     told = frozenset(tid for one in found for tid in one.finding.tids)
     return WaitsReport(
         process=looked.processes[0] if looked.processes else None,
@@ -40,7 +41,7 @@ def report(looked: Looked) -> WaitsReport:
         processes=looked.processes,
         waits=tuple(node.waiting for node in graph.nodes if node.waiting is not None),
         cycles=tuple(_cycle(one) for one in found if one.finding.rule not in NO_CYCLE),
-        findings=(*(one.finding for one in found), *halted(graph), *blocked_loops(graph, told)),
+        findings=(*(placed(one, asked) for one in found), *halted(graph), *blocked_loops(graph, told)),
         graph=graph,
         reading_s=looked.reading_s,
         reading_cpu_s=looked.reading_cpu_s,

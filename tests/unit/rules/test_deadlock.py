@@ -261,3 +261,21 @@ def test_silent_where_somebody_else_could_end_the_wait_too():
     timed = node("timed", 44, "and", Waker("43/43"), what=waiting("timed", 44, "Future", timed=True))
     graph = Graph((asker, timed, stopped), (41, 43))
     assert not list(waits_for_who_is_stopped(snapshot(thread(wait=wait()), graph=graph)))
+
+
+def test_who_is_idle_in_the_same_process_does_not_wait_for_the_deadlock():
+    """Those on the cycle could put into its queue if they ever went on: that is no wait for them, and no news beside the deadlock either."""
+    idle = node(
+        "idle", 44, "or", Waker("41/any", "possible"), what=waiting("idle", 44, "Queue", "work", role="get"), parks=True
+    )
+    ender = node("ender", 45, "and", Waker("41/44"), what=waiting("ender", 45, "Thread", "idle"))
+    victim = node("victim", 46, "and", Waker("41/42"), what=waiting("victim", 46))
+    pair = (
+        node("pay-1", 42, "and", Waker("41/43"), what=waiting("pay-1", 42)),
+        node("pay-2", 43, "and", Waker("41/42"), what=waiting("pay-2", 43)),
+    )
+    (found,) = waits_for_ever(seen(*pair, idle, ender, victim, anybody(42, 43, 44, 45, 46)))
+    assert "victim waits for them" in found.sentence
+    assert set(found.tids) == {42, 43, 46}
+    (alone,) = waits_for_ever(seen(idle, ender, anybody(44, 45)))
+    assert alone.rule == "queue-empty"

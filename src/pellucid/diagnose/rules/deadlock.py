@@ -5,7 +5,7 @@ The graph of who waits for whom is reduced (`diagnose.graph`); what it says of e
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.stuck import stuck
+from pellucid.diagnose.stuck import placed, stuck
 from pellucid.model import Finding, Snapshot
 
 
@@ -14,4 +14,4 @@ def waits_for_ever(seen: Snapshot) -> Iterator[Finding]:
         return
     for one in stuck(seen.graph):
         if any(node.pid == seen.process.pid for node in (*one.members, *one.victims)):
-            yield one.finding
+            yield placed(one, seen.process.pid)
