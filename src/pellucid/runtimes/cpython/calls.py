@@ -24,26 +24,27 @@ ROOT: Final = None
 class Calls:
     """Those of one process."""
 
-    __slots__ = ("_once", "_sites", "_tried")
+    __slots__ = ("_proofs", "_sites", "_tried")
 
     def __init__(self) -> None:
         self._sites: dict[tuple[Code | None, Code | None], list[int]] = {}
         """(caller, callee) → the code units of the caller at which it calls it, in order."""
-        self._once: set[tuple[Code | None, int, Code]] = set()
-        """Seen by one proof. Where a thread has come back to where it was, one may be wrong, and would vouch for others for ever."""
+        self._proofs: dict[tuple[Code | None, int, Code], int] = {}
+        """Of calls that are not known yet. Where a thread has come back to where it was, one may be wrong, and would vouch for others for ever."""
         self._tried: dict[tuple[Code | None, int, Code | None], int] = {}
 
-    def learn(self, caller: Code | None, unit: int, callee: Code) -> None:
-        """By one proof; two are needed."""
+    def learn(self, caller: Code | None, unit: int, callee: Code, enough: int) -> bool:
+        """By one proof; returns whether it is known, as it is by so many that are `enough`."""
         sites = self._sites.get((caller, callee))
         if sites is not None and unit in sites:
-            return
+            return True
         call = (caller, unit, callee)
-        if call not in self._once:
-            self._once.add(call)
-            return
-        self._once.discard(call)
+        proofs = self._proofs.pop(call, 0) + 1
+        if proofs < enough:
+            self._proofs[call] = proofs
+            return False
         self.know(caller, unit, callee)
+        return True
 
     def know(self, caller: Code | None, unit: int, callee: Code) -> None:
         """For sure; it is not known yet."""

@@ -33,8 +33,6 @@ WHOLE_EVERY = 8
 """Of so many, one is of the whole stack."""
 MOST_PROOFS = 20
 """Double copies that are taken for one sample where samples are rare."""
-MAX_STATE = 1 << 12
-"""Bytes that a PyThreadState may have."""
 LEFT = 1
 """No address of a frame."""
 LOST = Walked((), moving=True)
@@ -157,10 +155,6 @@ class Chains(Proofs):
                 return None
             return self._named(copy, place) or (0 if self._in_state(plan, frame) else LEFT)
         return int(frame)
-
-    def _in_state(self, plan: Plan, address: int) -> bool:
-        """Whether it is none, or is what each PyThreadState has within itself: `root_cframe`, and from 3.15 on `base_frame`."""
-        return not address or 0 <= address - (plan.state[0][0] - self.state.start) < MAX_STATE
 
     def _walk(self, plan: Plan, copy: bytes, frame: int, chain: Chain, kept: int, found: list[Header]) -> int | None:
         """Walks to the innermost frame of the chain that is `kept`; returns which it is, -1 for none. None where it leads nowhere."""

@@ -25,6 +25,10 @@ MOST_CFRAMES = 8
 MOST_CALLERS = 1024
 NAMED_ONCE = 2
 """Ranges of the state where just one _PyCFrame is copied."""
+PIECE = 192
+"""Bytes of the top chunk that a double copy takes at once: about two frames."""
+MOST_PIECES = 24
+"""... of its upper part; what lies below moves seldom, and is one piece."""
 WORTH_A_PLACE = 2
 """So often such a frame is met before it gets a place in the plan."""
 
@@ -96,7 +100,6 @@ class Plan:
     __slots__ = (
         "_between",
         "_first",
-        "_last",
         "cframes",
         "chain",
         "chunk",
@@ -157,7 +160,6 @@ class Plan:
         """Copies of a part of it."""
         self._between: Vector | None = None
         self._first: Vector | None = None
-        self._last: Vector | None = None
 
     def add_outer(self, address: int, size: int) -> int:
         """Adds a range, and returns its place among the outer pieces."""
@@ -274,22 +276,19 @@ class Plan:
         return self.arranged(whole)
 
     def copy(self, pid: int) -> Copies | None:
-        """As `sample`, a double copy."""
-        if self._between is None:
-            self._between = Vector(pid, self.twice)
-        whole = self._taken(self._between)
-        return None if whole is None else self.cut(whole, 0)
+        """As `sample`, a double copy, whose second side goes down where the first goes up.
 
-    def copy_fast(self, pid: int) -> Copies | None:
-        """As `copy`, with the state after both sides of the top chunk: half the time lies between them, and less is proved."""
-        if self._last is None:
-            self._last = Vector(pid, [*self.outer, *self._top, *self._top, *self.state, *self.outer])
-        whole = self._taken(self._last)
+        The higher a frame lies, the faster it moves, and the less time is between its two copies: it can't leave and come back meanwhile.
+        """
+        if self._between is None:
+            pieces = upward(self.chunk, self.chunk_size)
+            self._between = Vector(pid, [*self.outer, *pieces, *self.state, *reversed(pieces), *self.outer])
+        whole = self._taken(self._between)
         if whole is None:
             return None
-        state = self.side + self.chunk_size
-        outer = state + self.state_size
-        return Copies(whole[: self.side], whole[state:outer], whole[self.side : state] + whole[outer:])
+        state, after = self.side, self.side + self.state_size
+        outer = after + self.chunk_size
+        return Copies(whole[:state], whole[state:after], turned(whole[after:outer]) + whole[outer:])
 
     def _taken(self, vector: Vector) -> bytes | None:
         if vector.copy() == vector.size:
@@ -304,6 +303,21 @@ class Plan:
             before[self.outer_size :] == after[: self.chunk_size]
             and before[: self.outer_size] == after[self.chunk_size :]
         )
+
+
+def upward(address: int, size: int) -> list[tuple[int, int]]:
+    """The pieces in which so many bytes are copied, from below."""
+    fine = min(size // PIECE, MOST_PIECES)
+    rest = size - fine * PIECE
+    pieces = [(address, rest)] if rest else []
+    return pieces + [(address + rest + number * PIECE, PIECE) for number in range(fine)]
+
+
+def turned(copied: bytes) -> bytes:
+    """Bytes that were copied by the same pieces from above, in the order in which they lie in memory."""
+    fine = min(len(copied) // PIECE, MOST_PIECES)
+    end = fine * PIECE
+    return b"".join([copied[end:], *(copied[at : at + PIECE] for at in range(end - PIECE, -1, -PIECE))])
 
 
 def _meet(seen: dict[int, int], address: int, most: int) -> bool:

@@ -1,17 +1,19 @@
 """The stack of a thread that goes on running, proved by copying it twice.
 
-    one process_vm_readv: older chunks and loose frames, top chunk, THREAD STATE, top chunk, loose frames and older chunks
+    one process_vm_readv: older chunks and loose frames, top chunk upwards, THREAD STATE, top chunk downwards, loose frames and older chunks
 
 A thread that runs tears a single copy: the frame at an address is another call's by the time its caller is copied, and 3 to
 10 % of such stacks are impossible ones. So the thread state is copied once, and all its frames before and after it. The walk
-from its current frame is believed only if each frame header on the way (code, caller, instruction) is the same on both sides:
-then it was so at the moment in between. Only the innermost instruction may differ: it moves all the time and names no other
-frame. Comparing the current_frame pointer alone proves nothing, since sibling calls are given the same address; and a state
-copied after both sides may point at a frame that came last and whose header they have from an earlier call.
+from its current frame goes on only where a frame header (code, caller, instruction) is the same on both sides: then it was so at
+the moment in between, unless the thread has gone and come back, which a stack of short calls does (`proofs` rules it out). Only
+the innermost instruction may differ: it moves all the time and names no other frame. Comparing the current_frame pointer alone
+proves nothing, since sibling calls are given the same address; and a state copied after both sides may point at a frame that came
+last and whose header they have from an earlier call.
 
 Frames lie in chunks (Include/cpython/pystate.h, _PyStackChunk; Python/pystate.c, _PyThreadState_PushFrame), or loose: in
 generators and coroutines, and, for each entry from C, on the C stack (Python/ceval.c, entry_frame; 3.12 and later). The top
-chunk moves most, so it lies innermost in the copy: the less time between its two sides, the fewer copies have to be repeated.
+chunk moves most, and its upper end more than its lower one: so that lies innermost in the copy. The less time between two sides, the
+fewer copies have to be repeated, and the less can come back meanwhile.
 """
 
 from struct import Struct as Bytes
@@ -33,6 +35,8 @@ MAX_CHUNK = 1 << 22  # bytes of one; the first has 16 KiB, and each is as large 
 MAX_OLDER = 1 << 24  # bytes of all but the top one: frames below are read one by one
 _SPARE = 320  # bytes above the top that are copied too: a few short calls more need no new plan
 _LEAST = 1024
+MAX_STATE = 1 << 12
+"""Bytes that a PyThreadState may have."""
 _U64 = Bytes("<Q")
 
 OWNED_BY_GENERATOR = 1
@@ -177,13 +181,11 @@ class Frames:
                     plan.entries.add(place)
             frame = header[1]
 
-    def walk(self, plan: Plan, copies: Copies) -> Walked | None:
-        """The stack, where both sides agree on it, else None; then `plan.stale` says whether the plan no longer fits."""
-        found = self.proved(plan, copies)
-        return None if found is None else self._walked(found[: self.most], cut=len(found) > self.most)
-
     def proved(self, plan: Plan, copies: Copies) -> list[Header] | None:
-        """The frames, innermost first, where both sides agree on each; one more than `most` where there are more."""
+        """The frames, innermost first, where both sides agree on each; one more than `most` where there are more.
+
+        None where they don't; then `plan.stale` says whether the plan no longer fits.
+        """
         frame = self._current(plan, copies.state)
         if frame is None:
             plan.stale = True
@@ -193,6 +195,7 @@ class Frames:
         chunk, last = plan.chunk, plan.chunk_size - start - self._frame.size
         top_before, outer_after = plan.outer_size + start, plan.chunk_size
         found: list[Header] = []
+        outside_left = len(plan.loose)
         while frame and len(found) <= self.most:
             place = frame - chunk
             if 0 <= place <= last:
@@ -203,16 +206,15 @@ class Frames:
                     plan.stale = True
                     return None
                 header, other = unpack(after, outer_after + outside), unpack(before, outside)
+                outside_left -= frame in plan.loose
             code, previous, instruction, owner = header
             if header != other and (found or other != (code, previous, other[2], owner)):
                 return None
+            if outside_left < 0 or chunk <= frame <= previous <= chunk + last or _is_suspended(header):
+                return None  # a ring, or left: it came back to this between the two copies
             found.append((frame, code, previous, instruction, owner))
             frame = previous
         return found
-
-    def outer(self, plan: Plan, copies: Copies) -> Walked:
-        """The outer part on which both sides agree, for a thread that never held still."""
-        return self._walked(self.agreed(plan, copies), moving=True)
 
     def agreed(self, plan: Plan, copies: Copies) -> list[Header]:
         """The outer frames on which both sides agree, innermost first."""
@@ -236,8 +238,8 @@ class Frames:
                 return []
             found.append(header)
             loose -= frame in plan.loose
-            if loose < 0 or plan.chunk <= frame <= header[2] < end:
-                return []  # a ring: torn
+            if loose < 0 or plan.chunk <= frame <= header[2] < end or _is_suspended(header[1:]):
+                return []  # torn
             frame = header[2]
         return found
 
@@ -260,8 +262,13 @@ class Frames:
             return None
         if self._by_cframe and frame:
             place = plan.cframes.get(frame)
-            return None if place is None else self._named(state, place)
+            named = 0 if place is None else self._named(state, place)
+            return named if named or (place is not None and self._in_state(plan, frame)) else None  # left meanwhile
         return int(frame)
+
+    def _in_state(self, plan: Plan, address: int) -> bool:
+        """Whether it is none, or is what each PyThreadState has within itself: `root_cframe`, and from 3.15 on `base_frame`."""
+        return not address or 0 <= address - (plan.state[0][0] - self.state.start) < MAX_STATE
 
     @staticmethod
     def _named(state: bytes | bytearray, place: int) -> int:
@@ -294,6 +301,12 @@ class Frames:
             moving,
             cut,
         )
+
+
+def _is_suspended(header: tuple[int, int, int, int]) -> bool:
+    """Whether a frame is of a generator or coroutine that nobody runs: its caller is told only as long as it runs (Objects/genobject.c)."""
+    _, previous, _, owner = header
+    return not previous and owner == OWNED_BY_GENERATOR
 
 
 def _in_chunks(plan: Plan, address: int) -> bool:

@@ -13,8 +13,10 @@ from pellucid.runtimes.cpython.debug_offsets import Layout
 from pellucid.runtimes.cpython.frames import MAX_FRAMES, OWNED_BY_GENERATOR, Activation
 from pellucid.runtimes.cpython.names import Names
 from pellucid.runtimes.cpython.objects import Objects
+from pellucid.runtimes.cpython.proofs import Proofs
 from pellucid.runtimes.cpython.threads import RawStack, Readout, Threads
 from pellucid.runtimes.cpython.tids import Tids
+from pellucid.runtimes.cpython.trie import Trie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +49,8 @@ class CPython:
         self.objects = Objects(memory, layout)
         self.codes = Codes(memory, self.objects)
         self._names = Names(self.objects)
-        self._threads = Threads(memory, layout, runtime)
+        trie = Trie(self.codes, ~7 if layout.minor >= 14 else ~0)  # _PyStackRef, pycore_stackref.h
+        self._threads = Threads(memory, layout, runtime, Proofs(memory, layout, trie))
         self._tids = Tids(memory.pid)
         self._named: dict[tuple[int, int, int], str] = {}
         """(number of the interpreter, ident, tid) → name, "" where the program gave none."""

@@ -3,7 +3,8 @@
 A thread whose single copy has the same bytes as its last proved copy has the same stack, so 50 idle threads cost one system
 call and 50 comparisons. That copy also brings the heads of the interpreters and the links between the threads: when they
 are as they were, no thread has come or gone, and the lists need not be followed again. All others are copied twice
-(`frames`), in one call too; what still did not hold still is copied again by itself, at most MAX_RETRIES times.
+(`frames`), in one call too; what still did not hold still is copied again by itself, at most MAX_RETRIES times, and judged by
+calls that are known (`proofs`).
 """
 
 from struct import Struct as Bytes
@@ -13,16 +14,13 @@ from msgspec import Struct
 from pellucid.kernel.memory import MAX_BYTES, Memory, Unreadable, Vector
 from pellucid.runtimes.cpython.copies import Content, Copies, Plan, Recent
 from pellucid.runtimes.cpython.debug_offsets import Layout
-from pellucid.runtimes.cpython.frames import Frames, Walked
+from pellucid.runtimes.cpython.frames import Walked
 from pellucid.runtimes.cpython.interpreter import Census, Interpreter
+from pellucid.runtimes.cpython.proofs import Proofs
 
 MAX_RETRIES = 10
 PROVED_RETRIES = 2
-"""Of them with the state between both sides; what is too fast for that is copied in the other order (`Plan.copy_fast`).
-
-6,000 stacks each of tests/targets/ladder.py on 3.11, 3.13 and 3.15, twice: with the state between in all tries 0 impossible
-ones and 5 to 13 % given up; with it last in all retries 0 or 1 impossible and 0.1 to 1.7 % given up; so 0 and 0.2 to 2.1 %.
-"""
+"""More double copies on which both sides don't agree. Then samples are taken, which are judged by calls that are known (`proofs`)."""
 MAX_DEEPEST = 1 << 14  # bytes of a chunk that are copied because the stack was once so deep
 MAX_CENSUS = 3  # tries to find the lists as they are in the copy
 MAX_BATCHED = 1 << 17  # bytes of a double copy: a deeper stack is copied by itself
@@ -31,6 +29,7 @@ RESTING_AFTER = 2  # readings with the same bytes
 _U64 = Bytes("<Q")
 _I32 = Bytes("<i")
 _NOTHING = Walked(())
+_MOVING = Walked((), moving=True)
 
 
 class RawStack(Struct, frozen=True):
@@ -107,10 +106,9 @@ class ThreadState:
 class Threads:
     """Reads the stacks of all threads of all interpreters, again and again."""
 
-    def __init__(self, memory: Memory, layout: Layout, runtime: int, frames: Frames | None = None) -> None:
-        """`frames`: how stacks are walked, where another way is wanted."""
+    def __init__(self, memory: Memory, layout: Layout, runtime: int, frames: Proofs) -> None:
         self._memory = memory
-        self._frames = frames or Frames(memory, layout)
+        self._frames = frames
         self._census = Census(memory, layout, runtime)
         self._first_interpreter = runtime + layout["runtime_state.interpreters_head"]
         self._next_interpreter = layout["interpreter_state.next"]
@@ -148,7 +146,7 @@ class Threads:
             if settled is None:
                 ended += 1
             else:
-                stacks.append(self._raw(thread, settled.state, holders))
+                stacks.append(self._raw(thread, settled, holders))
         if ended:
             self._forget()
         return Readout(tuple(stacks), retries, ended, not same or not all(each.whole for each in self.interpreters))
@@ -297,48 +295,78 @@ class Threads:
         except Unreadable:
             thread.plan = None
 
-    def _settle(self, thread: ThreadState, copies: Copies | None) -> tuple[Copies | None, int]:
-        """Proves the stack, which is then `thread.walked`: (the copies it was read from, how often they were taken again).
+    def _settle(self, thread: ThreadState, copies: Copies | None) -> tuple[bytes | None, int]:
+        """Finds the stack, which is then `thread.walked`: (the thread state that it was read from, how often it was copied again).
 
-        None for the copies where the thread has ended. What never agreed is kept as far as it did, and marked as moving.
+        None where the thread has ended. What never was to be believed is kept as far as it was, and marked as moving.
         """
+        apart = 0
         for tries in range(MAX_RETRIES + 1):
             if tries:
-                copies = self._again(thread, fast=tries > PROVED_RETRIES)
-            if copies is None or thread.plan is None:
+                self._fit(thread)
+            plan = thread.plan
+            if plan is None:
+                continue
+            if apart > PROVED_RETRIES:
+                copy = plan.sample(self._memory.pid)
+                if copy is None:
+                    continue
+                if self._is_other(thread, copy):
+                    return None, tries
+                walked = self._frames.at_state(plan, copy)
+                if walked is not None:
+                    thread.walked, thread.last, thread.quiet = walked, b"", 0
+                    return copy, tries
+                continue
+            if tries:
+                copies = plan.copy(self._memory.pid)
+            if copies is None:
                 continue
             if self._is_other(thread, copies.state):
                 return None, tries
-            if self._proves(thread, thread.plan, copies):
-                return copies, tries
-        if copies is None or thread.plan is None:
-            return None, MAX_RETRIES
-        self._twice = None if thread.plan.stale else self._twice
-        thread.walked, thread.last, thread.quiet = self._frames.outer(thread.plan, copies), b"", 0
-        return copies, MAX_RETRIES
+            proved, agreed = self._proves(thread, plan, copies, learn=tries > 0)
+            if proved:
+                return copies.state, tries
+            apart += not agreed
+        return self._outer(thread), MAX_RETRIES
 
-    def _proves(self, thread: ThreadState, plan: Plan, copies: Copies) -> bool:
-        """Whether both sides agree on the stack, which is then `thread.walked`."""
+    def _outer(self, thread: ThreadState) -> bytes | None:
+        """Keeps what one more double copy says of the outer part of the stack; None where the thread has ended."""
+        self._fit(thread)
+        plan, reader = thread.plan, self._frames
+        copies = plan.copy(self._memory.pid) if plan is not None else None
+        walked = _MOVING  # where its frames can't even be copied together: they come and go
+        try:
+            state = copies.state if copies else self._memory.read(thread.state + reader.state.start, reader.state.size)
+        except Unreadable:
+            return None
+        if self._is_other(thread, state):
+            return None
+        if plan is not None and copies is not None:
+            self._twice = None if plan.stale else self._twice
+            walked = reader.outer(plan, copies)
+        thread.walked, thread.last, thread.quiet = walked, b"", 0
+        return state
+
+    def _proves(self, thread: ThreadState, plan: Plan, copies: Copies, *, learn: bool) -> tuple[bool, bool]:
+        """Whether the stack is proved, which is then `thread.walked`, and whether both sides agree on it at least (`Proofs.walk`)."""
         if thread.last and thread.last == copies.before + copies.state and plan.still(copies):
             thread.quiet += 1
             if thread.quiet == RESTING_AFTER:
                 self._once = None  # laid out anew before the next reading, with this thread
-            return True
-        walked = self._frames.walk(plan, copies)
+            return True, True
+        walked, agreed = self._frames.walk(plan, copies, learn=learn)
         if walked is None:
-            return False
+            return False, agreed
         thread.walked, thread.quiet = walked, 0
         thread.last = copies.before + copies.state if plan.still(copies) else b""
-        return True
+        return True, True
 
-    def _again(self, thread: ThreadState, *, fast: bool) -> Copies | None:
-        """A double copy of this thread alone, by a new plan where the old one does not fit any more."""
+    def _fit(self, thread: ThreadState) -> None:
+        """A new plan, where the old one does not fit any more."""
         if thread.plan is None or thread.plan.stale:
             self._plan(thread)
             self._twice = None  # laid out anew before the next reading
-        if thread.plan is None:
-            return None
-        return thread.plan.copy_fast(self._memory.pid) if fast else thread.plan.copy(self._memory.pid)
 
     def _is_other(self, thread: ThreadState, state: bytes) -> bool:
         """Whether its memory is no thread state of its interpreter any more."""
