@@ -145,6 +145,29 @@ def test_a_stopped_jvm_and_one_that_does_not_answer(java):
         assert stacks(one.pid).threads
 
 
+def test_a_thread_that_reaches_no_safepoint_is_named(java):
+    unpolled = (
+        "-XX:TieredStopAtLevel=4",
+        "-XX:+UseSerialGC",
+        "-XX:-UseCountedLoopSafepoints",
+        "-XX:LoopStripMiningIter=0",
+    )
+    with java("Unpolled", options=("-Xmx64m", *unpolled)) as one:
+
+        def told():
+            """Once its loop is compiled; the loop ends now and then, and the JVM answers at that moment."""
+            seen = snapshot(one.pid)
+            return next((finding for finding in diagnose(seen) if finding.rule == "jvm-silent"), None), seen
+
+        finding, seen = until(lambda: found if (found := told())[0] else None)
+        assert seen.silence.why == "safepoint" and seen.silence.lasting
+        assert next(thread.name for thread in seen.threads if thread.tid == seen.silence.tid) == "counting"
+        assert "its thread counting" in finding.sentence and finding.confidence == "likely"
+        assert any(gap.what == "Java stacks" for gap in seen.gaps)
+    with java("States") as healthy:
+        assert snapshot(healthy.pid).silence is None
+
+
 def test_another_user_is_refused_and_root_may_ask_for_theirs(java, tmp_path):
     with java("States") as one:
 

@@ -7,13 +7,17 @@
     │   ├── NotPermitted      4      the kernel refused; the remedy is the one thing that works here
     │   ├── NotUnderstood     5      no runtime that we know, or a version without a layout table
     │   └── Partial           6      a part could be seen, and it was asked to be strict
+    │       └── Unanswered           + silence: the process was asked, and does not answer
     └── Interrupted         130      Ctrl-C
 
 The three lines are: what was tried, what the kernel said, and the one thing that will work here.
 """
 
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pellucid.model.silence import Silence
 
 
 class PellucidError(Exception):
@@ -111,6 +115,24 @@ class Partial(LookError):  # noqa: N818
 
     code = "partial"
     exit_status = 6
+
+
+class Unanswered(Partial):
+    """The process was asked for something and did not answer in time; `silence` says what it did instead, where that could be seen."""
+
+    def __init__(
+        self,
+        pid: int,
+        *,
+        tried: str,
+        said: str,
+        remedy: str,
+        path: str = "",
+        errno: int = 0,
+        silence: "Silence | None" = None,
+    ) -> None:
+        super().__init__(pid, tried=tried, said=said, remedy=remedy, path=path, errno=errno)
+        self.silence = silence
 
 
 class Interrupted(PellucidError):  # noqa: N818

@@ -8,6 +8,7 @@ from pellucid.model.graph import Graph
 from pellucid.model.over_time import OverTime
 from pellucid.model.process import Process
 from pellucid.model.resources import Resources
+from pellucid.model.silence import Silence
 from pellucid.model.socket import Socket
 from pellucid.model.thread import Thread
 
@@ -65,6 +66,9 @@ class Snapshot(Struct, frozen=True):
 
     resources: Resources = Resources()
     """What it holds and uses up."""
+
+    silence: Silence | None = None
+    """Why its JVM did not answer, where that could be seen; None where none was asked, and of one that did."""
 
     over_time: OverTime | None = None
     """What longer looks saw; None where none were asked for, or none could have shown more."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pellucid.kernel import fds, procfs
 from pellucid.model import Gap, LockWait, OpenFile, Peer, Snapshot, Socket, Stack, Task, Thread
-from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood
+from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood, Unanswered
 from pellucid.observe.resources import Uses
 from pellucid.observe.stacks import Look, Sampled, cost, watched_inodes
 from pellucid.observe.wait_graph import Beside, named
@@ -69,7 +69,7 @@ def snapshot(
             earlier = look.threads(earlier_kernel, earlier_stacks, by_inode)
             threads = tuple(_moved(thread, earlier_kernel, sampled, span) for thread in threads)
             if look.why_not is not None:
-                look.gaps.append(Gap(what="Python stacks", why=look.why_not.said, remedy=look.why_not.remedy))
+                look.gaps.append(Gap(what=f"{look.language} stacks", why=look.why_not.said, remedy=look.why_not.remedy))
             locks = uses.locks(threads)
             peers = _peers(look, threads, locks, ask=ask)
             files = _files(look, threads)
@@ -93,6 +93,7 @@ def snapshot(
             gil_contended=sampled.contended,
             graph=graph,
             resources=resources,
+            silence=look.why_not.silence if isinstance(look.why_not, Unanswered) else None,
             over_time=over_time,
             partial=isinstance(look.why_not, NotUnderstood) and bool(look.why_not.found),
         )
@@ -210,7 +211,8 @@ def _peer(pid: int, relation: str, fd: int | None, *, ask: bool) -> Peer:
         look.gaps += gaps
         stacks: dict[int, Stack] = look.stacks()
         if look.why_not is not None:
-            look.gaps.append(Gap(what=f"Python stacks of pid {pid}", why=look.why_not.said, remedy=look.why_not.remedy))
+            what = f"{look.language} stacks of pid {pid}"
+            look.gaps.append(Gap(what=what, why=look.why_not.said, remedy=look.why_not.remedy))
         sockets = _peer_sockets(look, kernel)
         threads = look.threads(kernel, stacks, sockets)
         return Peer(process=look.process, relation=relation, fd=fd, threads=threads, gaps=tuple(look.gaps))

@@ -43,6 +43,8 @@ class Look:
         self.why_not: LookError | None = None
         self.memory: Memory | None = None
         self.runtime: Runtime | None = None
+        self.language = "Python"
+        """That of the stacks: Java where there is a JVM and no Python."""
         self._java: JavaSights | None = None
         self.stacks_read = self.retries = self.moving = 0
         self.first = tasks.tasks(pid, command)  # before anything else is asked of the process
@@ -58,6 +60,7 @@ class Look:
             except NotUnderstood as error:
                 if error.found or not mapped(self.pid, "/libjvm.so"):
                     raise
+                self.language = "Java"
                 if not ask:
                     raise _unasked(self.pid) from error
                 from pellucid.runtimes.jvm.process import attach  # only where there is one

@@ -7,8 +7,10 @@ from pellucid.diagnose.rules.jvm_gc_share import collections_take_its_time
 from pellucid.diagnose.rules.jvm_humongous import allocates_humongous_objects
 from pellucid.diagnose.rules.jvm_metaspace import metaspace_grows
 from pellucid.diagnose.rules.jvm_old_generation import old_generation_fills
+from pellucid.diagnose.rules.jvm_silent import jvm_does_not_answer
 from pellucid.model import OverTime
 from pellucid.model.collector import Collections, Collector, Generation, JvmWatched, Metaspace, Space
+from pellucid.model.silence import Silence
 from tests.unit.rules.build import snapshot, thread
 
 MIB = 1 << 20
@@ -94,3 +96,15 @@ def test_what_is_no_jvm_has_none_of_it():
     for rule in (old_generation_fills, collections_take_its_time, metaspace_grows, allocates_humongous_objects):
         assert not judged(rule, None)
         assert not list(rule(snapshot(thread())))
+
+
+def test_a_jvm_that_does_not_answer_and_one_that_is_only_starved():
+    def told(*silence, **more):
+        return list(jvm_does_not_answer(replace(snapshot(thread()), silence=Silence(*silence, **more))))
+
+    (found,) = told("safepoint", "its thread sum runs on", 7, 12.0, lasting=True)
+    assert found.severity == "critical" and "for 12 s" in found.title and "poll" in found.sentence
+    (found,) = told("operation", "its VM Thread works", since_s=3.0)
+    assert found.severity == "warning" and "poll" not in found.sentence
+    assert not told("cpu", "its thread main got no CPU") and not told("stopped", "it is stopped", lasting=True)
+    assert not list(jvm_does_not_answer(snapshot(thread())))

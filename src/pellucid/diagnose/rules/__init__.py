@@ -19,6 +19,7 @@ from pellucid.diagnose.rules.jvm_gc_share import collections_take_its_time
 from pellucid.diagnose.rules.jvm_humongous import allocates_humongous_objects
 from pellucid.diagnose.rules.jvm_metaspace import metaspace_grows
 from pellucid.diagnose.rules.jvm_old_generation import old_generation_fills
+from pellucid.diagnose.rules.jvm_silent import jvm_does_not_answer
 from pellucid.diagnose.rules.kernel_wait import waits_in_the_kernel
 from pellucid.diagnose.rules.lock import waits_for_a_lock
 from pellucid.diagnose.rules.lock_convoy import threads_queue_for_a_lock
@@ -49,6 +50,7 @@ from pellucid.diagnose.rules.zombie import is_a_zombie
 ALL: tuple[Rule, ...] = (
     is_a_zombie,
     is_stopped,
+    jvm_does_not_answer,
     waits_for_ever,
     children_wait_for_ever,
     waits_for_who_is_stopped,

@@ -22,8 +22,10 @@ from typing import Self
 from msgspec import Struct
 
 from pellucid.kernel import namespaces, procfs
-from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood, Partial, os_words
+from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood, Unanswered, os_words
+from pellucid.model.silence import Silence
 from pellucid.runtimes.jvm.recognise import Jvm, catches_quit, recognise
+from pellucid.runtimes.jvm.silence import Watched
 
 LIMIT_S = 10.0
 """For the socket to appear, and for an answer to come: a JVM that can't bring its threads to a safepoint never answers."""
@@ -31,6 +33,8 @@ MAX_ANSWER = 1 << 28
 MAX_ARGUMENT = 1024
 """Bytes of one argument, and of the command's name 16 (AttachOperation::arg_length_max, name_length_max)."""
 _POLL_S = 0.002
+_LOOK_S = 0.75
+"""As often a JVM that does not answer is looked at from outside."""
 _PID_OF_LISTENER = 12  # struct ucred: pid, uid, gid
 
 
@@ -43,14 +47,33 @@ class Answer(Struct, frozen=True):
 
 
 class _Patience:
-    """How long an answer is waited for: `seconds` from when it was made."""
+    """How long an answer is waited for: `seconds` from when it was made, or until it is seen that none will come."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, pid: int, seconds: float) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._pid = pid
+        self._began = self._looked = time.monotonic()
+        self._watched: Watched | None = None
+        self.silence: Silence | None = None
+        self.vain = False
 
     def left_s(self) -> float:
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._began + self.seconds - time.monotonic())
+
+    def waited_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def ends(self) -> bool:
+        """To be asked again and again while nothing comes. What lasts has to be seen twice in a row."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_S:
+            self._looked = now
+            if self._watched is not None:
+                before, self.silence = self.silence, self._watched.look()
+                same = before is not None and self.silence is not None and before.why == self.silence.why
+                self.vain = same and self.silence is not None and self.silence.lasting
+            self._watched = Watched(self._pid)
+        return self.vain or not self.left_s()
 
 
 class Attach:
@@ -117,7 +140,7 @@ class Attach:
         words = [name, *arguments, *[""] * (3 - len(arguments))]
         if len(words) > 4 or any(len(word.encode()) > MAX_ARGUMENT or "\0" in word for word in words):
             raise ValueError(words)
-        patience = _Patience(self.limit_s if limit_s is None else limit_s)
+        patience = _Patience(self.pid, self.limit_s if limit_s is None else limit_s)
         began = time.monotonic()
         with self._connected(patience) as connection:
             connection.setblocking(False)
@@ -180,7 +203,7 @@ class Attach:
             while not self._listens(patience):
                 if self._ended():
                     raise NoSuchProcess.ended(self.pid, self._tried)
-                if not patience.left_s():
+                if patience.ends():
                     raise self._silent("did not open its socket", patience)
                 time.sleep(_POLL_S)
         finally:
@@ -254,22 +277,33 @@ class Attach:
         waiting = select.poll()
         waiting.register(connection, wish)
         waiting.register(self._pidfd, select.POLLIN)
-        ready = dict(waiting.poll(patience.left_s() * 1000))
-        if connection.fileno() in ready:
-            return
-        if self._pidfd in ready:
-            raise NoSuchProcess.ended(self.pid, self._tried)
-        raise self._silent(f"did not {what}", patience)
+        while True:
+            ready = dict(waiting.poll(min(patience.left_s(), _LOOK_S) * 1000))
+            if connection.fileno() in ready:
+                return
+            if self._pidfd in ready:
+                raise NoSuchProcess.ended(self.pid, self._tried)
+            if patience.ends():
+                raise self._silent(f"did not {what}", patience)
 
     def _ended(self) -> bool:
         return bool(select.select([self._pidfd], [], [], 0)[0])
 
-    def _silent(self, what: str, patience: _Patience) -> Partial:
-        return Partial(
+    def _silent(self, what: str, patience: _Patience) -> Unanswered:
+        silence = patience.silence
+        why = (
+            silence.sentence
+            if silence is not None
+            else "it is stopped, starved of CPU, or some thread of it reaches no safepoint"
+        )
+        return Unanswered(
             self.pid,
             tried=self._tried,
-            said=f"it {what} within {patience.seconds:g} s: it is stopped, starved of CPU, or some thread of it reaches no safepoint",
-            remedy=f"pellucid gc {self.pid}  (its counters need no answer)",
+            said=f"it {what} within {min(patience.waited_s(), patience.seconds):.1f} s: {why}",
+            remedy=f"pellucid gc {self.pid}  (its counters need no answer)"
+            if silence is None or silence.why != "stopped"
+            else f"kill -CONT {self.pid}",
+            silence=silence,
         )
 
     def _vain(self, said: str, remedy: str) -> NotUnderstood:
