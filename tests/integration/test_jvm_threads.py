@@ -141,6 +141,7 @@ def test_a_stopped_jvm_and_one_that_does_not_answer(java):
                 attach.ask("threaddump", limit_s=0.3)
         with pytest.raises(NotUnderstood, match="stopped"):
             stacks(one.pid)
+        assert any("Java threads" in gap.what and "stopped" in gap.why for gap in report(family((one.pid,))).gaps)
         os.kill(one.pid, signal.SIGCONT)
         assert stacks(one.pid).threads
 

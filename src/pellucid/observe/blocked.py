@@ -207,7 +207,12 @@ def see(pid: int, *, ask: bool = True) -> Seen:
         look.gaps += gaps
         if look.why_not is not None and look.memory is None and look.process.state not in {"zombie", "dead"}:
             look.gaps.append(Gap(f"the memory of pid {pid}", look.why_not.said, look.why_not.remedy))
-        return Seen(look, tasks, look.stacks())
+        stacks = look.stacks()
+        if ask and look.why_not is not None and look.language == "Java":
+            look.gaps.append(
+                Gap(f"what the Java threads of pid {pid} wait for", look.why_not.said, look.why_not.remedy)
+            )
+        return Seen(look, tasks, stacks)
     except BaseException:
         look.close()
         raise
