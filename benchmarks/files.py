@@ -34,12 +34,11 @@ def report() -> str:
         os.link(asked, f"{folder}/again")
         two_names = harness.interleave(_contenders(f"{folder}/again"), ROUNDS, warm_up=1)
     ratio = harness.ratios(harness.wall(one_name["pellucid files PATH"]), harness.wall(one_name["lsof PATH"]))
-    verdict = "reached" if ratio.count and ratio.median <= GOAL else "missed"
     parts = [
         machine.described(["pellucid", "click", "msgspec"], programs=[_version("lsof"), _version("fuser")]),
         (
             f"{PROCESSES} processes with {DESCRIPTORS} descriptors each; all three name the same {holders} holders. {ROUNDS} rounds, every command once a "
-            f"round. Goal: `pellucid files PATH` within {GOAL} times lsof: {verdict}, {ratio.text(digits=2)} times.\n"
+            f"round. {harness.verdict(f'Goal: `pellucid files PATH` at most {GOAL} times lsof', GOAL, ratio)}\n"
         ),
         "### A file with one name\n",
         _table(one_name),

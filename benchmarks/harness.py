@@ -69,6 +69,13 @@ def ratios(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Spre
     )
 
 
+def verdict(goal: str, limit: float, measured: Spread, digits: int = 2) -> str:
+    """`Goal: at most 5 times, ...: reached, 3.42 (3.10–3.90).` or `missed`; the goal's own words come before."""
+    if not measured.count:
+        return f"{goal}: not measured."
+    return f"{goal}: {'reached' if measured.median <= limit else 'missed'}, {measured.text(digits=digits)}."
+
+
 def interleave(
     contenders: Mapping[str, Callable[[], Result]], rounds: int, *, warm_up: int = 1
 ) -> dict[str, list[Result]]:

@@ -11,16 +11,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from benchmarks import harness, machine
 from tests.interpreters import find
 
-ROUNDS = 7
+ROUNDS = 5
 ROUNDS_OF_PTRACE = 3
+STORM_GOAL, IMPORT_GOAL, FAILURE_GOAL_US = 5.0, 1.1, 1.0
 STORM = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=50000"]
 _IMPORT = "w, c = perf_counter(), process_time(); import pandas; print(perf_counter() - w, process_time() - c)"
 IMPORT = [sys.executable, "-c", f"from time import *; {_IMPORT}"]
@@ -28,41 +31,61 @@ FAILING = ["-S", str(harness.here() / "benchmarks" / "targets" / "failing.py"), 
 STACKS = ("recursion", "functions")
 PELLUCID = [str(Path(sys.executable).with_name("pellucid")), "syscalls", "--json"]
 BEST = "pellucid, all calls with their lines"
-_GOAL = """Goal: 1 µs more, where the CPU is free. Each function on a stack is one more read of the program's memory: at each call before
-CPython 3.13, and once a program from there on, where CPython counts its code objects.
+WITH_PATHS = "pellucid --written --read --net"
+_FAILURES = """Each function on a stack is one more read of the program's memory: at each call before CPython 3.13, and once a program from there on,
+where CPython counts its code objects.
 """
+_REPORT = Path(tempfile.gettempdir()) / f"pellucid-bench-{os.getpid()}.json"
+"""Where pellucid's own report goes, which tells what was lost."""
 _COPIED = re.compile(r"copied, ([0-9.e+-]+) s")
 
 
 class Measured(Struct, frozen=True):
-    """What the command told of its own time, in seconds, and of its CPU where it did; and why it counts for nothing."""
+    """What the command told of its own time, in seconds, and of its CPU where it did; why it counts for nothing; what the tool says it lost."""
 
     wall_s: float = 0.0
     cpu_s: float | None = None
     error: str = ""
+    lost: int | None = None
 
 
 Tell = Callable[[harness.Ended], Measured]
 Runs = dict[str, list[Measured]]
+Values = Callable[[Sequence[Measured]], list[float | None]]
 
 
 def report() -> str:
     if os.geteuid() != 0:
         raise harness.Failed("watching without stopping needs root")
-    parts = [
+    try:
+        parts = _parts()
+    finally:
+        _REPORT.unlink(missing_ok=True)
+    return "\n".join(parts)
+
+
+def _parts() -> list[str]:
+    storm, imported = _rounds(_tools(), STORM, _copied), _rounds(_tools(), IMPORT, _printed)
+    return [
         machine.described(["pellucid", "numpy", "msgspec"]),
         f"{_version('strace')}; {_version('perf')}. {ROUNDS} rounds, every tool once a round.",
         "`×` is the time of the command under the tool over its time alone, as the command itself tells it.\n",
         _agreement(),
         "### dd bs=1 count=50000: 100,000 calls and nothing else\n",
-        _table(_rounds(_tools(), STORM, _copied)),
+        _goal("Goal: all calls with their lines at most 5 times", STORM_GOAL, storm[BEST], storm["nothing"], _walls),
+        _table(storm),
         "### import pandas: 8,400 calls, and much else\n",
-        _table(_rounds(_tools(), IMPORT, _printed)),
+        _goal("Goal: with paths at most 1.10 times", IMPORT_GOAL, imported[WITH_PATHS], imported["nothing"], _walls),
+        _goal("The same of its CPU", IMPORT_GOAL, imported[WITH_PATHS], imported["nothing"], _cpus),
+        _table(imported),
         "### One failed call in a loop, with its Python stack of 13 frames (strace: without)\n",
-        _GOAL,
+        _FAILURES,
         *_per_failure(),
     ]
-    return "\n".join(parts)
+
+
+def _goal(goal: str, limit: float, ours: list[Measured], alone: list[Measured], of: Values) -> str:
+    return harness.verdict(goal, limit, harness.ratios(of(ours), of(alone))) + "\n"
 
 
 def _version(tool: str) -> str:
@@ -78,7 +101,7 @@ def _tools() -> dict[str, list[str]]:
         "nothing": [],
         BEST: _pellucid(),
         "pellucid --failed": _pellucid("--failed"),
-        "pellucid --written --read --net": _pellucid("--written", "--read", "--net"),
+        WITH_PATHS: _pellucid("--written", "--read", "--net"),
         "pellucid --failed --backend perf": _pellucid("--failed", "--backend", "perf"),
         "pellucid --failed --backend seccomp": _pellucid("--failed", "--backend", "seccomp"),
         "pellucid --failed --backend ptrace": _pellucid("--failed", "--backend", "ptrace"),
@@ -95,7 +118,7 @@ def _tools() -> dict[str, list[str]]:
 
 
 def _pellucid(*options: str) -> list[str]:
-    return [*PELLUCID, *options, "-o", os.devnull, "--force", "--"]
+    return [*PELLUCID, *options, "-o", str(_REPORT), "--force", "--"]
 
 
 def _agreement() -> str:
@@ -140,7 +163,10 @@ def _rounds(tools: dict[str, list[str]], command: Sequence[str], tell: Tell, rou
     def timed(before: Sequence[str]) -> Callable[[], Measured]:
         def once() -> Measured:
             ended = _once([*before, *command])
-            return Measured(error=ended.run.error) if ended.run.error else tell(ended)
+            if ended.run.error:
+                return Measured(error=ended.run.error)
+            told = tell(ended)
+            return replace(told, lost=json.loads(_REPORT.read_bytes())["lost"]) if _REPORT.name in str(before) else told
 
         return once
 
@@ -163,9 +189,15 @@ def _table(found: Runs) -> str:
                 harness.spread(cpus).text(1e3),
                 "–" if runs is found["nothing"] else harness.ratios(cpus, cpu_alone).text(digits=2),
             ]
-        failed = [run.error for run in runs if run.error]
-        rows.append([*row, f"{len(failed)}: {failed[0]}" if failed else "0"])
-    return harness.table(["", "ms", "×", *(["CPU ms", "× CPU"] if with_cpu else []), "failed"], rows)
+        rows.append([*row, *_trouble(runs)])
+    return harness.table(["", "ms", "×", *(["CPU ms", "× CPU"] if with_cpu else []), "lost", "failed"], rows)
+
+
+def _trouble(runs: Sequence[Measured]) -> tuple[str, str]:
+    """Records that were lost in all of these runs, where the tool tells that, and how many of them failed."""
+    lost = [run.lost for run in runs if run.lost is not None]
+    failed = [run.error for run in runs if run.error]
+    return str(sum(lost)) if lost else "–", f"{len(failed)}: {failed[0]}" if failed else "0"
 
 
 def _walls(runs: Sequence[Measured]) -> list[float | None]:
@@ -178,6 +210,7 @@ def _cpus(runs: Sequence[Measured]) -> list[float | None]:
 
 def _per_failure() -> Iterator[str]:
     """Microseconds that one failed call costs more, in each round, than alone: by this interpreter and by the newest one here."""
+    goal = "Goal: pellucid --failed at most 1 µs more, where the CPU is free"
     all_tools = _tools()
     tools = {name: all_tools[name] for name in ("nothing", BEST, "pellucid --failed", "strace -f") if name in all_tools}
     stopping = {name: all_tools[name] for name in ("nothing", "pellucid --failed --backend ptrace")}
@@ -186,7 +219,11 @@ def _per_failure() -> Iterator[str]:
     for version, path in pythons.items():
         for stack in STACKS:
             yield f"#### CPython {version}, {'a recursion' if stack == 'recursion' else 'thirteen functions'}\n"
-            yield _failure_table(_rounds(tools, [path, *FAILING, stack], _printed))
+            found = _rounds(tools, [path, *FAILING, stack], _printed)
+            ours, alone = found["pellucid --failed"], found["nothing"]
+            yield harness.verdict(goal, FAILURE_GOAL_US, _more(_walls(ours), _walls(alone))) + "\n"
+            yield harness.verdict("The same of its CPU", FAILURE_GOAL_US, _more(_cpus(ours), _cpus(alone))) + "\n"
+            yield _failure_table(found)
     yield f"#### CPython {own}, a recursion, by ptrace, which stops the program at each call\n"
     yield _failure_table(_rounds(stopping, [sys.executable, *FAILING, STACKS[0]], _printed, ROUNDS_OF_PTRACE))
 
@@ -194,9 +231,15 @@ def _per_failure() -> Iterator[str]:
 def _failure_table(found: Runs) -> str:
     rows = []
     for name, runs in found.items():
-        pairs = zip(_walls(runs), _walls(found["nothing"]), strict=True)
-        more = harness.spread((mine - alone) / 1e3 for mine, alone in pairs if mine is not None and alone is not None)
-        rows.append(
-            [name, harness.spread(_walls(runs)).text(1e-3, 2), more.text(digits=2) if name != "nothing" else "–"]
-        )
-    return harness.table(["", "µs a call", "µs more"], rows)
+        row = [name]
+        for values in (_walls, _cpus):
+            more = _more(values(runs), values(found["nothing"])).text(digits=2)
+            row += [harness.spread(values(runs)).text(1e-3, 2), more if name != "nothing" else "–"]
+        rows.append([*row, *_trouble(runs)])
+    return harness.table(["", "µs a call", "µs more", "CPU µs", "CPU µs more", "lost", "failed"], rows)
+
+
+def _more(ours: Sequence[float | None], alone: Sequence[float | None]) -> harness.Spread:
+    """Microseconds, round by round."""
+    pairs = zip(ours, alone, strict=True)
+    return harness.spread((mine - other) / 1e3 for mine, other in pairs if mine is not None and other is not None)

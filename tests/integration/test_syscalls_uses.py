@@ -24,7 +24,7 @@ def directory(tmp_path):
     return tmp_path
 
 
-@pytest.fixture(params=[pytest.param("bpf", marks=needs_bpf), "ptrace"])
+@pytest.fixture(params=[pytest.param("bpf", marks=needs_bpf), "ptrace", "seccomp"])
 def report(request, directory):
     return launch(sys.executable, "-S", PROGRAM, directory, files=True, network=True, backend=request.param)
 

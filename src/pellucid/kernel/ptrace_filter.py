@@ -6,9 +6,11 @@ Setting the filter without privileges needs no_new_privs, so that set-uid progra
 """
 
 import ctypes
+from collections.abc import Sequence
 from struct import Struct as Packing
 
 from pellucid.kernel import syscalls
+from pellucid.kernel.traced import Wanted, Watch
 
 _LET_THROUGH = """
 read write pread64 pwrite64 readv writev lseek fstat close mmap munmap mprotect mremap brk madvise futex futex_waitv poll
@@ -18,7 +20,7 @@ rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack set_robust_list set_tid_add
 recvmsg sendmsg fcntl getdents64 wait4 waitid exit exit_group
 """
 THROUGH = tuple(_LET_THROUGH.split())
-"""What a filtered command is not stopped at, so that its failures are not seen."""
+"""What a filtered command is not stopped at, so that its failures are not seen; but where bytes are counted, at those that move them."""
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
@@ -29,9 +31,18 @@ _INSTRUCTION = Packing("<HBBI")
 _PROGRAM = Packing("<HxxxxxxQ")
 
 
-def program(machine: str) -> bytes:
-    """The filter in classic BPF: a call of another architecture, and what is in THROUGH, goes through; the rest is traced."""
+def through(watch: Watch) -> tuple[int, ...]:
+    """The numbers of the calls that are let through: of THROUGH those that this watch does not want told or counted."""
     numbers = [number for name in THROUGH if (number := syscalls.number(name)) is not None]
+    return tuple(number for number in numbers if not _is_wanted(watch.wanted.get(number)))
+
+
+def _is_wanted(wanted: Wanted | None) -> bool:
+    return wanted is not None and (wanted.tell or wanted.reads is not None or wanted.writes is not None)
+
+
+def program(machine: str, numbers: Sequence[int]) -> bytes:
+    """The filter in classic BPF: a call of another architecture, and these, go through; the rest is traced."""
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
         (_EQUAL, 1, 0, _ARCHITECTURES[machine]),
@@ -44,9 +55,9 @@ def program(machine: str) -> bytes:
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
 
 
-def install(machine: str) -> None:
+def install(machine: str, numbers: Sequence[int]) -> None:
     """Put the filter on this very thread and all that it starts. Raises OSError."""
-    code = program(machine)
+    code = program(machine, numbers)
     instructions = ctypes.create_string_buffer(code, len(code))
     filter_ = ctypes.create_string_buffer(
         _PROGRAM.pack(len(code) // _INSTRUCTION.size, ctypes.addressof(instructions)), _PROGRAM.size

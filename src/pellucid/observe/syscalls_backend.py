@@ -10,7 +10,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from pellucid.kernel import bpf, bpf_access, bpf_task
+from pellucid.kernel import access, bpf, bpf_access, bpf_task
+from pellucid.kernel.syscalls import number
 from pellucid.kernel.traced import Failure, Moved, Told, Total, Unfinished, Watch
 from pellucid.model import Gap
 from pellucid.model.errors import LookError, NotPermitted, UsageError
@@ -24,13 +25,10 @@ _URING = "what io_uring does in the kernel"
 UNSEEN = {
     "bpf": (_NEVER_RETURN, _URING),
     "perf": (_NEVER_RETURN, _URING, "Python lines", "paths for certain: they are read up to 20 ms after the call"),
-    "seccomp": (
-        _NEVER_RETURN,
-        _URING,
-        "the calls that are made most often, which it lets through (read, write, close, futex, ...)",
-    ),
+    "seccomp": (_NEVER_RETURN, _URING),
     "ptrace": (_NEVER_RETURN, _URING),
 }
+_OFTEN = ("read", "write", "close", "futex", "poll", "lseek")
 
 
 class Tracer(Follows, Protocol):
@@ -66,11 +64,8 @@ class Backend(Struct, frozen=True):
     """A tracer that is ready. `gaps`: why it is not a better one."""
 
     tracer: OpenTracer
+    unseen: tuple[str, ...]
     gaps: tuple[Gap, ...] = ()
-
-    @property
-    def unseen(self) -> tuple[str, ...]:
-        return UNSEEN[self.tracer.name]
 
 
 class Refused(Exception):  # noqa: N818  answered by trying the next one
@@ -95,7 +90,7 @@ def choose(
     why = ""
     for name in order:
         try:
-            return Backend(_MAKERS[name](watch, child), tuple(gaps))
+            return Backend(_MAKERS[name](watch, child), _unseen(name, watch), tuple(gaps))
         except Refused as refused:
             why = str(refused)
             gaps.append(Gap(f"system calls by {name}", why, _remedy(pid, child, command)))
@@ -107,6 +102,16 @@ def _order(child: Launched | None, *, limited: bool) -> tuple[str, ...]:
     if child is None:
         return ("bpf", "perf")
     return ("bpf", "perf", "ptrace") if limited else ("bpf", "perf", "seccomp", "ptrace")
+
+
+def _unseen(name: str, watch: Watch) -> tuple[str, ...]:
+    if name != "seccomp":
+        return UNSEEN[name]
+    from pellucid.kernel.ptrace_filter import through
+
+    passed = through(watch)
+    often = ", ".join(call for call in _OFTEN if number(call) in passed)
+    return (*UNSEEN[name], f"the calls that are made most often, which it lets through ({often}, ...)")
 
 
 def _bpf(watch: Watch, _: Launched | None) -> OpenTracer:
@@ -141,6 +146,7 @@ def _perf(watch: Watch, _: Launched | None) -> OpenTracer:
 
 
 def _seccomp(watch: Watch, child: Launched | None) -> OpenTracer:
+    from pellucid.kernel.ptrace_filter import through
     from pellucid.kernel.ptrace_trace import PtraceTracer
 
     if child is None:
@@ -149,7 +155,7 @@ def _seccomp(watch: Watch, child: Launched | None) -> OpenTracer:
             said="only a process itself can do that, so it has to be launched",
             remedy="pellucid syscalls --backend seccomp -- CMD",
         )
-    child.filter()
+    child.filter(through(watch))
     return PtraceTracer(watch, filtered=True, child=child.pid, reaped=child.reaped)
 
 
@@ -177,9 +183,12 @@ def _remedy(pid: int | None, child: Launched | None, command: str) -> str:
 def _none(pid: int | None, child: Launched | None, gaps: list[Gap], command: str) -> LookError:
     said = "; ".join(f"{gap.what.rpartition(' ')[2]}: {gap.why}" for gap in gaps)
     what = f"pid {pid}" if child is None else child.command[0]
+    remedy = _remedy(pid, child, command)
+    if command == "syscalls" and pid is not None and access.may_read(pid) is None:
+        remedy += ", or `--backend ptrace`, which stops it at each of its calls"
     return NotPermitted(
         pid or (child.pid if child else 0),
         tried=f"see the system calls of {what} without stopping it",
         said=said,
-        remedy=_remedy(pid, child, command),
+        remedy=remedy,
     )

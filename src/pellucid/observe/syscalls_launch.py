@@ -7,13 +7,16 @@ Python had changed for itself (Lib/signal.py; Python/pylifecycle.c ignores SIGPI
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from struct import Struct as Packing
 from types import TracebackType
 from typing import Self
 
 from pellucid.model.errors import UsageError
 
 _CANT_START = 127
-_FILTER = b"f"
+_MOST_BYTES = 4096
+_NUMBER = Packing("<H")
 
 
 class Launched:
@@ -54,10 +57,10 @@ class Launched:
         """From now on a tracer waits for all children, and calls `reaped`."""
         self._others_wait = True
 
-    def filter(self) -> None:
-        """Put a seccomp filter on the command before it starts: it has been seized by then."""
+    def filter(self, through: Sequence[int]) -> None:
+        """Put a seccomp filter on the command before it starts: it has been seized by then. `through`: calls it is not stopped at."""
         self.leave_waiting()
-        os.write(self._gate, _FILTER)
+        os.write(self._gate, b"".join(map(_NUMBER.pack, through)))  # less than PIPE_BUF: it is read as one
 
     def reaped(self, status: int) -> None:
         """A tracer that has to wait for all its children has seen this one end."""
@@ -111,13 +114,13 @@ def _become(program: str, command: tuple[str, ...], held: int, stdout: int) -> N
                 signal.signal(number, signal.SIG_DFL)
         if stdout != 1:
             os.dup2(stdout, 1)
-        asked = os.read(held, 1)
+        through = os.read(held, _MOST_BYTES)
         os.read(held, 1)  # ends when the tracer closes the other end, or dies
         os.close(held)
-        if asked == _FILTER:
+        if through:
             from pellucid.kernel.ptrace_filter import install
 
-            install(os.uname().machine)
+            install(os.uname().machine, [number for (number,) in _NUMBER.iter_unpack(through)])
         os.execv(program, command)
     except OSError as error:
         os.write(2, f"pellucid: can't run {program}: {error.strerror}\n".encode())

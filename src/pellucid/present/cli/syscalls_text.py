@@ -209,7 +209,7 @@ def _files(files: tuple[FileUse, ...], most: int, *, written: bool) -> Iterator[
         yield Line(f"nothing was {title}")
         return
     total = size(sum(_bytes(use, written=written) for use in chosen))
-    yield Line(f"{title}: {len(chosen)} paths, {total}", bold=True)
+    yield Line(f"{title}: {len(chosen)} {'path' if len(chosen) == 1 else 'paths'}, {total}", bold=True)
     by_place: dict[str, list[FileUse]] = {}
     for use in chosen:
         by_place.setdefault("directory" if use.kind == "directory" else use.place, []).append(use)
