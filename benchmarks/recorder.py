@@ -184,6 +184,9 @@ def _killed(pid: int, path: Path, moments: list[float]) -> tuple[list[str], list
         if place % 4:  # the others are killed while they begin
             _written(path, process, began)
         time.sleep(moment)
+        if process.poll() is not None:
+            unreadable.append(f"a recorder has ended by itself with {process.returncode}")
+            continue
         os.kill(process.pid, signal.SIGKILL)
         killed = time.time()
         process.wait()

@@ -24,8 +24,10 @@ from pellucid.observe.memory import Watch
 from pellucid.observe.snapshot import snapshot
 from pellucid.observe.sockets import sockets
 from pellucid.recording import later, schema
+from pellucid.recording.reading import Recording
 from pellucid.recording.store import Before, Store
 from pellucid.recording.subject import Subject
+from pellucid.recording.trends import RULES, trends
 
 SETTLED_S = 2.0
 """A process that ran and now rests for so long is looked at sooner than it would have been."""
@@ -36,6 +38,8 @@ _LONGEST_S = 3600.0
 _RESTING_S = 60.0
 """Of a process that rests it is written at least so often that it still does."""
 _IDLE_S = 0.2
+_OF_ITS_OWN = frozenset({"files", "trends"})
+"""Made again though nothing ran in the process."""
 _JAVA_S = 30.0
 """A JVM stands still while it tells its stacks."""
 
@@ -53,6 +57,7 @@ KINDS = (
     Kind("why", 0.0008, 5.0),
     Kind("memory", 0.0004, 10.0),
     Kind("files", 0.0003, 10.0),
+    Kind("trends", 0.0001, 120.0),
 )
 
 
@@ -67,7 +72,8 @@ class Looked(Struct, frozen=True):
 
 
 _Identity = tuple[str, tuple[int, ...] | str]
-"""What makes two findings the same one at two moments: the rule and its threads; the title where it is about none."""
+"""What makes two findings the same one at two moments: the rule and its threads; the title where it is about none. The titles of trends have
+figures, so that it is the rule alone."""
 
 
 class _Due:
@@ -98,7 +104,7 @@ class _Due:
 
     def still_holds(self) -> bool:
         """Nothing has run in the process since the last look, and what was seen depends on nobody else: not on the other ends of its connections."""
-        if not self.made_at or self.subject.java or self.kind.name == "files" or not self.subject.watched.reading:
+        if not self.made_at or self.subject.java or self.kind.name in _OF_ITS_OWN or not self.subject.watched.reading:
             return False
         return self.subject.active_at < self.made_at and not (self.snapshot is not None and self.snapshot.peers)
 
@@ -110,7 +116,8 @@ class _Due:
 class Looks:
     """The thread. `begin` and `end` name the processes; `take` gives what was seen."""
 
-    def __init__(self, kinds: tuple[Kind, ...] = KINDS) -> None:
+    def __init__(self, path: str, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._path = path
         self._kinds = kinds
         self._due: dict[int, list[_Due]] = {}
         self._seen: deque[Looked] = deque()
@@ -124,6 +131,7 @@ class Looks:
             "memory": _memory,
             "files": _files,
             "gc": _collector,
+            "trends": self._trends,
         }
 
     def start(self) -> None:
@@ -231,6 +239,13 @@ class Looks:
         least = max(kind.least_s, _JAVA_S) if subject.java and kind.name == "why" else kind.least_s
         due.next_at = began + min(_LONGEST_S, max(least, due.cpu_s / kind.share))
 
+    def _trends(self, subject: Subject) -> tuple[Any, tuple[Finding, ...]] | None:
+        """From the file; of a JVM nothing, whose heap grows and shrinks as it likes."""
+        if subject.java:
+            return None
+        with Recording(self._path) as recording:
+            return (), trends(recording, subject.key)
+
 
 def _why(subject: Subject) -> tuple[Snapshot, tuple[Finding, ...]]:
     seen = snapshot(subject.pid)
@@ -280,17 +295,22 @@ class Kept:
         self._next = before.next_finding
         self._last: dict[tuple[int, str], tuple[int, bytes, float]] = {}
         """(process, kind) → (id of the last look that was written, its blob, its moment)."""
-        self._open: dict[int, dict[_Identity, int]] = {}
-        """Process → identity of a finding that lasts → its id."""
+        self._open: dict[tuple[int, bool], dict[_Identity, int]] = {}
+        """(process, whether they are trends) → identity of a finding that lasts → its id."""
 
     def resume(self, key: int) -> None:
         """The process was recorded by an earlier session: what was wrong then may still be."""
-        known = self._before.findings.pop(key, ())
-        self._open[key] = {_identity(schema.unpack(about, Finding)): number for number, about in known}
+        for number, about in self._before.findings.pop(key, ()):
+            finding = schema.unpack(about, Finding)
+            trend = finding.rule in RULES
+            self._open.setdefault((key, trend), {})[_identity(finding, trend=trend)] = number
 
     def keep(self, looked: Looked) -> None:
         """Write one look."""
         key, at = looked.subject.key, looked.at
+        if looked.kind == "trends":
+            self._findings(key, at, looked.findings, trend=True)
+            return
         if looked.value is None:
             self._still(key, looked.kind, at)
             if looked.kind == "why":
@@ -323,14 +343,14 @@ class Kept:
         self._store.add("INSERT INTO look VALUES (?, ?, ?, ?, ?, ?)", number, key, kind, at, at, blob)
         self._last[key, kind] = number, told, at
 
-    def _findings(self, key: int, at: float, findings: tuple[Finding, ...]) -> None:
+    def _findings(self, key: int, at: float, findings: tuple[Finding, ...], *, trend: bool = False) -> None:
         """What is healthy, said in words (info), is in the look itself and has no interval."""
-        before = self._open.get(key, {})
+        before = self._open.get((key, trend), {})
         now: dict[_Identity, int] = {}
         for finding in findings:
             if finding.severity == "info":
                 continue
-            identity = _identity(finding)
+            identity = _identity(finding, trend=trend)
             if identity in now:
                 continue
             number = before.get(identity)
@@ -347,13 +367,14 @@ class Kept:
         for identity, number in before.items():
             if identity not in now:
                 self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
-        self._open[key] = now
+        self._open[key, trend] = now
 
     def end(self, subject: Subject) -> None:
         """The process has ended, and with it what was wrong with it."""
         at = subject.death.at if subject.death is not None else time.time()
-        for number in self._open.pop(subject.key, {}).values():
-            self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
+        for trend in (False, True):
+            for number in self._open.pop((subject.key, trend), {}).values():
+                self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
         for key, kind in [known for known in self._last if known[0] == subject.key]:
             number, _, looked_at = self._last.pop((key, kind))
             if kind == "why" and subject.active_at < looked_at and subject.death is not None:
@@ -361,5 +382,5 @@ class Kept:
                 self._store.add("UPDATE look SET until = ? WHERE id = ?", until, number)
 
 
-def _identity(finding: Finding) -> _Identity:
-    return finding.rule, finding.tids or finding.title
+def _identity(finding: Finding, *, trend: bool) -> _Identity:
+    return finding.rule, () if trend else finding.tids or finding.title

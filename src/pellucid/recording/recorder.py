@@ -134,7 +134,7 @@ class _Recording:
         """Those whose last samples are not written yet."""
         self.ended_count = 0
         self.uncollected: list[Subject] = []
-        self.looks = Looks(tuple(kind for kind in KINDS if asked.tables or kind.name != "memory"))
+        self.looks = Looks(store.path, tuple(kind for kind in KINDS if asked.tables or kind.name != "memory"))
         before = Before(store.connection)
         self.kept = Kept(store, before)
         self._before = before

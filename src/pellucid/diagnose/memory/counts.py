@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import LEAST_COUNT, certainty, evidence, grows, speed
+from pellucid.diagnose.memory.growth import LEAST_COUNT, certainty, evidence, grows, long, speed
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding
 from pellucid.model.memory import MemorySeen
@@ -27,7 +27,7 @@ def leaks_descriptors_threads_or_mappings(seen: MemorySeen) -> Iterator[Finding]
         yield Finding(
             rule=category.replace(" ", "-"),
             severity="warning",
-            title=f"{category}{open_end}: {line.last:.0f} {words}, {line.grown:.0f} more in {line.span_s:.1f} s",
+            title=f"{category}{open_end}: {line.last:.0f} {words}, {line.grown:.0f} more in {long(line.span_s)}",
             sentence=f"They grow by {speed(line)}; the limit that will be met is {limit}. Memory grows only with them{_stacks(seen, name)}.{too_short}",
             evidence=(evidence(line, words, pid),),
             next=_next(pid, name),

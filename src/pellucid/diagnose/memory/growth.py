@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from pellucid.diagnose.sizes import size
 from pellucid.diagnose.trend import fit
+from pellucid.diagnose.words import duration
 from pellucid.model import Ref
 from pellucid.model.memory import MemorySample, MemorySeen, Trend
 
@@ -74,10 +75,25 @@ def speed(line: Trend) -> str:
     """`7.3 ± 0.2 MiB a second`"""
     rate, error = line.per_s, line.error_per_s
     if line.name in COUNTS:
-        return f"{rate:.1f} ± {error:.1f} a second"
+        return _spelled(rate, error)
+    if rate < 1 << 12:
+        return f"{rate * 3600 / 1048576:.2f} ± {error * 3600 / 1048576:.2f} MiB an hour"
     if rate < 1 << 16:
         return f"{rate * 60 / 1048576:.2f} ± {error * 60 / 1048576:.2f} MiB a minute"
     return f"{rate / 1048576:.1f} ± {error / 1048576:.1f} MiB a second"
+
+
+def _spelled(rate: float, error: float) -> str:
+    """In the unit that makes it at least one, if there is one."""
+    for unit, seconds in (("second", 1), ("minute", 60), ("hour", 3600)):
+        if rate * seconds >= 0.95 or unit == "hour":
+            break
+    return f"{rate * seconds:.1f} ± {error * seconds:.1f} {'an' if unit == 'hour' else 'a'} {unit}"
+
+
+def long(seconds: float) -> str:
+    """`12.3 s`, `2 h 5 min`."""
+    return f"{seconds:.1f} s" if seconds < 600 else duration(seconds)
 
 
 def evidence(line: Trend, what: str, pid: int) -> Ref:
@@ -89,7 +105,7 @@ def evidence(line: Trend, what: str, pid: int) -> Ref:
     )
     return Ref(
         source=f"{what} of pid {pid}",
-        said=f"{told} in {line.span_s:.1f} s, {line.samples} samples, slope {speed(line)}",
+        said=f"{told} in {long(line.span_s)}, {line.samples} samples, slope {speed(line)}",
     )
 
 

@@ -6,7 +6,7 @@ The objects are known by the heads of CPython's pools, by what stands in large b
 
 from collections.abc import Iterator
 
-from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, imported, share, speed
+from pellucid.diagnose.memory.growth import SHARE, certainty, evidence, grows, growth, imported, long, share, speed
 from pellucid.diagnose.sizes import size
 from pellucid.model import Finding, Ref
 from pellucid.model.memory import MemorySeen
@@ -24,7 +24,7 @@ def heap_grows(seen: MemorySeen) -> Iterator[Finding]:
         rule="heap-leak",
         severity="warning",
         title=f"heap leak{open_end}: its Python objects grow by {speed(python)}",
-        sentence=f"Private memory grew by {size(int(growth(seen, 'private')))} in {seen.span_s:.1f} s, and {min(100, 100 * share(seen, 'python')):.0f} % of"
+        sentence=f"Private memory grew by {size(int(growth(seen, 'private')))} in {long(seen.span_s)}, and {min(100, 100 * share(seen, 'python')):.0f} % of"
         f" that are Python objects{_which(seen)}.{_collections(seen)}{too_short}",
         evidence=(
             evidence(private, "RssAnon and VmSwap", pid),

@@ -14,6 +14,7 @@ from pellucid.diagnose.memory.growth import (
     grows,
     growth,
     imported,
+    long,
     share,
     speed,
 )
@@ -53,7 +54,7 @@ def native_memory_grows(seen: MemorySeen) -> Iterator[Finding]:
         rule="native-leak",
         severity="warning",
         title=f"native leak{open_end}: memory {'that Python does not know of ' if python else ''}grows by {speed(line)}",
-        sentence=f"Private memory grew by {size(int(whole))} in {seen.span_s:.1f} s{python}. {where}{too_short}",
+        sentence=f"Private memory grew by {size(int(whole))} in {long(seen.span_s)}{python}. {where}{too_short}",
         evidence=(
             evidence(private, "RssAnon and VmSwap", pid),
             evidence(line, "blocks of malloc not known to Python", pid),

@@ -9,12 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.diagnose.words import duration
-from pellucid.model import Finding
+from pellucid.model import CONFIDENCES, SEVERITIES, Finding
 from pellucid.model.collector import Collector
 from pellucid.model.errors import UsageError
 from pellucid.model.recording import Interval, RecordedProcess, RecordingReport
 from pellucid.present.cli import plain, screen
-from pellucid.recording import past
+from pellucid.recording import past, trends
 from pellucid.recording.reading import Recording
 
 LAST_S = 300.0
@@ -87,7 +87,8 @@ class Replaying:
         seen = past.snapshot(self.recording, process.key, at)
         if seen is None:
             raise self._nothing(process, "no look at it had been made by then")
-        findings = tuple(self._again(finding) for finding in diagnose(seen))
+        judged = sorted((*trends.known(self.recording, process.key, at), *diagnose(seen)), key=_worst_first)
+        findings = tuple(map(self._again, judged))
         if self.as_json:
             plain.emit(why_text.report(seen, findings))
             return 0
@@ -290,6 +291,10 @@ class Replaying:
                 at = f" --at '{self.moment.text}'" if self.moment.text is not None else ""
                 commands.append(f"pellucid replay {self.path} {found[1]} {found[2]}{at}{found['words'] or ''}")
         return replace(finding, next=tuple(commands))
+
+
+def _worst_first(finding: Finding) -> tuple[int, int]:
+    return SEVERITIES.index(finding.severity), CONFIDENCES.index(finding.confidence)
 
 
 def clock(moment: float) -> str:
