@@ -79,7 +79,12 @@ def test_a_busy_collector_under_every_version():
 
 
 def test_a_rising_floor_is_told_and_a_short_look_makes_it_only_possible(collecting):
-    found = rules(watch(collecting("floor").pid, 2.0)[1])["gc-floor"]
+    process = collecting("floor")
+    for seconds in (2.0, 6.0, 18.0):  # on a crowded machine it takes longer until it has collected a few times
+        seen = watch(process.pid, seconds)[1]
+        if "gc-floor" in rules(seen):
+            break
+    found = rules(seen)["gc-floor"]
     assert found.confidence == "possible"
     assert "survive each full collection" in found.title
 
@@ -96,12 +101,9 @@ def test_each_state_is_told_and_a_quiet_one_is_not(collecting):
 
 
 def test_it_ends_while_it_is_looked_at(collecting):
-    import threading
-
     process = collecting("quiet")
-    threading.Timer(0.4, process.kill).start()
-    _, seen = watch(process.pid, 5)
-    assert 0.2 < seen.seconds < 4
+    _, seen = watch(process.pid, 60, every_s=0.1, heard=lambda *_: process.kill())
+    assert 0 < seen.seconds < 50
     process.wait()
     with pytest.raises(NoSuchProcess):
         watch(process.pid, 0.1)
@@ -114,7 +116,7 @@ def test_the_command(collecting):
     assert "the garbage collector runs for" in text
     assert "generation 2" in text
     lines = subprocess.run(
-        [*base[:-1], "0.6", "--watch", "--interval", "0.1"], capture_output=True, text=True, check=True
+        [*base[:-1], "2", "--watch", "--interval", "0.1"], capture_output=True, text=True, check=True
     ).stdout
     assert lines.count("in collections") >= 4
     report = json.loads(subprocess.run([*base, "--json"], capture_output=True, check=True).stdout)

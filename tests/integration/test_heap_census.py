@@ -90,7 +90,8 @@ def test_nothing_is_invented_while_the_program_changes_its_heap_as_fast_as_it_ca
     process = heap_of(python, 2000, "busy")
     deadline = time.monotonic() + 60
     counts = {}
-    while counts.get("Busy", 0) < 0.99 * KEPT and time.monotonic() < deadline:  # it fills its dict first
+    # It fills its dict first. And whoever copies on a crowded machine may have to wait in the middle of it, while it goes on.
+    while abs(counts.get("Busy", 0) - KEPT) > 0.001 * KEPT and time.monotonic() < deadline:
         seen = heap.census(process.pid)
         counts = {row.type: row.count for row in seen.types}
     assert seen.paused_s is None

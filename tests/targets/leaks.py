@@ -1,8 +1,9 @@
-"""Grows its memory in one of ten wrong ways or five healthy ones: `leaks.py KIND [STEPS_A_SECOND]`.
+"""Grows its memory in one of ten wrong ways or five healthy ones: `leaks.py KIND [told]`.
 
 It prints "ready" (for `fork`: "child PID" first, the child being the one to look at), and then makes a step about 100 times a
-second, of some 50 to 100 KB each, until it has made STEPS of them; then it only sleeps. What keeps the memory is named as in a
-real program, so that the sentence about it can be checked word by word.
+second, of some 50 to 100 KB each, until it has made STEPS of them; then it only sleeps. `leaks.py KIND told` makes none by itself, but for
+each number on stdin so many, and then says "done". What keeps the memory is named as in a real program, so that the sentence about it can
+be checked word by word.
 """
 
 import asyncio
@@ -189,13 +190,18 @@ def map_a_file():
 
 def steps():
     """Whether there is still a step to make; counts it."""
-    global made
+    global made, asked
+    if TOLD and made == asked:
+        if made:
+            print("done", flush=True)
+        asked += int(sys.stdin.readline() or 0)
     made += 1
-    return made <= STEPS
+    return made <= (asked if TOLD else STEPS)
 
 
-made = 0
+made = asked = 0
 PAUSE = 0.01
+TOLD = sys.argv[2:] == ["told"]
 
 KINDS = {
     "global-dict": global_dict,
@@ -216,8 +222,8 @@ KINDS = {
 
 if __name__ == "__main__":
     kind = sys.argv[1]
-    if len(sys.argv) > 2:
-        PAUSE = 1 / float(sys.argv[2])
+    if TOLD:
+        PAUSE = 0
     if kind == "tasks":
         print("ready", flush=True)
         asyncio.run(tasks())
