@@ -139,12 +139,21 @@ def test_the_longer_looks_are_imported_only_where_they_are_made(target):
     }
 
 
-def test_a_program_that_profiles_itself_gets_no_more_than_it_asked_for():
-    def imported(code):
-        line = [sys.executable, "-X", "importtime", "-c", code]
-        told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stderr
-        return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+def imported(code):
+    """Every module that `python -c CODE` imported."""
+    line = [sys.executable, "-X", "importtime", "-c", code]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True).stderr
+    return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
 
+
+def test_the_processes_beside_the_workers_of_a_server_import_nothing_that_only_the_workers_need():
+    code = "import pellucid.serve.supervisor, pellucid.serve.look, pellucid.recording.recorder; pellucid.serve.look.prepare()"
+    seen = imported(code)
+    assert "pellucid.diagnose.rules" in seen
+    assert not seen & {"asyncio", "dataclasses", "logging", "numpy", "pandas", "sklearn", "starlette", "uvicorn"}
+
+
+def test_a_program_that_profiles_itself_gets_no_more_than_it_asked_for():
     assert ours(imported("import pellucid")) == {"pellucid"}
     seen = imported("import pellucid; pellucid.Profiler")
     assert rooms(seen) == {"inside", "model"}

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from pellucid.diagnose.engine import diagnose
+from pellucid.kernel import exits
 from pellucid.model.errors import NoSuchProcess, NotPermitted, UsageError
 from pellucid.model.hot import hottest
 from pellucid.present.cli.replay import command as replay
@@ -52,15 +53,16 @@ def replayed(*arguments):
 class Recorder:
     """A recorder in a thread of this process, which a test watches by the file that it writes."""
 
-    def __init__(self, path, **asked):
+    def __init__(self, path, deaths=lambda: (), **asked):
         self.path = str(path)
+        self._deaths = deaths
         self._stop = threading.Event()
         self._error = None
         self._thread = threading.Thread(target=self._run, args=(Asked(**asked),))
 
     def _run(self, asked):
         try:
-            self.done = record(self.path, asked, self._stop.is_set)
+            self.done = record(self.path, asked, self._stop.is_set, deaths=self._deaths)
         except BaseException as error:
             self._error = error
 
@@ -294,6 +296,41 @@ def test_children_are_followed_and_their_ends_told(tmp_path):
         parent.wait()
     assert child.death.status == 7
     assert child.process.ppid == parent.pid
+
+
+def test_how_one_ended_is_taken_from_its_parent_where_the_kernel_does_not_tell_it_any_more(tmp_path, monkeypatch):
+    """Before Linux 6.15 nobody can ask for the status of a process that its parent has collected."""
+    monkeypatch.setattr(exits.Life, "status", lambda life: None)
+    told = []
+    path = tmp_path / "told.recording"
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def deaths():
+        taken = list(told)
+        told.clear()
+        return taken
+
+    try:
+        with Recorder(path, deaths=deaths, pids=(process.pid, other.pid)) as recorder:
+            recorder.seen(lambda it: len(it.processes()) == 2)
+            told.append((other.pid, 0))  # of an earlier process with its number: this one lives
+            process.kill()
+            process.wait()
+            recorder.seen(lambda it: it.processes()[0].death)
+            told.append((process.pid, signal.SIGKILL))
+            recorder.seen(lambda it: it.processes()[0].death.signal)
+            other.kill()
+            other.wait()
+            recorder.seen(lambda it: it.processes()[1].death)
+    finally:
+        for one in (process, other):
+            one.kill()
+            one.wait()
+    with Recording(str(path)) as recording:
+        first, second = (one.death for one in recording.processes())
+    assert (first.signal, first.status, first.known_by) == ("SIGKILL", None, "its parent (wait)")
+    assert (second.signal, second.status, second.known_by) == (None, None, "")
 
 
 def test_a_kill_at_any_moment_leaves_a_recording_that_can_be_read(tmp_path, target):

@@ -40,7 +40,10 @@ class Life:
         if found is not None:
             return found, "the kernel (pidfd)"
         found = self._told_by_stat()
-        return None if found is None else (found, f"/proc/{self.pid}/stat")
+        if found is not None:
+            return found, f"/proc/{self.pid}/stat"
+        found = self._told_by_pidfd()  # it was collected between the two
+        return None if found is None else (found, "the kernel (pidfd)")
 
     def _told_to_parent(self) -> int | None:
         """Of a child of ours, which stays to be collected (WNOWAIT; P_PIDFD since Linux 5.4, waitid(2))."""

@@ -37,6 +37,9 @@ MAX_COMMAND = 1 << 17
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MAX_FILE = 1 << 16
 _MAX_CHILDREN = 1 << 20
+_PIECE = 1 << 16
+"""Bytes of one read. Room for all that a file may have would be taken each time, and glibc, once it has given back a block of 16 MiB, keeps
+up to twice as much of what is freed later (mallopt(3), M_MMAP_THRESHOLD)."""
 
 
 class Stat(Struct, frozen=True):
@@ -70,7 +73,7 @@ def read_file(path: str, limit: int = _MAX_FILE, dir_fd: int | None = None) -> b
     try:
         parts: list[bytes] = []
         size = 0
-        while size < limit and (part := os.read(fd, limit - size)):  # /proc gives large files page by page
+        while size < limit and (part := os.read(fd, min(_PIECE, limit - size))):  # /proc gives large files page by page
             parts.append(part)
             size += len(part)
         return b"".join(parts)

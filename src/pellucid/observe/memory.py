@@ -9,8 +9,9 @@ times, since two points are no slope. Nothing is stopped, and nothing runs in th
 import os
 import time
 from collections.abc import Callable
+from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pellucid.kernel import cgroups, procfs, smaps
 from pellucid.kernel.memory import Memory, Unreadable
@@ -19,10 +20,12 @@ from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
 from pellucid.model.gc import Collector
 from pellucid.model.memory import ChildMemory, MemoryMap, MemorySample, MemorySeen
 from pellucid.observe.identity import limits
-from pellucid.observe.memory_map import Where
 from pellucid.runtimes.cpython.gc_state import CollectorState, states
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.recognise import attach
+
+if TYPE_CHECKING:
+    from pellucid.observe.memory_map import Where
 
 SHORT_S = 1.0
 """The look without --watch; a process that grows in it is looked at for GROWING_S."""
@@ -56,10 +59,16 @@ class Watch:
             except (NoSuchProcess, Unreadable):
                 self.close()
                 raise NoSuchProcess.ended(pid, f"look at the memory of pid {pid}") from None
-        self.where = Where(pid, self._memory, self._python)
         self.tables: list[MemoryMap] = []
         self.samples: list[MemorySample] = []
         self._began = time.perf_counter()
+
+    @cached_property
+    def where(self) -> "Where":
+        """What makes the tables, and all that it needs: numpy takes 15 MB of who only counts."""
+        from pellucid.observe.memory_map import Where
+
+        return Where(self.pid, self._memory, self._python)
 
     def _attached(self) -> CPython | None:
         Memory.open(self.pid, "memory").close()  # a refusal names the command that was asked for

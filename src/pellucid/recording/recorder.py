@@ -11,7 +11,7 @@ import random
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -83,15 +83,17 @@ def record(
     stopped: Callable[[], bool] = lambda: False,
     progress: Callable[[Progress], None] | None = None,
     begun: Callable[[], None] = lambda: None,
+    deaths: Callable[[], Sequence[tuple[int, int]]] = lambda: (),
 ) -> Progress:
     """Record until all that was asked for has ended, `asked.seconds` are over, or `stopped` says so. What was recorded before in `path` stays.
 
-    `begun` is called once all is ready, before the first sample.
+    `begun` is called once all is ready, before the first sample. `deaths` is asked for what the parent of the processes has collected since the
+    last time: pids, each with its status as wait(2) gives it.
     Raises UsageError (the file), NoSuchProcess, NotPermitted and NotUnderstood where none of `asked.pids` can be recorded.
     """
     wanted = [_whom(pid, asked.launched) for pid in asked.pids]
     with Store(path, asked.most_bytes) as store:
-        recorder = _Recording(store, asked, stopped, progress)
+        recorder = _Recording(store, asked, stopped, progress, deaths)
         try:
             return recorder.run(wanted, begun)
         finally:
@@ -121,12 +123,18 @@ def _whom(pid: int, launched: tuple[str, ...]) -> Process:
 
 class _Recording:
     def __init__(
-        self, store: Store, asked: Asked, stopped: Callable[[], bool], progress: Callable[[Progress], None] | None
+        self,
+        store: Store,
+        asked: Asked,
+        stopped: Callable[[], bool],
+        progress: Callable[[Progress], None] | None,
+        deaths: Callable[[], Sequence[tuple[int, int]]],
     ) -> None:
         self.store = store
         self.asked = asked
         self.stopped = stopped
         self.progress = progress
+        self.deaths = deaths
         self.interval_s = 1 / asked.rate_hz
         self.subjects: dict[int, Subject] = {}
         """Those that live, by pid."""
@@ -168,6 +176,7 @@ class _Recording:
                 if subject.gone():
                     self._end(subject)
             self._flush(ended_ns)
+            self._collect(ended_ns)
             self.store.add("UPDATE session SET ended = ? WHERE id = ?", time.time(), self._session)
             self.store.flush()
         return self._now()
@@ -300,6 +309,14 @@ class _Recording:
             elif not subject.java and not subject.watched.reading and attached < _ATTACH_AT_ONCE:
                 subject.attach()
                 attached += subject.watched.reading
+        self._collect(since_ns)
+
+    def _collect(self, since_ns: int) -> None:
+        """How those have ended of whom it was not known yet."""
+        for pid, status in self.deaths():
+            for subject in (*self.uncollected, *self.ended, *self.subjects.values()):
+                if subject.pid == pid and subject.collected is None and subject.gone():
+                    subject.collected = status
         for subject in list(self.uncollected):
             known = subject.ask_status()
             if known or (subject.death is not None and time.time() - subject.death.at > STATUS_S):

@@ -59,6 +59,8 @@ class Subject:
         self.first_at = self.last_at = time.time()
         self.samples = 0
         self.death: Death | None = None
+        self.collected: int | None = None
+        """Its status, once its parent has told it."""
         self.memory: Watch | None = None
         """Its counters, once the thread of the longer looks has attached them."""
         self.watched: Watched = Watched(
@@ -153,6 +155,8 @@ class Subject:
     def ask_status(self) -> bool:
         """Ask for its exit status, once more; True once it is known."""
         told = self.life.status() if self.life is not None else None
+        if told is None and self.collected is not None:
+            told = self.collected, "its parent (wait)"
         if told is None or self.death is None:
             return False
         status, signal, dumped = decoded(told[0])

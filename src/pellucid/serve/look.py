@@ -4,6 +4,7 @@ It is a process of its own, so that whatever a look meets (a process that vanish
 can't take time or life from the supervisor, which kills it when it takes too long. Nothing is stopped, nothing is written to the worker.
 """
 
+import gc
 import os
 import time
 import traceback
@@ -110,9 +111,12 @@ def _place(thread: Thread | None) -> str:
 
 
 def prepare() -> None:
-    """Import what a look needs, so that the first one is as quick as the others."""
+    """Import what a look needs, so that the first one is as quick as the others; and leave it alone, so that children share its pages."""
     import pellucid.diagnose.rules
     import pellucid.observe.snapshot  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # a later collection would write to every object's header
 
 
 def tell(pipe: int, pid: int, tid: int, moment: Moment) -> None:

@@ -6,6 +6,7 @@ A pidfd becomes readable when its process ends (pidfd_open(2)), so a poll loop l
 """
 
 import ctypes
+import itertools
 import os
 import signal
 import traceback
@@ -20,6 +21,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PTRACER = 0x59616D61
 # include/uapi/asm-generic/mman-common.h
 _MADV_DONTNEED = 4
+# malloc.h of glibc, mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,6 +33,10 @@ class Death(Struct, frozen=True):
     signal: int = 0
     status: int = 0
     core: bool = False
+
+    def wait_status(self) -> int:
+        """As wait(2) gives it."""
+        return self.signal | (0x80 if self.core else 0) | self.status << 8
 
     def __str__(self) -> str:
         if self.signal:
@@ -101,6 +108,22 @@ def let_go_of_files() -> int:
     return let_go
 
 
+def hoard_nothing() -> None:
+    """Let malloc give back what is freed (mallopt(3)): one arena for all threads, and no thresholds that grow with what was freed once.
+
+    For a process that is small but for moments. A libc without mallopt (musl) does not hoard.
+    """
+    if hasattr(_libc, "mallopt"):
+        for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 64 << 10), (_M_TRIM_THRESHOLD, 128 << 10)):
+            _libc.mallopt(ctypes.c_int(option), ctypes.c_int(value))
+
+
+def give_back() -> None:
+    """What malloc has free, page by page, also between blocks that are in use (malloc_trim(3)). Nothing with a libc that has no such call."""
+    if hasattr(_libc, "malloc_trim"):
+        _libc.malloc_trim(ctypes.c_size_t(0))
+
+
 def spawn(
     arguments: Sequence[str], environment: Mapping[str, str], keep: Sequence[int], last: int = signal.SIGKILL
 ) -> int:
@@ -131,6 +154,21 @@ def fork(do: Callable[[], None], last: int = signal.SIGKILL) -> int:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def stand_alone(keep: Sequence[int]) -> None:
+    """In a child that goes on for long without another program: no terminal's Ctrl-C, no descriptor and no signal handler of its parent.
+
+    Of descriptors only 0, 1 (which leads to 2), 2 and `keep` stay: a listener that it held would keep a port that its parent has given up.
+    """
+    os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(2, 1)
+    edges = [2, *sorted(keep), os.sysconf("SC_OPEN_MAX")]
+    for below, above in itertools.pairwise(edges):
+        os.closerange(below + 1, above)
 
 
 def ended(pid: int) -> Death | None:

@@ -1,6 +1,7 @@
 """The flight recorder of a server: a process beside its workers that records all of them, so that an incident has the minutes before it.
 
-    supervisor ── recorder (`main`)  →  $XDG_DATA_HOME/pellucid/recordings/serve-loan-8000.recording, a ring of 64 MiB
+    supervisor ── recorder (`run`)  →  $XDG_DATA_HOME/pellucid/recordings/serve-loan-8000.recording, a ring of 64 MiB
+         │  └─ a pipe: how each worker ended, which its parent knows for certain
          └─ incident: pellucid replay .../serve-loan-8000.recording stacks 4242 --at '2026-11-26 12:03:20'
 
 It begins once the server is ready, is nicer than the workers, and is no part of serving: without it, or without the right to look, all else goes on.
@@ -11,9 +12,7 @@ import os
 import re
 import shlex
 import signal
-import sys
 import time
-from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -24,6 +23,7 @@ from pellucid.serve import processes
 from pellucid.serve.children import Children
 from pellucid.serve.log import Record, Screen
 from pellucid.serve.options import Options
+from pellucid.serve.processes import Death
 
 MOST_BYTES = 64 << 20
 RATE_HZ = 5.0
@@ -42,6 +42,8 @@ class Recorder:
         self._screen = screen
         self._wanted = options.record
         self._pid = 0
+        self._deaths = -1
+        """Our end of the pipe while it runs."""
         self._not_before = 0.0
         model = options.model.partition(":")[0]
         where = str(options.port) if options.port else f"unix-{options.supervisor or os.getpid()}"
@@ -52,14 +54,31 @@ class Recorder:
         if not self._wanted or self._pid or now < self._not_before:
             return
         self._not_before = now + AGAIN_S
-        line = [sys.executable, "-P", "-m", "pellucid.serve.recorder", str(os.getpid()), self.path]
-        line += ["json"] if self._screen.as_json else []
-        self._pid = processes.spawn(line, os.environ, [], last=signal.SIGTERM)
+        theirs, self._deaths = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        supervisor = os.getpid()
+        self._pid = processes.fork(lambda: self._become(supervisor, theirs), last=signal.SIGTERM)
+        os.close(theirs)
         self._children.watch(self._pid, self._ended)
+
+    def _become(self, supervisor: int, deaths: int) -> None:
+        """In the child, which shares with the supervisor what both have imported: as a program of its own it would take 10 MB more."""
+        processes.stand_alone(keep=(deaths,))
+        processes.name_thread("pellucid-rec")
+        processes.hoard_nothing()
+        os._exit(run(supervisor, self.path, deaths, self._screen))
+
+    def tell(self, pid: int, death: Death) -> None:
+        """How a worker ended. Once its parent has collected it, nobody else may be able to learn that."""
+        if self._pid:
+            with contextlib.suppress(
+                BlockingIOError, BrokenPipeError
+            ):  # it does not read: then its recording does not know
+                os.write(self._deaths, f"{pid} {death.wait_status()}\n".encode())
 
     def _ended(self) -> None:
         death = self._children.reap(self._pid)
         self._pid = 0
+        os.close(self._deaths)
         if death.status in {2, 4, 5}:  # what it has said itself: it may not look, or not write there
             self._wanted = False
             return
@@ -92,11 +111,10 @@ class Recorder:
             time.sleep(0.01)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The recorder itself: `SUPERVISOR PATH [json]`. The exit status says whether there is any use in another try."""
+def run(supervisor: int, path: str, deaths: int, screen: Screen) -> int:
+    """The recorder itself, until SIGTERM. The exit status says whether there is any use in another try."""
     from pellucid.recording.recorder import Asked, record
 
-    supervisor, path = int(arguments[0]), arguments[1]
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     os.nice(NICE)
@@ -104,12 +122,27 @@ def main(arguments: Sequence[str]) -> int:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         _make_room(path)
         asked = Asked(pids=(supervisor,), rate_hz=RATE_HZ, most_bytes=MOST_BYTES, tables=False)
-        record(path, asked, lambda: bool(stopped))
+        record(path, asked, lambda: bool(stopped), lambda _: processes.give_back(), deaths=_Deaths(deaths).told)
     except PellucidError as error:
         told = f"the workers are not recorded: {error.said}; {error.remedy}"
-        Screen(as_json=arguments[2:] == ["json"]).tell(Record(level="info", event="not_recorded", sentence=told))
+        screen.tell(Record(level="info", event="not_recorded", sentence=told))
         return error.exit_status
     return 0
+
+
+class _Deaths:
+    """What the supervisor tells through the pipe `fd`."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def told(self) -> list[tuple[int, int]]:
+        """Since the last call: pids, each with its status as wait(2) gives it. A line is written, and so read, as a whole (pipe(7), PIPE_BUF)."""
+        lines = b""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._fd, 4096):  # empty: the supervisor is gone
+                lines += chunk
+        return [(int(pid), int(status)) for pid, status in map(bytes.split, lines.splitlines())]
 
 
 def _make_room(path: str) -> None:
@@ -122,7 +155,3 @@ def _make_room(path: str) -> None:
             continue  # somebody writes to it, or was killed while he did
         with contextlib.suppress(OSError):
             os.unlink(name)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from pellucid.model.errors import UsageError
 from pellucid.serve import events, look, oom, processes
-from pellucid.serve.children import Children
+from pellucid.serve.children import UNKNOWN, Children
 from pellucid.serve.events import Event, Instruction
 from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Lines, Record, Screen
@@ -264,6 +264,8 @@ class Supervisor:
         seen = slot.seen()
         slot.vacate()
         death = self._children.reap(pid)
+        if death is not UNKNOWN:
+            self._recorder.tell(pid, death)
         self._read_log()
         told = ""
         if death.signal == signal.SIGKILL:

@@ -1,18 +1,20 @@
 """A server records its workers: an incident names the recording and the commands that look back, and these tell what was there."""
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
 from pellucid.recording import past
 from pellucid.recording.reading import Recording
 from tests.integration.test_record import until
-from tests.serving import PELLUCID, row, serving
+from tests.serving import PELLUCID, comm, row, serving
 
 
 def replayed(line, home, *more):
@@ -28,6 +30,15 @@ def replayed(line, home, *more):
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+def sockets(pid):
+    """The sockets it has open, `socket:[12345]`."""
+    found = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(fd))
+    return {target for target in found if target.startswith("socket:")}
 
 
 @pytest.fixture
@@ -48,6 +59,10 @@ def test_an_incident_has_the_minutes_before_it(server, home):
         return None
 
     path = until(sampled)
+    (recorder,) = (pid for pid in server.family() if comm(pid) == "pellucid-rec")
+    for pid in (recorder, server.process.pid):
+        assert b"numpy" not in Path(f"/proc/{pid}/maps").read_bytes(), "what only the workers need"
+    assert not sockets(recorder) & sockets(server.process.pid), "a port that the supervisor gives up is free"
     asking = threading.Thread(target=server.predict, args=(row("lock"),))
     asking.start()
     told = server.wait_log("replaced", 30)

@@ -59,6 +59,13 @@ class Pages:
             return value
         return self._memory.u64(address)
 
+    def u64_once(self, address: int) -> int:
+        """As `u64`, of a place about which little else will be asked: its page is not kept."""
+        start = address % PAGE
+        page = self.held.get(address - start) if start <= PAGE - 8 else None
+        value: int = _U64.unpack_from(page, start)[0] if page is not None else self._memory.u64(address)
+        return value
+
     def i64(self, address: int) -> int:
         value: int = _I64.unpack(self.read(address, 8))[0]
         return value
@@ -140,8 +147,8 @@ class Objects:
         return found if shown == length else found + "…"
 
     def text_length(self, address: int) -> int:
-        """The characters of a str."""
-        return self.pages.u64(address + self._length)
+        """The characters of a str, of which not more may be wanted."""
+        return self.pages.u64_once(address + self._length)
 
     def data(self, address: int, limit: int) -> bytes:
         """The content of a bytes object. Raises Unreadable where it has more than `limit` bytes."""
