@@ -303,12 +303,15 @@ class _Recording:
         self._find()
         attached = 0
         for subject in list(self.subjects.values()):
-            subject.refresh(since_ns)
-            if subject.life is None and subject.gone():
-                self._end(subject)
-            elif not subject.java and not subject.watched.reading and attached < _ATTACH_AT_ONCE:
-                subject.attach()
-                attached += subject.watched.reading
+            try:
+                subject.refresh(since_ns)
+                if subject.life is None and subject.gone():
+                    self._end(subject)
+                elif not subject.java and not subject.watched.reading and attached < _ATTACH_AT_ONCE:
+                    subject.attach()
+                    attached += subject.watched.reading
+            except NoSuchProcess:  # it has just ended: its pidfd says so in its turn
+                continue
         self._collect(since_ns)
 
     def _collect(self, since_ns: int) -> None:

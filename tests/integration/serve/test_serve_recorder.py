@@ -41,9 +41,19 @@ def sockets(pid):
     return {target for target in found if target.startswith("socket:")}
 
 
+def seen_in_lock(path, pid, at=None):
+    """The moment, by default the last one, at which the recording has that process in the model's own `lock`; None where it has not."""
+    with Recording(path) as recording:
+        (process,) = (each for each in recording.processes() if each.process.pid == pid)
+        at = at or process.last_at
+        seen = past.stacks(recording, process, at)
+    frames = [frame for thread in seen.threads for frame in thread.frames] if seen is not None else []
+    return at if any(frame.function == "lock" and frame.file.endswith("faulty.py") for frame in frames) else None
+
+
 @pytest.fixture
 def server(home):
-    with serving(home, "faulty", "--workers", "1", "--timeout", "3", "--record") as running:
+    with serving(home, "faulty", "--workers", "1", "--timeout", "6", "--record") as running:
         yield running
 
 
@@ -65,7 +75,8 @@ def test_an_incident_has_the_minutes_before_it(server, home):
     assert not sockets(recorder) & sockets(server.process.pid), "a port that the supervisor gives up is free"
     asking = threading.Thread(target=server.predict, args=(row("lock"),))
     asking.start()
-    told = server.wait_log("replaced", 30)
+    locked_at = until(lambda: seen_in_lock(path, worker["pid"]))
+    told = server.wait_log("replaced", 60)
     asking.join()
     incident = server.incident(told["incident"])
     assert incident["recording"] == path
@@ -75,16 +86,11 @@ def test_an_incident_has_the_minutes_before_it(server, home):
     assert stacks in (home / "pellucid" / "incidents" / f"{incident['id']}.txt").read_text()
 
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(30) == 0
+    assert server.process.wait(60) == 0
     assert not [record for record in server.log if record["event"] in {"recorder_ended", "not_recorded"}], server.lines
+    assert seen_in_lock(path, worker["pid"], locked_at) == locked_at
     with Recording(path) as recording:
         (session,) = recording.sessions()
         (killed,) = (each for each in recording.processes() if each.process.pid == incident["pid"])
-        last = past.stacks(recording, killed, killed.last_at)
     assert session.ended_at is not None
     assert killed.death.signal == "SIGKILL"
-    assert any(
-        frame.function == "lock" and frame.file.endswith("faulty.py")
-        for thread in last.threads
-        for frame in thread.frames
-    )
