@@ -21,6 +21,7 @@ from pellucid.runtimes.jvm.hprof_heap import Heap
 from pellucid.runtimes.jvm.hprof_holders import held
 from tests import jvms
 
+UTF8 = {**os.environ, "LC_ALL": "C.UTF-8"}
 JFLUID = jvms.FETCHED.parent / "jfluid-heap.jar"
 
 
@@ -114,6 +115,44 @@ def test_objects_of_a_class_with_fields_and_holders(dumped):
     assert objects(str(dumped), object_id=keys.objects[0].id, values=True).objects[0].fields[0].value == '"key"'
     with pytest.raises(UsageError):
         objects(str(dumped), type_name="no.such.Class")
+
+
+def test_a_local_variable_is_told_with_its_thread_and_method(java, tmp_path):
+    path = str(tmp_path / "local.hprof")
+    with java(
+        "LocalLeak", "zakazy-\u0437\u0430\u043a\u0430\u0437", options=("-Xmx64m", "-Dsun.jnu.encoding=UTF-8"), env=UTF8
+    ) as one:
+        dump_of_pid(one.pid, path, live=True, force=False)
+    suspect = told(of_file(path)).suspects[0]
+    assert (
+        suspect.root
+        == 'local variable of thread "zakazy-\u0437\u0430\u043a\u0430\u0437" in LocalLeak.load (LocalLeak.java:11)'
+    )
+    assert (
+        suspect.holder_type == "java.lang.Object[]"
+        and f"held by java.util.ArrayList ({suspect.root})" in suspect.sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "layout"),
+    [
+        (("-XX:+UseSerialGC", "-XX:-UseCompressedOops"), "header 12, references 8, arrays 16 bytes"),
+        (("-XX:+UseG1GC", "-XX:ObjectAlignmentInBytes=16"), "header 12, references 4, arrays 16 bytes, aligned to 16"),
+    ],
+)
+def test_sizes_follow_the_layout_of_the_jvm(java, tmp_path, options, layout):
+    path = str(tmp_path / "layout.hprof")
+    with java("MemLeak", "30000", options=("-Xmx64m", *options)) as one:
+        of_jvm = {row.type: row for row in of_pid(one.pid, live=True).types}
+        dump_of_pid(one.pid, path, live=True, force=False)
+    for found in (of_file(path), of_file(path, suspects=False)):
+        assert found.layout == layout
+        same = [row for row in found.types if row.type in of_jvm and of_jvm[row.type].count == row.count]
+        other = {row.type for row in same if of_jvm[row.type].bytes != row.bytes}
+        # The JVM adds fields of its own to some of its classes (threads, modules, loaders), which a dump does not have.
+        other = {name for name in other if not name.startswith(("java.lang.", "jdk.internal."))}
+        assert len(same) > 100 and not other
 
 
 def test_two_dumps_are_compared(java, dumped, tmp_path):

@@ -371,7 +371,7 @@ _UNPACK = {4: ">?", 5: ">H", 6: ">f", 7: ">d", 8: ">b", 9: ">h", 10: ">i", 11: "
 
 def _field(heap: "Heap", number: int, field: "Field", *, values: bool) -> FieldValue:
     from pellucid.runtimes.jvm.hprof_classes import OBJECT, TYPES, WIDTHS
-    from pellucid.runtimes.jvm.hprof_holders import value_of
+    from pellucid.runtimes.jvm.hprof_heap import value_of
 
     declared = heap.classes.name(field.declared_in)
     if field.type == OBJECT:

@@ -30,7 +30,7 @@ _FAMILIES = (
     ("Copy", "Serial"),
     ("MSC", "Serial"),
 )
-"""Beginnings of the names of the collectors, JDK 8 to 25."""
+"""Beginnings of the names of the collectors, JDK 8 to 28."""
 _SPACES = {"s0": "survivor 0", "s1": "survivor 1"}
 _KINDS = ("young", "full", "concurrent")
 

@@ -2,12 +2,12 @@ r"""A heap dump of a JVM, as `jmap`, -XX:+HeapDumpOnOutOfMemoryError and `pelluc
 
     header   `JAVA PROFILE 1.0.2\0`  u4 size of an id  u8 milliseconds since 1970
     record   u1 tag  u4 microseconds  u4 length  body            everything is big-endian
-    0x01 text of an id · 0x02 a class, its name · 0x0C, 0x1C heap dump: sub-records, one after the other · 0x2C end
+    0x01 text of an id · 0x02 a class, its name · 0x04 a frame, 0x05 the frames of a stack · 0x0C, 0x1C heap dump: sub-records · 0x2C end
 
 The file is mapped, never read into memory as a whole. Nothing in it is believed: a length that leads out of its record ends that record,
 and the rest of it is a gap. A gzip'd dump (-XX:HeapDumpGzipLevel) is unpacked into a temporary file first.
 
-Format: src/hotspot/share/services/heapDumper.cpp, JDK 5 (1.0.1) to 25.
+Format: src/hotspot/share/services/heapDumper.cpp, JDK 5 (1.0.1) to 28.
 """
 
 import contextlib
@@ -28,11 +28,13 @@ from pellucid.runtimes.jvm.names import spelt
 
 MAGIC = b"JAVA PROFILE 1.0"
 GZIP = b"\x1f\x8b"
-TEXT, CLASS, DUMP, SEGMENT, END = 0x01, 0x02, 0x0C, 0x1C, 0x2C
+TEXT, CLASS, FRAME, STACK, DUMP, SEGMENT, END = 0x01, 0x02, 0x04, 0x05, 0x0C, 0x1C, 0x2C
 MAX_RECORDS = 1 << 26
 MAX_TEXT = 1 << 16
+MAX_FRAMES = 1 << 12
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 _RECORD = struct.Struct(">BII")
+_U4 = struct.Struct(">I").unpack_from
 
 
 class NotADump(PellucidError):  # noqa: N818
@@ -47,6 +49,19 @@ class Segment(Struct, frozen=True):
 
     start: int
     end: int
+
+
+class StackFrame(Struct, frozen=True):
+    """`line` is 0 where the dump has none, less in native and compiled methods."""
+
+    type_name: str
+    method: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line > 0 else self.file
+        return f"{self.type_name}.{self.method} ({place})"
 
 
 class Hprof:
@@ -67,6 +82,9 @@ class Hprof:
             self.texts: dict[int, tuple[int, int]] = {}
             self.class_names: dict[int, int] = {}
             self.segments: list[Segment] = []
+            self._frames: dict[int, int] = {}
+            self._stacks: dict[int, tuple[int, int]] = {}
+            self._serials: dict[int, int] = {}
             self._records(first)
         except BaseException:
             self.close()
@@ -119,8 +137,13 @@ class Hprof:
                 if tag == TEXT and length >= self.id_size:
                     self.texts[number.unpack_from(body, at)[0]] = (at + self.id_size, length - self.id_size)
                 elif tag == CLASS and length >= loaded.size:
-                    _, class_id, _, name = loaded.unpack_from(body, at)
+                    serial, class_id, _, name = loaded.unpack_from(body, at)
                     self.class_names[class_id] = name
+                    self._serials[serial] = class_id
+                elif tag == FRAME and length >= 4 * self.id_size + 8:
+                    self._frames[number.unpack_from(body, at)[0]] = at
+                elif tag == STACK and length >= 12:
+                    self._stacks[_U4(body, at)[0]] = at, end
                 elif tag == END:
                     ended = True
             if end > size:
@@ -134,6 +157,23 @@ class Hprof:
         """The text of an id, `?` where the dump has none."""
         at, length = self.texts.get(id_, (0, -1))
         return self.map[at : at + min(length, MAX_TEXT)].decode("utf-8", "replace") if length >= 0 else "?"
+
+    def stack(self, serial: int) -> tuple[StackFrame, ...]:
+        """The frames of the stack with that number, innermost first; none where the dump has no such stack."""
+        at, end = self._stacks.get(serial, (0, 0))
+        if not at:
+            return ()
+        i = self.id_size
+        count = min(_U4(self.map, at + 8)[0], (end - at - 12) // i, MAX_FRAMES)
+        ids = (int.from_bytes(self.map[at + 12 + i * n : at + 12 + i * n + i], "big") for n in range(count))
+        return tuple(self._frame(self._frames[id_]) for id_ in ids if id_ in self._frames)
+
+    def _frame(self, at: int) -> StackFrame:
+        i = self.id_size
+        method, file = (int.from_bytes(self.map[at + i * n : at + i * n + i], "big") for n in (1, 3))
+        serial, line = struct.unpack_from(">Ii", self.map, at + 4 * i)
+        type_name = self.class_name(self._serials.get(serial, 0))
+        return StackFrame(type_name, self.text(method), self.text(file) if file in self.texts else "?", line)
 
     def class_name(self, class_id: int) -> str:
         """`java.util.HashMap$Node`, `int[]`, `java.lang.String[][]`."""

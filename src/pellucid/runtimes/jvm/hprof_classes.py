@@ -6,7 +6,9 @@
 
 import struct
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from pellucid.runtimes.jvm.hprof import Hprof
 
@@ -115,6 +117,7 @@ class Classes:
         self.by_id = {one.id: number for number, one in enumerate(found)}
         self._id_size = id_size
         self._fields: dict[int, tuple[Field, ...]] = {}
+        self._shapes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return len(self.all)
@@ -148,3 +151,10 @@ class Classes:
         fields = self.fields(number)
         objects = sum(1 for one in fields if one.type == OBJECT)
         return objects, sum(WIDTHS.get(one.type, 0) for one in fields if one.type != OBJECT)
+
+    def shapes(self) -> "tuple[NDArray[np.int64], NDArray[np.int64]]":
+        """What `shape` says of each class."""
+        if self._shapes is None:
+            both = np.array([self.shape(number) for number in range(len(self))], np.int64).reshape(-1, 2)
+            self._shapes = both[:, 0], both[:, 1]
+        return self._shapes

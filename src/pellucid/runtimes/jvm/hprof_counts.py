@@ -1,5 +1,7 @@
 """The histogram of a dump and nothing else: how many of each class, and how many bytes, without telling one object from another."""
 
+from collections.abc import Callable
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -8,12 +10,13 @@ from pellucid.model import Gap
 from pellucid.runtimes.jvm.hprof import Hprof
 from pellucid.runtimes.jvm.hprof_classes import TYPES
 from pellucid.runtimes.jvm.hprof_heap import Row, classes_of
-from pellucid.runtimes.jvm.hprof_layout import LAYOUTS, Layout
-from pellucid.runtimes.jvm.hprof_records import CLASS, INSTANCE, OBJECTS, PRIMITIVES, SIZES, Kept, View, places
+from pellucid.runtimes.jvm.hprof_layout import OF_32_BITS, Layout, Sample, explains
+from pellucid.runtimes.jvm.hprof_records import CLASS, INSTANCE, OBJECTS, PRIMITIVES, SIZES, Kept, View, lengths, places
 
 _AT_ONCE = 1 << 20
-_COMPRESSED = 1 << 35
-"""Ids that lie within so many bytes are compressed references (32 bits of 8 bytes each); see `hprof_layout` for the proof by distances."""
+_SAMPLE = 1 << 14
+_KINDS = np.zeros(256, np.uint8)
+_KINDS[[INSTANCE, OBJECTS, PRIMITIVES]] = [0, 1, 2]
 
 
 class Counts(Struct, frozen=True):
@@ -32,7 +35,6 @@ def counts(dump: Hprof) -> Counts:
     ids = np.array([one.id for one in classes.all], np.uint64)
     order = np.argsort(ids)
     known = ids[order]
-    layout = _layout(dump, view, found.objects)
     rows: dict[str, tuple[int, int]] = {}
 
     def add(name: str, count: int, size: int) -> None:
@@ -48,12 +50,13 @@ def counts(dump: Hprof) -> Counts:
         place[place == len(known)] = 0
         return np.where(known[place] == wanted, order[place] + 1, 0)
 
+    layout = OF_32_BITS if i == 4 else explains(classes, _sample(dump, view, found.objects, numbers))
     instances, arrays, primitives = (np.zeros((2, len(classes) + 12), np.int64) for _ in range(3))
 
     def count(found: NDArray[np.int64], types: NDArray[np.int64], sizes: NDArray[np.int64] | None) -> None:
         found[0] += np.bincount(types, minlength=found.shape[1])
         if sizes is not None:
-            found[1] += np.bincount(types, (sizes + 7) // 8 * 8, minlength=found.shape[1]).astype(np.int64)
+            found[1] += np.bincount(types, layout.up(sizes), minlength=found.shape[1]).astype(np.int64)
 
     for start in range(0, len(found.objects), _AT_ONCE):
         objects, tags = found.objects[start : start + _AT_ONCE], found.tags[start : start + _AT_ONCE]
@@ -64,35 +67,44 @@ def counts(dump: Hprof) -> Counts:
         kinds = view.bytes[at + (9 + i)].astype(np.int64)
         kinds[kinds >= len(TYPES) + 4] = 0
         count(primitives, kinds, layout.array + SIZES[kinds] * view.u4[at + (5 + i)].astype(np.int64))
+    shapes = layout.up(layout.instances(classes))
     for number in np.flatnonzero(instances[0]).tolist():
         one = int(instances[0, number])
-        if number:
-            references, others = classes.shape(number - 1)
-            add(classes.name(number - 1), one, one * _aligned(layout.header + layout.reference * references + others))
-        else:
-            add("?", one, 0)
+        add(classes.name(number - 1) if number else "?", one, one * int(shapes[number - 1]) if number else 0)
     for number in np.flatnonzero(arrays[0]).tolist():
         add(classes.name(number - 1) if number else "?", *arrays[:, number].tolist())
     for number in np.flatnonzero(primitives[0]).tolist():
         add(f"{TYPES.get(number, '?')}[]", *primitives[:, number].tolist())
-    mirror = next((number for number, one in enumerate(classes.all) if one.name == "java.lang.Class"), None)
-    references, others = classes.shape(mirror) if mirror is not None else (0, 0)
     own = int((found.tags == CLASS).sum())
-    add("java.lang.Class", own, own * _aligned(layout.header + layout.reference * references + others))
+    add("java.lang.Class", own, own * int(layout.up(np.array([layout.mirror(classes)]))[0]))
     ordered = sorted(rows.items(), key=lambda item: (-item[1][1], item[0]))
     return Counts(tuple(Row(name, count, size) for name, (count, size) in ordered), layout, found.coverage, found.gaps)
 
 
-def _aligned(size: int) -> int:
-    return (size + 7) // 8 * 8
+def _sample(dump: Hprof, view: View, objects: Kept, class_of: Callable[[Kept], NDArray[np.int64]]) -> Sample:
+    """Objects with how far the one lies that follows in the file: a JVM writes them in the order of its heap."""
+    i = dump.id_size
+    at = objects[:: max(1, len(objects) // _SAMPLE)].astype(np.int64)
+    last = view.bytes.size - 40
+    at = at[(at < last) & _is_object(view.bytes[at])]
+    following = at + lengths(dump, view, at, np.full(len(at), last, np.int64))
+    good = following < last
+    good[good] = _is_object(view.bytes[following[good]])
+    at, following = at[good], following[good]
+    distances = view.ids(following + 1).astype(np.int64) - view.ids(at + 1).astype(np.int64)
+    onward = distances > 0
+    at, distances = at[onward], distances[onward]
+    kind = _KINDS[view.bytes[at]]
+    type_ = np.zeros(len(at), np.int32)
+    elements = np.zeros(len(at), np.int32)
+    for number, place in ((0, 5 + i), (1, 9 + i)):
+        type_[kind == number] = class_of(at[kind == number] + place) - 1
+    type_[kind == 2] = view.bytes[at[kind == 2] + (9 + i)]
+    for number, place in ((0, 5 + 2 * i), (1, 5 + i), (2, 5 + i)):
+        elements[kind == number] = view.u4[at[kind == number] + place]
+    return Sample(kind, type_, elements, distances)
 
 
-def _layout(dump: Hprof, view: View, at: Kept) -> Layout:
-    """By a sample of the ids: how far they lie apart, and whether arrays of one length lie as far apart as a layout says."""
-    if dump.id_size == 4:
-        return Layout(8, 4, 12)
-    sample = at[:: max(1, len(at) // 4096)]
-    if not len(sample):
-        return LAYOUTS[0]
-    ids = view.ids(sample + 1)
-    return LAYOUTS[0] if int(ids.max() - ids.min()) < _COMPRESSED else LAYOUTS[1]
+def _is_object(tags: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (tags == INSTANCE) | (tags == OBJECTS) | (tags == PRIMITIVES)
+    return found

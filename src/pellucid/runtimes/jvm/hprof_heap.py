@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pellucid.model import Gap
 from pellucid.runtimes.jvm.hprof import Hprof
-from pellucid.runtimes.jvm.hprof_classes import TYPES, Classes, read_class
+from pellucid.runtimes.jvm.hprof_classes import TYPES, Classes, Field, read_class
 from pellucid.runtimes.jvm.hprof_ids import Ids, IdTable
 from pellucid.runtimes.jvm.hprof_layout import Layout, infer
 from pellucid.runtimes.jvm.hprof_records import CLASS as CLASS_TAG
@@ -62,6 +62,7 @@ class Heap:
         self.at: Kept = found.objects
         self.root_ids = view.ids(found.roots + 1)
         self.root_tags = found.root_tags
+        self.root_at = found.roots
         del found
         self.ids = IdTable(len(self.at), self._ids)
         self._order()
@@ -193,9 +194,18 @@ class Heap:
 
     def root_kinds(self) -> dict[int, str]:
         """Why each root is one, in words."""
-        numbers = self.ids.numbers(self.root_ids)
-        return {
-            number: ROOTS[tag]
-            for number, tag in zip(numbers.tolist()[::-1], self.root_tags.tolist()[::-1], strict=True)
-            if number >= 0
-        }
+        return {number: ROOTS[int(self.root_tags[record])] for number, record in self.root_records().items()}
+
+    def root_records(self) -> dict[int, int]:
+        """Of each root the first record that makes it one: its place in `root_at`, `root_tags` and `root_ids`."""
+        numbers = self.ids.numbers(self.root_ids).tolist()
+        return {number: record for record, number in reversed(tuple(enumerate(numbers))) if number >= 0}
+
+
+def value_of(heap: Heap, number: int, field: Field) -> int:
+    """The id in a field of an instance; 0 where its record is too short."""
+    i = heap.dump.id_size
+    if field.offset + i > int(heap.elements[number]):
+        return 0
+    at = int(heap.at[number]) + field.offset
+    return int.from_bytes(heap.dump.map[at : at + i], "big")

@@ -15,7 +15,8 @@ from pellucid.model.heap import Hold
 from pellucid.runtimes.dominators import dominators
 from pellucid.runtimes.jvm.hprof_classes import OBJECT, TYPES, WIDTHS, Field
 from pellucid.runtimes.jvm.hprof_graph import references
-from pellucid.runtimes.jvm.hprof_heap import CLASS, INSTANCE, OBJECTS, PRIMITIVES, Heap
+from pellucid.runtimes.jvm.hprof_heap import CLASS, INSTANCE, OBJECTS, PRIMITIVES, Heap, value_of
+from pellucid.runtimes.jvm.hprof_threads import Threads
 from pellucid.runtimes.references import Indices, Longs, References, chain_ends, retained
 
 LEAST_SHARE = 0.1
@@ -207,9 +208,10 @@ class Ways:
 
     def __init__(self, found: Held) -> None:
         self._heap = found.heap
-        self._kinds = found.heap.root_kinds()
+        kinds = found.heap.root_kinds()
+        self._threads = Threads(found.heap)
         found.heap.ids.forget()
-        passing = np.array([self._kinds.get(one) in PASSING for one in found.roots.tolist()], bool)
+        passing = np.array([kinds.get(one) in PASSING for one in found.roots.tolist()], bool)
         self._parents = found.graph.parents(found.roots[~passing], else_from=found.roots[passing])
 
     def to(self, number: int) -> tuple[tuple[Hold, ...], str]:
@@ -222,7 +224,7 @@ class Ways:
             way.append(int(parents[way[-1]]))
         way.reverse()
         heap, first = self._heap, way[0]
-        root = self._kinds.get(first, ROOT)
+        root = self._threads.root(first) or ROOT
         steps = [Hold(how="root", name=root, type=heap.type_name(first))]
         for holder, held_one in pairwise(way):
             how, name = link(heap, holder, held_one)
@@ -256,15 +258,6 @@ def link(heap: Heap, holder: int, held_one: int) -> tuple[str, str]:
                 return "attribute", field.name
         return "class", ""
     return "other", ""
-
-
-def value_of(heap: Heap, number: int, field: Field) -> int:
-    """The id in a field of an instance; 0 where its record is too short."""
-    i = heap.dump.id_size
-    if field.offset + i > int(heap.elements[number]):
-        return 0
-    at = int(heap.at[number]) + field.offset
-    return int.from_bytes(heap.dump.map[at : at + i], "big")
 
 
 def _field_types(heap: Heap, nodes: Indices, which: int) -> tuple[tuple[Group, ...], Indices]:

@@ -129,7 +129,7 @@ def _lock_step(dump: Hprof, view: View) -> tuple[Kept, Lost]:
             bad[number[near]] = True
             at, end, number = at[~near], end[~near], number[~near]
             continue
-        after = at + _lengths(dump, view, at, end)
+        after = at + lengths(dump, view, at, end)
         wrong = (after <= at) | (after > end)
         if wrong.any():
             bad[number[wrong]] = True
@@ -160,7 +160,7 @@ def _lock_step(dump: Hprof, view: View) -> tuple[Kept, Lost]:
     return np.concatenate([offsets, *parts]), lost
 
 
-def _lengths(dump: Hprof, view: View, at: Offsets, end: Offsets) -> Offsets:
+def lengths(dump: Hprof, view: View, at: Offsets, end: Offsets) -> Offsets:
     """Bytes of the record at each offset; 0 where there is none."""
     i = dump.id_size
     tag = view.bytes[at]
@@ -231,7 +231,7 @@ def _guessed(dump: Hprof, view: View, wanted: Offsets, owner: Offsets) -> tuple[
                 near = np.minimum(np.searchsorted(known, ids), len(known) - 1)
                 good[which] = known[near] == ids
             begin, place, number = begin[good], place[good], number[good]
-            place = place + _lengths(dump, view, place, ends[number])
+            place = place + lengths(dump, view, place, ends[number])
         if len(begin):
             fresh = np.concatenate(([True], (begin[1:] - begin[:-1]) > _WINDOW // 2))
             keep = np.flatnonzero(fresh)

@@ -4,7 +4,7 @@ They stand in a small file that the JVM has mapped, `/tmp/hsperfdata_USER/PID` (
 it asks nothing of the JVM, and it works on one that is stopped or stuck. The file is found in its mappings: so it is that of this
 process and of no earlier one, in a container too, and where somebody has cleaned /tmp the mapping itself is read.
 
-Layout: PerfDataPrologue and PerfDataEntry of src/hotspot/share/runtime/perfMemory.hpp (JDK 8 to 25).
+Layout: PerfDataPrologue and PerfDataEntry of src/hotspot/share/runtime/perfMemory.hpp (JDK 8 to 28).
 """
 
 import os

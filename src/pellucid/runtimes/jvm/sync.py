@@ -42,6 +42,8 @@ _FUNCTIONS: dict[str, tuple[str, str]] = {
     "java.lang.Thread.join": ("Thread", "join"),
     "java.lang.Process.waitFor": ("child process", "subprocess"),
     "java.lang.ProcessImpl.waitFor": ("child process", "subprocess"),
+    "java.lang.ref.Reference.tryHandlePending": ("references to clear", "service"),
+    "java.lang.ref.Reference$ReferenceHandler.run": ("references to clear", "service"),
     "java.lang.ref.ReferenceQueue.remove": ("references to clear", "service"),
     "java.lang.ref.ReferenceQueue.remove0": ("references to clear", "service"),
 }

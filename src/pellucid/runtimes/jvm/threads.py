@@ -13,7 +13,7 @@ The JVM stops all threads while it writes it (VM_PrintThreads), so that what it 
 is held by the one that has it locked. Addresses are those of that moment: the collector moves objects.
 
 Sources: JavaThread::print_on (runtime/javaThread.cpp), javaVFrame::print_lock_info_on (runtime/vframe.cpp), DeadlockCycle::print_on_with
-(runtime/threadSMR.cpp), JDK 8 to 25.
+(runtime/threadSMR.cpp), JDK 8 to 28.
 """
 
 import re
