@@ -2,9 +2,11 @@
 
 import contextlib
 import http.client
+import json
 import signal
 import subprocess
 import sys
+import time
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -31,6 +33,30 @@ class Web:
             return answer.status, dict(answer.getheaders()), answer.read()
         finally:
             connection.close()
+
+    def events(self, path, within_s):
+        """(name, value) of each event of a stream, for as long as nobody breaks off; fails where none comes for so long."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=within_s)
+        connection.request("GET", path, headers={"authorization": f"Bearer {self.token}"})
+        stream, name = connection.getresponse(), ""
+        try:
+            while line := stream.readline():
+                if line.startswith(b"event: "):
+                    name = line.removeprefix(b"event: ").strip().decode()
+                elif line.startswith(b"data: "):
+                    yield name, json.loads(line.removeprefix(b"data: "))
+        finally:
+            connection.close()
+
+    def finished(self, name, within_s=60.0):
+        """The answer of the job `name`, once it has ended."""
+        limit = time.monotonic() + within_s
+        while time.monotonic() < limit:
+            answer = json.loads(self.ask("GET", f"/api/jobs/{name}")[2])
+            if answer["job"]["state"] != "running":
+                return answer
+            time.sleep(0.1)
+        raise AssertionError("it does not end")
 
     def end(self):
         """Its exit status."""

@@ -132,7 +132,7 @@ def test_a_look_that_costs_something_runs_the_command_it_shows(web, session):
     assert status == 200
     job = json.loads(body)
     assert job["shell"] == f"pellucid memory {os.getpid()}"
-    answer = finished(web, job["id"])
+    answer = web.finished(job["id"])
     assert answer["result"]["process"]["pid"] == os.getpid()
     assert answer["result"]["table"]["parts"]
     assert web.ask("GET", f"/api/jobs/{job['id']}/flame")[0] == 404, "that is no profile"
@@ -141,18 +141,21 @@ def test_a_look_that_costs_something_runs_the_command_it_shows(web, session):
 
 def test_one_that_fails_says_what_the_command_says(web, session):
     _, _, body = web.ask("POST", "/api/p/4194303/jobs", session, '{"action": "profile", "seconds": 1}', bearer=False)
-    failed = finished(web, json.loads(body)["id"])["job"]["failed"]
+    failed = web.finished(json.loads(body)["id"])["job"]["failed"]
     assert "no process with pid 4194303" in failed["said"]
 
 
-def finished(web, name, within_s=60.0):
-    limit = time.monotonic() + within_s
-    while time.monotonic() < limit:
-        answer = json.loads(web.ask("GET", f"/api/jobs/{name}")[2])
-        if answer["job"]["state"] != "running":
-            return answer
-        time.sleep(0.1)
-    raise AssertionError("it does not end")
+def test_a_second_click_begins_nothing_and_what_runs_can_be_stopped(web, session):
+    asked = '{"action": "profile", "seconds": 600}'
+    path = f"/api/p/{os.getpid()}/jobs"
+    first, second = (json.loads(web.ask("POST", path, session, asked, bearer=False)[2]) for _ in range(2))
+    assert second["id"] == first["id"]
+    assert web.ask("POST", f"/api/jobs/{first['id']}/stop", session, "{}", bearer=False)[0] == 200
+    assert web.finished(first["id"])["job"]["state"] != "running"
+    third = json.loads(web.ask("POST", path, session, asked, bearer=False)[2])
+    assert third["id"] != first["id"]
+    web.ask("POST", f"/api/jobs/{third['id']}/stop", session, "{}", bearer=False)
+    web.finished(third["id"])
 
 
 def test_the_port_is_taken(web):

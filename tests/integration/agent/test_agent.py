@@ -25,6 +25,7 @@ from pellucid.agent.server import Agent, Limits
 from pellucid.present.view.remote import Remote
 from tests.conftest import TARGETS
 from tests.networks import cable
+from tests.web import Web
 
 pytest.importorskip("cryptography", reason="*** cryptography is not installed (pellucid[agent])")
 pytestmark = pytest.mark.timeout(300)
@@ -129,6 +130,40 @@ def test_a_live_screen_lists_the_processes_of_other_machines(here, busy, monkeyp
     gone = Remote("nowhere")
     gone.look()
     assert "no host of that name" in gone.failed
+
+
+def test_the_page_shows_the_processes_of_other_machines_and_looks_at_one(here, busy):
+    with Web("--host", "near", "--host", "nowhere", env={**os.environ, "XDG_DATA_HOME": str(here.home)}) as web:
+        told = {}
+        path = f"/api/live?pid={busy.pid}&view=now&host=near"
+        for name, value in web.events(path, LIMIT_S):
+            told[value["name"] if name == "host" else name] = value
+            if {"near", "nowhere", "deep"} <= set(told):
+                break
+        assert busy.pid in {row["pid"] for row in told["near"]["rows"]}
+        assert "no host of that name" in told["nowhere"]["failed"]
+        assert told["deep"]["failed"] is None
+        assert [
+            line
+            for group in told["deep"]["groups"]
+            for line in group["frames"]
+            if line["where"].partition(":")[0].endswith("shares.py")
+        ]
+        status, _, files = web.ask("GET", f"/api/p/{busy.pid}/files?host=near")
+        assert status == 200
+        assert json.loads(files)["process"]["pid"] == busy.pid
+        status, _, body = web.ask("GET", "/api/p/4000000/info?host=near")
+        assert status == 409
+        assert json.loads(body)["error"]["code"] == "no_such_process"
+        assert web.ask("GET", f"/api/p/{busy.pid}/files?host=elsewhere")[0] == 404
+        status, _, body = web.ask(
+            "POST", f"/api/p/{busy.pid}/jobs?host=near", {"content-type": "application/json"}, '{"action": "heap"}'
+        )
+        assert status == 200
+        job = json.loads(body)
+        assert job["shell"] == f"pellucid heap {busy.pid} --host near"
+        answer = web.finished(job["id"])
+        assert "--allow pause" in answer["job"]["failed"]["remedy"]
 
 
 def test_a_refusal_has_its_three_lines_and_its_json(here, busy):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Name = Literal["why", "profile", "memory", "heap", "heap-diff", "output", "gc", "record"]
+Name = Literal["why", "profile", "memory", "heap", "dump", "heap-diff", "output", "gc", "record"]
 LEAST_S, MOST_S = 1.0, 86400.0
 
 
@@ -22,6 +22,8 @@ class Asked(Struct, frozen=True, forbid_unknown_fields=True):
     pause: bool = True
     before: str = ""
     after: str = ""
+    host: str = ""
+    """The machine, "" for this one."""
 
 
 class Action(Struct, frozen=True):
@@ -36,6 +38,8 @@ class Action(Struct, frozen=True):
     machine: tuple[str, ...] = ("--json",)
     timed: bool = False
     """It takes the `seconds` that were asked for."""
+    seconds: float = 10.0
+    """Where nothing else was chosen."""
 
 
 def _heap(pid: str, asked: Asked) -> tuple[str, ...]:
@@ -69,6 +73,12 @@ ACTIONS: dict[Name, Action] = {
         pauses="stands still while its memory is copied; the answer says for how long",
         words=_heap,
     ),
+    "dump": Action(
+        title="Take a dump and find out who holds most",
+        cost="it writes all its objects into a file, about as large as its heap, which is read then",
+        pauses="stands still while it writes the dump",
+        words=lambda pid, _: ("heap", pid),
+    ),
     "heap-diff": Action(
         title="Compare two snapshots",
         cost="reads two saved snapshots; the process is not touched",
@@ -76,6 +86,7 @@ ACTIONS: dict[Name, Action] = {
         words=lambda *_: ("heap", "diff", "BEFORE", "AFTER"),
     ),
     "output": Action(
+        seconds=30.0,
         title="Capture what it prints",
         cost="copies what it and its children write, at the end of each write",
         pauses="",
@@ -84,6 +95,7 @@ ACTIONS: dict[Name, Action] = {
         timed=True,
     ),
     "gc": Action(
+        seconds=3.0,
         title="Watch its collector",
         cost="reads its counters for some seconds",
         pauses="",
@@ -91,6 +103,7 @@ ACTIONS: dict[Name, Action] = {
         timed=True,
     ),
     "record": Action(
+        seconds=60.0,
         title="Record it",
         cost="stacks ten times a second, numbers and findings, into a file of bounded size; the recorder tells what it takes",
         pauses="",
@@ -110,6 +123,7 @@ class Offer(Struct, frozen=True):
     pauses: str
     shell: str
     timed: bool
+    seconds: float
 
 
 _JAVA: dict[str, str] = {
@@ -120,16 +134,39 @@ _JAVA: dict[str, str] = {
 """What pauses a JVM, where it would not pause others."""
 
 
-def offers(pid: int, runtime: str) -> tuple[Offer, ...]:
-    """All of them, for process `pid`."""
-    java = _JAVA if runtime.startswith("JVM") else {}
+_JAVA_OTHERWISE: dict[str, tuple[str, str]] = {
+    "heap": ("Count its objects", "asks the JVM for its own histogram, without a collection"),
+    "profile": (
+        "Record where the time goes",
+        "asks the JVM for its stacks, again and again; what that cost is told with the result",
+    ),
+}
+"""Title and cost, where they are others for a JVM."""
+_HERE = frozenset({"heap-diff", "record"})
+"""Not asked of another machine."""
+
+
+def offers(pid: int, runtime: str, host: str = "") -> tuple[Offer, ...]:
+    """All of them, for process `pid` of that machine."""
+    jvm = runtime.startswith("JVM")
+    java = _JAVA if jvm else {}
+    otherwise = _JAVA_OTHERWISE if jvm else {}
     return tuple(
-        Offer(name, one.title, one.cost, java.get(name, one.pauses), shell(pid, Asked(name)), one.timed)
+        Offer(
+            name,
+            *otherwise.get(name, (one.title, one.cost)),
+            java.get(name, one.pauses),
+            shell(pid, Asked(name, seconds=one.seconds, host=host)),
+            one.timed,
+            one.seconds,
+        )
         for name, one in ACTIONS.items()
-        if name != "heap-diff"
+        if name != "heap-diff" and (jvm or name != "dump") and not (host and name in _HERE)
     )
 
 
 def shell(pid: int, asked: Asked) -> str:
     """The command that does the same in a terminal."""
-    return " ".join(("pellucid", *ACTIONS[asked.action].words(str(pid), asked)))
+    there = ("--save", "FILE.hprof") if asked.action == "dump" else ()
+    there += ("--host", asked.host) if asked.host else ()
+    return " ".join(("pellucid", *ACTIONS[asked.action].words(str(pid), asked), *there))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.diagnose import words
 from pellucid.diagnose.groups import Group, grouped, name
@@ -67,13 +68,24 @@ def _since(group: Group) -> float:
     return (wait.since_s or 0.0) if wait else 0.0
 
 
+def _does(group: Group) -> str:
+    """Of threads that wait in the same line for several locks, the holder of one of them would be told of all."""
+    thread = group.longest
+    things = {(one.wait.object, one.wait.holders) for one in group.threads if one.wait is not None}
+    if thread.wait is None or thread.wait.kind != "lock" or len(things) < 2:
+        return words.does(thread)
+    same = len({name for name, _ in things}) == 1
+    wait = replace(thread.wait, holders=(), object=thread.wait.object if same else None)
+    return f"{words.does(replace(thread, wait=wait))}, not all for the same one"
+
+
 def _shown(group: Group) -> Shown:
     thread = group.longest
     return Shown(
         who=inert(group.who),
         names=tuple(inert(name(one)) for one in group.threads),
         tids=group.tids,
-        does=inert(words.does(thread)),
+        does=inert(_does(group)),
         kind=thread.wait.kind if thread.wait else thread.state,
         since_s=thread.wait.since_s if thread.wait else None,
         idle=_idle(group),

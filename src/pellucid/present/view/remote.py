@@ -38,7 +38,11 @@ class Remote:
         self.failed = "not asked yet"
         self._before: dict[tuple[int, float], float] = {}
         self._at = 0.0
+        self.looks = 0
+        """How often it was asked; a screen that was told of the last one needs nothing new."""
         self._ended = threading.Event()
+        self._wanted = threading.Event()
+        self._wanted.set()
         self._thread = threading.Thread(target=self._run, name=f"host {name}", daemon=True)
 
     def start(self) -> None:
@@ -46,10 +50,22 @@ class Remote:
 
     def stop(self) -> None:
         self._ended.set()
+        self._wanted.set()
+
+    def wanted(self, *, by_anybody: bool) -> None:
+        """Whether somebody looks; else the other machine is not asked."""
+        if by_anybody:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._wanted.wait()
+            if self._ended.is_set():
+                return
             self.look()
+            self.looks += 1
             self._ended.wait(EVERY_S)
 
     def look(self) -> None:

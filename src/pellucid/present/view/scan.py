@@ -59,6 +59,8 @@ class Scan:
         self._rows: Mapping[int, Row] = {}
         self._stirred: dict[int, float] = {}
         """When each was last seen to have done something; replaced with the rows."""
+        self._lock = threading.Lock()
+        """Of whoever replaces `found`."""
         self._ended = threading.Event()
         self._wanted = threading.Event()
         self._wanted.set()
@@ -87,8 +89,14 @@ class Scan:
             quiet = known is row or (known is not None and not row.cpu and _same(known, row))
             stirred[pid] = self._stirred.get(pid, now) if quiet else now
         self._stirred, self._rows = stirred, rows
-        if any(_gone(one, rows) for one in self.found.values()):
-            self.found = {pid: one for pid, one in self.found.items() if not _gone(one, rows)}
+        with self._lock:
+            if any(_gone(one, rows) for one in self.found.values()):
+                self.found = {pid: one for pid, one in self.found.items() if not _gone(one, rows)}
+
+    def learn(self, looked: Looked) -> None:
+        """What somebody else has just seen of a process: it needs no look of ours."""
+        with self._lock:
+            self.found = {**self.found, looked.pid: looked}
 
     def _run(self) -> None:
         # Not at a lower priority: while it waits for a CPU it may have the GIL, for which whoever draws the screen would wait too.
@@ -134,7 +142,7 @@ class Scan:
         spent = time.thread_time() - cpu
         self._credit -= spent
         self.looks += 1
-        self.found = {**self.found, row.pid: Looked(row.pid, row.started_at, time.time(), findings, spent, why_not)}
+        self.learn(Looked(row.pid, row.started_at, time.time(), findings, spent, why_not))
 
 
 def _readable(row: Row) -> bool:

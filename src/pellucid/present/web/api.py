@@ -3,10 +3,10 @@
 GET  /                                  the page itself
 GET  /page/NAME                         its modules and its style
 GET  /api/live?pid=N&view=V             server-sent events: what is there, then what changes
-GET  /api/p/PID/files, sockets, ...     one look now, the document that `pellucid files PID --json` prints
+GET  /api/p/PID/files, sockets, ...     one look now, the document that `pellucid files PID --json` prints (all of these take ?host=NAME)
 GET  /api/p/PID/offers                  which looks cost something, and what
 POST /api/p/PID/jobs                    start one of those; POST /api/p/PID/ask: a closer look at a JVM
-GET  /api/jobs/ID, /flame, /as/FORMAT   its answer; POST /api/jobs/ID/stop
+GET  /api/jobs/ID, /flame, /file, /as/FORMAT   its answer; POST /api/jobs/ID/stop
 GET  /api/compare/BEFORE/AFTER          the flame graph of what changed between two recordings
 GET  /api/serving                       the model servers of this machine
 """
@@ -14,6 +14,7 @@ GET  /api/serving                       the model servers of this machine
 import asyncio
 import importlib
 import math
+import os
 import pkgutil
 import re
 import time
@@ -24,7 +25,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pellucid.export.profiles import FORMATS
@@ -32,8 +33,9 @@ from pellucid.kernel import procfs
 from pellucid.model.errors import NoSuchProcess, NotPermitted, PellucidError
 from pellucid.model.profile import Profile
 from pellucid.model.report import Report, SocketsReport
+from pellucid.present.view import elsewhere
 from pellucid.present.view.actions import Asked, offers
-from pellucid.present.view.told import failed
+from pellucid.present.view.told import Failed, failed
 from pellucid.present.web.hub import Hub, Wanted
 from pellucid.present.web.jobs import Job
 
@@ -74,13 +76,28 @@ def _info(pid: int) -> Report:
     return info(pid)
 
 
+def _tasks(pid: int) -> Report:
+    from pellucid.observe.tasks import tasks
+
+    return tasks(pid)
+
+
 LOOKS: dict[str, Callable[[int], Report]] = {
     "files": _files,
     "sockets": _sockets,
     "environment": _environment,
     "info": _info,
+    "tasks": _tasks,
 }
 """Cheap enough to be made whenever a view is opened."""
+WORDS = {
+    "files": ("files", "PID"),
+    "sockets": ("sockets", "PID"),
+    "environment": ("env", "PID"),
+    "info": ("info", "PID"),
+    "tasks": ("stacks", "PID", "--tasks"),
+}
+"""The commands that give the same documents, for a process of another machine."""
 
 
 class Api:
@@ -105,6 +122,7 @@ class Api:
                 Route("/api/jobs/{job}/stop", self.stop, methods=["POST"]),
                 Route("/api/jobs/{job}/flame", self.flame),
                 Route("/api/jobs/{job}/as/{form}", self.download),
+                Route("/api/jobs/{job}/file", self.file),
                 Route("/api/compare/{before}/{after}", self.compare),
             ],
             exception_handlers={HTTPException: _refused, PellucidError: _failed},
@@ -119,23 +137,36 @@ class Api:
     async def live(self, request: Request) -> Response:
         told = request.query_params
         pid = told.get("pid", "")
-        wanted = Wanted(_pid(int(pid)) if pid.isascii() and pid.isdigit() else None, told.get("view", "")[:20])
+        number = _pid(int(pid)) if pid.isascii() and pid.isdigit() else None
+        wanted = Wanted(number, told.get("view", "")[:20], self._host(request))
         return StreamingResponse(_events(self.hub, wanted), media_type="text/event-stream")
 
     async def look(self, request: Request) -> Response:
         make = LOOKS.get(request.path_params["what"])
         if make is None:
             raise HTTPException(404)
-        return _json(await asyncio.to_thread(make, _pid(request.path_params["pid"])))
+        pid, host = _pid(request.path_params["pid"]), self._host(request)
+        if not host:
+            return _json(await asyncio.to_thread(make, pid))
+        words = tuple(str(pid) if word == "PID" else word for word in WORDS[request.path_params["what"]])
+        found = await asyncio.to_thread(elsewhere.document, host, words)
+        return _json({"error": found}, 409) if isinstance(found, Failed) else _json(msgspec.Raw(found))
 
     async def offers(self, request: Request) -> Response:
-        pid = _pid(request.path_params["pid"])
-        row = self.hub.board.rows.get(pid)
-        return _json(offers(pid, row.runtime if row else ""))
+        pid, host = _pid(request.path_params["pid"]), self._host(request)
+        row = self.hub.row(host, pid)
+        return _json(offers(pid, row.runtime if row else "", host))
 
     async def ask(self, request: Request) -> Response:
-        await self.hub.ask(_pid(request.path_params["pid"]))
+        await self.hub.ask(Wanted(_pid(request.path_params["pid"]), "now", self._host(request)))
         return _json({})
+
+    def _host(self, request: Request) -> str:
+        """The machine that is asked, one of those that the page was begun with; "" for this one."""
+        name = request.query_params.get("host", "")
+        if name and name not in self.hub.remotes:
+            raise HTTPException(404, "this page does not show that machine: pellucid web --host NAME")
+        return name
 
     async def start(self, request: Request) -> Response:
         pid = _pid(request.path_params["pid"])
@@ -143,7 +174,8 @@ class Api:
             asked = msgspec.json.decode(await request.body(), type=Asked)
         except msgspec.DecodeError as error:  # ValidationError is one
             raise HTTPException(422, str(error)) from error
-        row = self.hub.board.rows.get(pid)
+        asked = msgspec.structs.replace(asked, host=self._host(request))
+        row = self.hub.row(asked.host, pid)
         job = self.hub.jobs.start(pid, asked, java=row is not None and row.runtime.startswith("JVM"))
         return _json(job.row())
 
@@ -180,6 +212,15 @@ class Api:
         name = f"pid-{self._job(request).pid}{FORMATS[form][0]}"
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(await asyncio.to_thread(encode, profile, form), 200, headers, "application/octet-stream")
+
+    async def file(self, request: Request) -> Response:
+        """The snapshot that a look has left."""
+        job = self._job(request)
+        if not job.row().file:
+            raise HTTPException(404, "this snapshot is not kept any more")
+        return FileResponse(
+            job.file, media_type="application/octet-stream", filename=f"pid-{job.pid}{os.path.splitext(job.file)[1]}"
+        )
 
     async def serving(self, request: Request) -> Response:  # noqa: ARG002
         from pellucid.present.view.serving import servers

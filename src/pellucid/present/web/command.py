@@ -8,7 +8,14 @@ import click
     "--port", type=click.IntRange(0, 65535), default=0, help="The port on 127.0.0.1; 0 takes a free one.  [default: 0]"
 )
 @click.option("--open", "browser", is_flag=True, help="Open it in the browser of this machine.")
-def command(port: int, browser: bool) -> None:
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Show the processes of the machine NAME too, by its agent; may be given again.",
+)
+def command(port: int, browser: bool, hosts: tuple[str, ...]) -> None:
     """Show all processes of this machine on a live page: who is in trouble, what each does, and, of one, its stacks, waits, memory, files.
 
     It listens on the loopback interface alone and prints an address with a token, without which it answers nobody. It reads and never
@@ -27,4 +34,4 @@ def command(port: int, browser: bool) -> None:
         )
     from pellucid.present.web.server import serve
 
-    serve(port, browser=browser)
+    serve(port, browser=browser, hosts=hosts)

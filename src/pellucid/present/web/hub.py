@@ -11,9 +11,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from pellucid.present.view import elsewhere
 from pellucid.present.view.board import Board
 from pellucid.present.view.deep import Deep, look, refused
 from pellucid.present.view.memory_live import MemoryLive
+from pellucid.present.view.remote import Remote
+from pellucid.present.view.rows import Row
 from pellucid.present.view.scan import Looked
 from pellucid.present.web.jobs import Jobs
 
@@ -33,20 +36,28 @@ _DEEP_VIEWS = frozenset({"now", "waits"})
 
 
 class Wanted(Struct, frozen=True):
-    """What one page shows: a process and a view, or neither."""
+    """What one page shows: a process and a view, or neither. `host`: the machine of the process, "" for this one."""
 
     pid: int | None = None
     view: str = ""
+    host: str = ""
+
+
+def _key(wanted: Wanted) -> tuple[str, int]:
+    """Of a closer look: one for all views of a process of this machine, of another machine one for each."""
+    return (f"{wanted.host} {wanted.view}" if wanted.host else "", wanted.pid or 0)
 
 
 class Hub:
     """One for the server. `run` renews, `stream` tells."""
 
-    def __init__(self, hello: dict[str, Any]) -> None:
+    def __init__(self, hello: dict[str, Any], hosts: tuple[str, ...] = ()) -> None:
         self.board = Board()
+        self.remotes = {name: Remote(name) for name in hosts}
         self.jobs = Jobs(self.tell)
         self.hello = hello
-        self.deep: dict[int, Deep] = {}
+        self.deep: dict[tuple[str, int], Deep] = {}
+        """By `_key`."""
         self.memory: dict[int, MemoryLive] = {}
         self.pages: dict[object, Wanted] = {}
         self.refresh_s = 0.0
@@ -54,19 +65,24 @@ class Hub:
         self.ending = False
         self._opened = asyncio.Event()
         self._turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._looking: dict[int, asyncio.Task[None]] = {}
-        self._not_before: dict[int, float] = {}
-        self._seen: dict[int, float] = {}
+        self._looking: dict[object, asyncio.Task[None]] = {}
+        self._not_before: dict[tuple[str, int], float] = {}
+        self._seen: dict[tuple[str, int], float] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
         self.board.scan.start()
+        for remote in self.remotes.values():
+            remote.wanted(by_anybody=False)
+            remote.start()
         try:
             while True:
                 began = time.perf_counter()
                 await asyncio.to_thread(self.board.look)
                 self.refresh_s = time.perf_counter() - began
                 self.board.scan.wanted(by_anybody=bool(self.pages))
+                for remote in self.remotes.values():
+                    remote.wanted(by_anybody=bool(self.pages))
                 self._look_closer()
                 self.tell()
                 self._opened.clear()
@@ -76,6 +92,8 @@ class Hub:
                     continue
         finally:
             self.board.close()
+            for remote in self.remotes.values():
+                remote.stop()
 
     def _pause(self) -> float:
         """Seconds until the list is read again."""
@@ -98,21 +116,29 @@ class Hub:
             pid = wanted.pid
             if pid is None:
                 continue
-            self._seen[pid] = now
-            if wanted.view == "memory":
-                self._start(-pid, self._memory(pid))
-            elif wanted.view in _DEEP_VIEWS and not self._java(pid):
-                known = self.deep.get(pid)
-                if now >= self._not_before.get(pid, 0.0) and not (known is not None and refused(known)):
-                    self._start(pid, self._deep(pid))
-        for pid in [pid for pid, at in self._seen.items() if now - at > KEEP_S]:
-            self._forget(pid)
+            key = _key(wanted)
+            self._seen[key] = now
+            if wanted.view == "memory" and not wanted.host:
+                self._start(pid, self._memory(pid))
+            elif wanted.view in _DEEP_VIEWS and not self._java(wanted):
+                known = self.deep.get(key)
+                if now >= self._not_before.get(key, 0.0) and not (known is not None and refused(known)):
+                    self._start(key, self._deep(wanted))
+        for key in [key for key, at in self._seen.items() if now - at > KEEP_S]:
+            self._forget(key)
 
-    def _java(self, pid: int) -> bool:
-        row = self.board.rows.get(pid)
+    def row(self, host: str, pid: int) -> Row | None:
+        """Of the list; None where it is not there (any more)."""
+        if not host:
+            return self.board.rows.get(pid)
+        remote = self.remotes.get(host)
+        return next((row for row in remote.rows if row.pid == pid), None) if remote is not None else None
+
+    def _java(self, wanted: Wanted) -> bool:
+        row = self.row(wanted.host, wanted.pid or 0)
         return row is not None and row.runtime.startswith("JVM")
 
-    def _start(self, key: int, work: Any) -> None:
+    def _start(self, key: object, work: Any) -> None:
         if key in self._looking:
             work.close()
             return
@@ -120,15 +146,28 @@ class Hub:
         self._looking[key] = task
         task.add_done_callback(lambda _: self._looking.pop(key, None))
 
-    async def _deep(self, pid: int, *, ask: bool = False) -> None:
-        began = time.monotonic()
-        self.deep[pid] = await asyncio.to_thread(look, pid, ask=ask)
-        self._not_before[pid] = began + DUTY * self.deep[pid].cost_s
+    async def _deep(self, wanted: Wanted, *, ask: bool = False) -> None:
+        assert wanted.pid is not None
+        began, key = time.monotonic(), _key(wanted)
+        if wanted.host:
+            self.deep[key] = await asyncio.to_thread(elsewhere.look, wanted.host, wanted.pid, wanted.view)
+            self._not_before[key] = began + elsewhere.AGAIN_S
+        else:
+            self.deep[key] = await asyncio.to_thread(look, wanted.pid, ask=ask)
+            self._not_before[key] = began + DUTY * self.deep[key].cost_s
+            self._learn(self.deep[key])
         self.tell()
 
-    async def ask(self, pid: int) -> None:
+    def _learn(self, deep: Deep) -> None:
+        """The list tells what the closer look has found, too."""
+        row = self.board.rows.get(deep.pid)
+        if row is not None:
+            found = Looked(deep.pid, row.started_at, deep.taken_at, deep.findings, deep.cost_s, deep.failed)
+            self.board.scan.learn(found)
+
+    async def ask(self, wanted: Wanted) -> None:
         """A closer look because a person asked for it: also at a JVM, and at one that refused before."""
-        await self._deep(pid, ask=True)
+        await self._deep(wanted, ask=True)
 
     async def _memory(self, pid: int) -> None:
         live = self.memory.get(pid)
@@ -139,11 +178,11 @@ class Hub:
         await asyncio.to_thread(live.look)
         self.tell()
 
-    def _forget(self, pid: int) -> None:
-        del self._seen[pid]
-        self.deep.pop(pid, None)
-        self._not_before.pop(pid, None)
-        live = self.memory.pop(pid, None)
+    def _forget(self, key: tuple[str, int]) -> None:
+        del self._seen[key]
+        self.deep.pop(key, None)
+        self._not_before.pop(key, None)
+        live = self.memory.pop(key[1], None) if not key[0] else None
         if live is not None:
             live.close()
 
@@ -181,6 +220,8 @@ class _Told:
         self.count = -1
         self.failed: Any = None
         self.jobs = -1
+        self.looks: dict[str, int] = {}
+        """Of the other machines, by name."""
 
     def news(self) -> list[tuple[str, Any]]:
         """Everything that differs from what was told."""
@@ -195,16 +236,25 @@ class _Told:
             gone = [pid for pid in self.found if pid not in found]
             self.found = found
             events.append(("found", {"changed": changed, "gone": gone}))
-        pid = self.wanted.pid
+        for name, remote in self.hub.remotes.items():
+            if self.looks.get(name) != remote.looks:
+                self.looks[name] = remote.looks
+                events.append(("host", {"name": name, "rows": remote.rows, "failed": remote.failed}))
+        pid, host = self.wanted.pid, self.wanted.host
         if pid is not None:
-            deep = self.hub.deep.get(pid)
+            deep = self.hub.deep.get(_key(self.wanted))
             if deep is not None and deep is not self.deep and self.wanted.view != "memory":
                 self.deep = deep
                 events.append(("deep", deep))
             events += self._memory(pid)
             if self.hub.jobs.version != self.jobs:
                 self.jobs = self.hub.jobs.version
-                events.append(("jobs", [job.row() for job in self.hub.jobs.all.values() if job.pid == pid]))
+                events.append(
+                    (
+                        "jobs",
+                        [job.row() for job in self.hub.jobs.all.values() if (job.pid, job.asked.host) == (pid, host)],
+                    )
+                )
         return events
 
     def _list(self) -> dict[str, Any]:
@@ -225,7 +275,7 @@ class _Told:
 
     def _memory(self, pid: int) -> list[tuple[str, Any]]:
         live = self.hub.memory.get(pid)
-        if live is None or self.wanted.view != "memory":
+        if live is None or self.wanted.view != "memory" or self.wanted.host:
             return []
         if live.count == self.count and live.failed == self.failed:
             return []

@@ -26,6 +26,8 @@ from pellucid.present.view.told import Failed
 AT_ONCE = 3
 KEPT = 40
 KEPT_BYTES = 256 << 20
+KEPT_FILES = 4 << 30
+"""Bytes of snapshots and dumps."""
 MOST_BYTES = 64 << 20
 """Of one answer."""
 MOST_TEXT = 1 << 20
@@ -33,6 +35,8 @@ MOST_TEXT = 1 << 20
 _GRACE_S = 10.0
 """How long one that was interrupted may take to give what it has."""
 _TELL_S = 0.25
+_FILES = {"heap": ".heap", "dump": ".hprof"}
+"""What some looks leave, by the end of its name."""
 
 
 class JobRow(Struct, frozen=True):
@@ -50,6 +54,9 @@ class JobRow(Struct, frozen=True):
     about: str
     failed: Failed | None
     mode: str = ""
+    host: str = ""
+    file: bool = False
+    """A saved snapshot can be taken away."""
 
 
 class Job:
@@ -70,8 +77,10 @@ class Job:
         self.text = ""
         self.dropped = 0
         self.about = ""
-        self.file = os.path.join(folder, f"{self.id}.heap") if asked.action == "heap" else ""
+        self.file = os.path.join(folder, f"{self.id}{_FILES[asked.action]}") if asked.action in _FILES else ""
         self.process: asyncio.subprocess.Process | None = None
+        self.stopped = False
+        """Somebody has stopped it, maybe before its process was there."""
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -92,6 +101,8 @@ class Job:
             about=self.about,
             failed=self.failed,
             mode=self.asked.mode if self.asked.action == "profile" else "",
+            host=self.asked.host,
+            file=self.state == "done" and bool(self.file) and os.path.exists(self.file),
         )
 
 
@@ -112,7 +123,7 @@ class Jobs:
     def start(self, pid: int, asked: Asked, *, java: bool = False) -> Job:
         """One more look, or the one of that kind that runs for that process already. Raises UsageError."""
         for job in self.running():
-            if job.pid == pid and job.asked.action == asked.action:
+            if (job.pid, job.asked.host, job.asked.action) == (pid, asked.host, asked.action):
                 return job  # asked for twice: a double click, or another tab
         if len(self.running()) >= AT_ONCE:
             raise UsageError(
@@ -127,8 +138,8 @@ class Jobs:
                 remedy="run the command in a terminal, where it goes on until Ctrl-C",
             )
         job = Job(pid, asked, self._folder)
-        if java:
-            job.file = ""  # its dump may be as large as its heap, and stands in its own file system
+        if java and asked.action == "heap":
+            job.file = ""  # its histogram is no snapshot
         job.task = asyncio.get_running_loop().create_task(self._run(job, self._words(job)))
         self.all[job.id] = job
         self._forget()
@@ -148,6 +159,8 @@ class Jobs:
             words = [*job.action.words(str(job.pid), asked)]
             if job.file:
                 words += ["--save", job.file]
+            if asked.host:
+                words += ["--host", asked.host]
         return [sys.executable, "-P", "-m", "pellucid", *words, *job.action.machine]
 
     async def _run(self, job: Job, words: list[str]) -> None:
@@ -170,6 +183,8 @@ class Jobs:
             *words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, cwd="/", start_new_session=True
         )
         process = job.process
+        if job.stopped:
+            self._interrupt(process)
         assert process.stdout is not None
         assert process.stderr is not None
         said = asyncio.create_task(process.stderr.read(1 << 16))
@@ -179,8 +194,15 @@ class Jobs:
         if job.action.machine == ("--json",):
             job.result = content
             job.failed = _error(content) if status else None
-        if status not in {0, 6, 130} and job.failed is None:
+        if status not in {0, 6, 130} and job.failed is None and not job.stopped:
             job.failed = _three_lines(told, job.shell, status)
+        if job.stopped and (not content or status < 0) and job.asked.action not in {"output", "record"}:
+            job.failed = Failed(
+                "interrupted",
+                f"run `{job.shell}`",
+                "it was stopped before it had seen anything",
+                "let it run for longer",
+            )
         if job.failed is None and job.asked.action == "profile":
             from pellucid.export.archive import decode
 
@@ -222,21 +244,36 @@ class Jobs:
     def stop(self, name: str) -> bool:
         """Interrupt one that runs; it gives what it has. False where there is none."""
         job = self.all.get(name)
-        if job is None or job.process is None:
+        if job is None or job.state != "running":
             return False
-        process = job.process
-        process.send_signal(signal.SIGINT)
-        asyncio.get_running_loop().call_later(_GRACE_S, _kill, process)
+        job.stopped = True
+        if job.process is not None:
+            self._interrupt(job.process)
         return True
+
+    @staticmethod
+    def _interrupt(process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            asyncio.get_running_loop().call_later(_GRACE_S, _kill, process)
 
     def _forget(self) -> None:
         """The oldest, where there are too many or they are too large."""
         done = [job for job in self.all.values() if job.state != "running"]
-        while done and (len(self.all) > KEPT or sum(job.size for job in self.all.values()) > KEPT_BYTES):
+        while done and (
+            len(self.all) > KEPT
+            or sum(job.size for job in self.all.values()) > KEPT_BYTES
+            or self._files() > KEPT_FILES
+        ):
             old = done.pop(0)
             del self.all[old.id]
             if old.file and os.path.exists(old.file):
                 os.unlink(old.file)
+
+    def _files(self) -> int:
+        """Bytes of what looks have left."""
+        with os.scandir(self._folder) as entries:
+            return sum(entry.stat().st_size for entry in entries)
 
     def _tell(self) -> None:
         self._told = time.monotonic()

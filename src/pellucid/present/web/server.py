@@ -57,18 +57,18 @@ class Way(Struct, frozen=True):
     leave_s: float | None = None
 
 
-def serve(port: int, *, browser: bool) -> None:
+def serve(port: int, *, browser: bool, hosts: tuple[str, ...] = ()) -> None:
     """Until Ctrl-C or SIGTERM. Prints the address once it answers. Raises UsageError where the port is taken."""
-    serve_on(_listen(port), Way(secrets.token_urlsafe(32), browser=browser))
+    serve_on(_listen(port), Way(secrets.token_urlsafe(32), browser=browser), hosts)
 
 
-def serve_on(listener: socket.socket, way: Way) -> None:
-    """The same on a socket that is listened on already."""
+def serve_on(listener: socket.socket, way: Way, hosts: tuple[str, ...] = ()) -> None:
+    """The same on a socket that is listened on already. `hosts`: other machines that are shown too."""
     logging.getLogger("uvicorn").setLevel(
         logging.CRITICAL
     )  # it would tell of each malformed request, and anybody can send many
     with listener, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(listener, way))
+        asyncio.run(_serve(listener, way, hosts))
 
 
 def _listen(port: int) -> socket.socket:
@@ -87,11 +87,11 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-async def _serve(listener: socket.socket, way: Way) -> None:
+async def _serve(listener: socket.socket, way: Way, hosts: tuple[str, ...]) -> None:
     port = listener.getsockname()[1]
     token = way.token
     hello = {"host": inert(socket.gethostname()), "version": __version__, "pid": os.getpid(), "user": os.geteuid()}
-    hub = Hub(hello)
+    hub = Hub(hello, hosts)
     gate = Gate(Api(hub).app, token, f"pellucid-{port}")
     hub.hello["token"] = gate.post_token
     config = uvicorn.Config(

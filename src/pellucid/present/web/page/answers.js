@@ -1,7 +1,7 @@
 // What the documents of single looks say: findings, gaps, tables.
 import { h, note, table } from "./dom.js";
 import { findingItem } from "./list.js";
-import { bytes, count, duration } from "./words.js";
+import { bytes, count, duration, href } from "./words.js";
 
 const MEANS = { critical: "stuck or failing", warning: "needs you", notice: "worth knowing", info: "fine" };
 
@@ -28,7 +28,7 @@ export function memoryAnswer(known, answer) {
     parts.length ? table("Where the bytes are", ["where", ["in memory", "number"], ["of its private memory", "number"], ["count", "number"], "detail"],
       parts.map((part) => [part.what, bytes(part.resident_bytes), part.anonymous ? `${Math.round((100 * part.resident_bytes) / whole)} %` : "", part.count ? count(part.count) : "", part.detail]), { caption: true }) : null,
     answer.children.length ? table("Its descendants", [["pid", "number"], "name", ["resident", "number"], ["private", "number"]],
-      answer.children.map((one) => [h("a", { href: `#/p/${one.pid}/memory` }, one.pid), one.name, bytes(one.rss_bytes), bytes(one.rss_anon_bytes)]), { caption: true }) : null,
+      answer.children.map((one) => [h("a", { href: href(known.place.host, one.pid, "memory") }, one.pid), one.name, bytes(one.rss_bytes), bytes(one.rss_anon_bytes)]), { caption: true }) : null,
     gaps(answer.gaps)];
 }
 
@@ -44,7 +44,7 @@ export function heapAnswer(known, answer) {
 export function growthAnswer(known, answer) {
   const signed = (value, spell) => `${value > 0 ? "+" : ""}${spell(value)}`;
   return [note(`${signed(answer.grown_bytes, bytes)} in ${duration(answer.span_s)}.`),
-    answer.suspects.length ? h("ul", { class: "findings" }, answer.suspects.slice(0, 8).map((one) => h("li", { class: "finding notice" }, one.sentence))) : null,
+    answer.suspects?.length ? h("ul", { class: "findings" }, answer.suspects.slice(0, 8).map((one) => h("li", { class: "finding notice" }, one.sentence))) : null,
     table("What became more or fewer", ["type", ["objects", "number"], ["bytes", "number"], ["now", "number"]],
       answer.types.slice(0, 25).map((row) => [row.type, signed(row.grown_count, count), signed(row.grown_bytes, bytes), bytes(row.bytes)]), { caption: true }), gaps(answer.gaps)];
 }

@@ -80,15 +80,28 @@ function alike(one, other) {
   return one && one.nodeName === other.nodeName && !one.dataset?.key;
 }
 
+const MANY = 5; // columns: on a telephone the cells of a row stand below one another
+
 // A table of rows of cells; a cell is text, an element, or a list. `heads`: text, or [text, "number"].
 export function table(caption, heads, rows, given = {}) {
   const kinds = heads.map((head) => (Array.isArray(head) ? head[1] : null));
-  const cells = (row) => row.map((cell, place) => h("td", { class: kinds[place] }, cell));
-  return h("div", { class: "wide", key: given.key, tabindex: given.tabindex ?? null },
+  const names = heads.map((head) => (Array.isArray(head) ? head[0] : head));
+  const cells = (row) => row.map((cell, place) => h("td", { class: kinds[place], "data-name": heads.length >= MANY ? names[place] : null }, cell));
+  return h("div", { class: heads.length >= MANY ? "wide many" : "wide", key: given.key, tabindex: given.tabindex ?? null },
     h("table", { class: given.class },
       h("caption", { class: given.caption ? null : "hidden" }, caption),
       h("thead", null, h("tr", null, heads.map((head, place) => h("th", { scope: "col", class: kinds[place] }, Array.isArray(head) ? head[0] : head)))),
       h("tbody", null, rows.map((row) => (row instanceof Node ? row : h("tr", null, cells(row)))))));
+}
+
+// What `make` draws of `value`, which is left as it is for as long as it is the same value: a table of a thousand rows costs too much to compare.
+const drawn = new Map();
+
+export function unchanged(key, value, make) {
+  const there = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  if (there && there.dataset.same === undefined && drawn.get(key) === value) return h("div", { key, "data-same": true });
+  drawn.set(key, value);
+  return h("div", { key }, make());
 }
 
 export function note(...text) {

@@ -1,17 +1,17 @@
 // What it has open, whom it is connected to, and its environment: one look when the view is opened, another one when it is asked for.
-import { failure, h, note, table } from "./dom.js";
+import { failure, h, note, table, unchanged } from "./dom.js";
 import { gaps } from "./answers.js";
-import { fetched } from "./server.js";
-import { bytes, clock } from "./words.js";
+import { fetched, path } from "./server.js";
+import { bytes, clock, href } from "./words.js";
 
 function again(known, names, draw) {
   return h("p", null, h("button", { type: "button", onclick: () => { for (const name of names) known.documents.delete(name); draw(); } }, "Look again"));
 }
 
 function told(known, name, draw, show) {
-  const found = fetched(known, name, `/api/p/${known.place.pid}/${name}`, draw);
+  const found = fetched(known, name, path(known, name), draw);
   if (found.failed) return failure(found.failed);
-  return found.value ? show(found.value) : note("Looking…");
+  return found.value ? unchanged(`${name} ${known.place.host} ${known.place.pid}`, found.value, () => show(found.value)) : note("Looking…");
 }
 
 const MOST = 1000;
@@ -26,7 +26,7 @@ export function files(known, draw) {
       const open = found.files.filter((one) => one.fd !== null), others = found.files.filter((one) => one.fd === null);
       return [h("h3", null, `${open.length} open descriptors`, h("span", { class: "faint" }, ` at ${clock(found.taken_at)}`)),
         table("Open descriptors", [["fd", "number"], "what", "kind", "how", ["size", "number"]],
-          open.slice(0, MOST).map((one) => [one.fd, [one.path, one.deleted ? h("strong", null, " (deleted)") : "", one.detail ? h("span", { class: "faint" }, ` ${one.detail}`) : "", holders(one)],
+          open.slice(0, MOST).map((one) => [one.fd, [one.path, one.deleted ? h("strong", null, " (deleted)") : "", one.detail ? h("span", { class: "faint" }, ` ${one.detail}`) : "", holders(one, known.place.host)],
             one.kind, one.flags, one.kind === "file" ? bytes(one.size) : ""])), rest(open.length),
         others.length ? h("details", null, h("summary", null, `${others.length} places and mapped files`),
           table("Places and mapped files", ["kind", "path"], others.slice(0, MOST).map((one) => [one.kind, one.path + (one.deleted ? " (deleted)" : "")])), rest(others.length)) : null,
@@ -34,28 +34,28 @@ export function files(known, draw) {
     }),
     told(known, "sockets", draw, (found) => [h("h3", null, `${found.sockets.length} sockets`),
       found.sockets.length ? table("Sockets", [["fd", "number"], "protocol", "state", "local", "remote", "other end", ["unread", "number"], ["not acknowledged", "number"]],
-        found.sockets.slice(0, MOST).map((one) => [one.fd ?? "", one.proto, one.state, one.local, one.remote, peers(one), one.state === "LISTEN" ? "" : one.rx_queue, one.state === "LISTEN" ? "" : one.tx_queue])) : null,
+        found.sockets.slice(0, MOST).map((one) => [one.fd ?? "", one.proto, one.state, one.local, one.remote, peers(one, known.place.host), one.state === "LISTEN" ? "" : one.rx_queue, one.state === "LISTEN" ? "" : one.tx_queue])) : null,
       rest(found.sockets.length), gaps(found.gaps)]));
 }
 
-function link(pid) {
-  return [h("a", { href: `#/p/${pid}/now` }, `pid ${pid}`), " "];
+function link(host) {
+  return (pid) => [h("a", { href: href(host, pid) }, `pid ${pid}`), " "];
 }
 
-function holders(one) {
-  return one.holders.length ? [" other end: ", one.holders.slice(0, 4).map(link), one.holders.length > 4 ? "…" : ""] : "";
+function holders(one, host) {
+  return one.holders.length ? [" other end: ", one.holders.slice(0, 4).map(link(host)), one.holders.length > 4 ? "…" : ""] : "";
 }
 
-function peers(one) {
-  return one.peer_pids.length ? one.peer_pids.slice(0, 4).map(link) : one.state === "LISTEN" ? `${one.rx_queue} of ${one.tx_queue} wait to be accepted` : "";
+function peers(one, host) {
+  return one.peer_pids.length ? one.peer_pids.slice(0, 4).map(link(host)) : one.state === "LISTEN" ? `${one.rx_queue} of ${one.tx_queue} wait to be accepted` : "";
 }
 
 export function environment(known, draw) {
   return h("div", null, again(known, ["environment", "info"], draw),
     told(known, "info", draw, ({ process, identity }) => h("dl", { class: "who" },
       [["command", process.command.join(" ")], ["executable", process.exe], ["working directory", identity.cwd], ["user", process.user],
-        ["parents", identity.parents.map((one) => [h("a", { href: `#/p/${one.pid}/now` }, `${one.pid} ${one.name}`), " "])],
-        ["children", identity.children.map((one) => [h("a", { href: `#/p/${one.pid}/now` }, `${one.pid} ${one.name}`), " "])],
+        ["parents", identity.parents.map((one) => [h("a", { href: href(known.place.host, one.pid) }, `${one.pid} ${one.name}`), " "])],
+        ["children", identity.children.map((one) => [h("a", { href: href(known.place.host, one.pid) }, `${one.pid} ${one.name}`), " "])],
         ["cgroup", identity.cgroups.join(", ")], ["open files", identity.open_files]]
         .filter(([, value]) => value !== null && value !== "" && value?.length !== 0).map(([name, value]) => [h("dt", null, name), h("dd", null, value)]))),
     told(known, "environment", draw, (found) => {

@@ -2,7 +2,7 @@
 import { failure, h, note, table } from "./dom.js";
 import { lines } from "./chart.js";
 import { findingItem } from "./list.js";
-import { jobs, offer, progress } from "./jobs.js";
+import { jobs, offer, progress, value } from "./jobs.js";
 import { shownGroups } from "./now.js";
 import { fetched, get } from "./server.js";
 import { bytes, clock, count, duration, percent } from "./words.js";
@@ -16,9 +16,9 @@ export function history(known, draw) {
   const ended = jobs(known, "record").find((row) => row.state === "done");
   if (ended && known.recorded !== ended.id) { known.recorded = ended.id; known.documents.delete("history"); }
   const told = fetched(known, "history", `/api/p/${known.place.pid}/history`, draw);
-  const choose = h("label", null, "for ", h("select", { id: "record-seconds" }, [60, 600, 3600, 28800].map((one) => h("option", { value: one }, duration(one).replace(" 0 s", "").replace(" 0 min", "")))));
+  const choose = h("label", null, "for ", h("select", { id: "record-seconds", onchange: draw }, [60, 600, 3600, 28800].map((one) => h("option", { value: one }, duration(one).replace(" 0 s", "").replace(" 0 min", "")))));
   return h("div", null,
-    offer(known, "record", draw, { more: choose, read: () => ({ seconds: Number(document.getElementById("record-seconds").value) }) }),
+    offer(known, "record", draw, { more: choose, read: () => ({ seconds: value("record-seconds", 60) }) }),
     running ? progress(known, running) : null, jobs(known, "record").filter((row) => row.failed).slice(0, 1).map((row) => failure(row.failed)),
     h("p", null, h("button", { type: "button", onclick: () => { known.documents.delete("history"); draw(); } }, "Look again")),
     told.failed ? failure(told.failed) : !told.value ? note("Looking for recordings…") : kept(known, told.value, draw));

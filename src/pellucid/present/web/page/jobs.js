@@ -1,24 +1,26 @@
 // Looks that cost something: what each costs and whether it pauses stands at its button, and nothing of it runs by itself.
-import { failure, h, note, shell } from "./dom.js";
-import { fetched, post } from "./server.js";
+import { failure, h, note, shell, unchanged } from "./dom.js";
+import { fetched, path, post } from "./server.js";
+import { rowOf } from "./process.js";
 import { clock, duration } from "./words.js";
 
 // What can be asked of this process: name → offer; empty until it is known.
 export function offers(known, draw) {
-  const told = fetched(known, "offers", `/api/p/${known.place.pid}/offers`, draw);
+  const told = fetched(known, "offers", path(known, "offers"), draw);
   return new Map((told.value || []).map((one) => [one.action, one]));
 }
 
 // The button of one action. `more` are further controls; `read()` gives what was chosen in them.
 export function offer(known, action, draw, { more = null, read = () => ({}), title = null } = {}) {
   const one = offers(known, draw).get(action);
-  if (!one) return null;
+  if (!one || ended(known)) return null; // of one that has ended nothing can be asked any more
+  const chosen = { ...(one.timed ? { seconds: one.seconds } : {}), ...read() };
   const running = known.jobs.some((row) => row.action === action && row.state === "running");
   const failed = known.documents.get(`failed ${action}`)?.failed;
   const start = async () => {
     known.documents.delete(`failed ${action}`);
     try {
-      await post(`/api/p/${known.place.pid}/jobs`, { action, ...read() });
+      await post(path(known, "jobs"), { action, ...(one.timed ? { seconds: one.seconds } : {}), ...read() });
     } catch (error) {
       known.documents.set(`failed ${action}`, { failed: error });
     }
@@ -27,9 +29,20 @@ export function offer(known, action, draw, { more = null, read = () => ({}), tit
   return h("div", { class: "offer", key: `offer ${action}` },
     h("div", { class: "bar" }, h("button", { type: "button", class: "main", "data-action": action, disabled: running, onclick: start }, running ? `${title || one.title}: it runs` : title || one.title), more),
     note(`Cost: ${one.cost}.`),
-    h("p", { class: one.pauses ? "pauses" : "note" }, one.pauses ? `Pauses it: ${one.pauses}.` : "Does not pause it."),
-    h("p", { class: "faint" }, "Runs ", shell(one.shell)),
+    h("p", { class: one.pauses && chosen.pause !== false ? "pauses" : "note" }, one.pauses && chosen.pause !== false ? `Pauses it: ${one.pauses}.` : "Does not pause it."),
+    h("p", { class: "faint" }, "Runs ", shell(spelled(one.shell, chosen))),
     failed && failure(failed));
+}
+
+// The command line with what was chosen.
+function spelled(line, { seconds = null, mode = null, pause = true }) {
+  const timed = seconds ? line.replace(/ -d \S+/, ` -d ${seconds}`) : line;
+  return (mode ? timed.replace(/ --mode \S+/, ` --mode ${mode}`) : timed) + (pause ? "" : " --no-pause");
+}
+
+function ended(known) {
+  const { host } = known.place;
+  return (host ? known.hosts.has(host) && !known.hosts.get(host).failed : known.listed) && !rowOf(known);
 }
 
 // The jobs of one action of this process, newest first.
@@ -58,9 +71,14 @@ export function job(known, action, draw, show) {
   const told = answer(known, row, draw);
   if (told.failed) return failure(told.failed);
   if (!told.value) return note("Reading the answer…");
-  return h("div", { key: `answer ${row.id}` }, note(`As of ${clock(row.ended_at)}.`), show(told.value.result, row, told.value));
+  return unchanged(`answer ${row.id}`, told, () => [note(`As of ${clock(row.ended_at)}.`), show(told.value.result, row, told.value)]);
 }
 
-export function seconds(id, chosen = 10) {
-  return h("label", null, "for ", h("select", { id }, [5, 10, 30, 60, 300].map((one) => h("option", { value: one, selected: one === chosen }, duration(one).replace(".0", "")))));
+// How long; `chosen` is what stands there at first, the number of seconds is `value(id, chosen)`.
+export function value(id, chosen) {
+  return Number(document.getElementById(id)?.value || chosen);
+}
+
+export function seconds(id, draw, chosen = 10) {
+  return h("label", null, "for ", h("select", { id, onchange: draw }, [5, 10, 30, 60, 300].map((one) => h("option", { value: one, selected: one === chosen }, duration(one).replace(".0", "")))));
 }

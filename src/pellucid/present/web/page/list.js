@@ -1,7 +1,7 @@
 // All processes: on top who needs somebody, in sentences; below the table.
 import { spark } from "./chart.js";
 import { h, note, shell, table } from "./dom.js";
-import { bytes, duration, percent, plural } from "./words.js";
+import { bytes, duration, href, percent, plural } from "./words.js";
 
 export const WORST = ["critical", "warning", "notice", "info"];
 const EACH = 3;
@@ -50,6 +50,7 @@ function coverage(known, many) {
   else parts.push(`${many ? "" : "Nothing that needs you was found. "}${looked.length} of ${plural(python.length, "Python process", "Python processes")} looked at, the longest ago ${duration(oldest)} ago.`);
   if (unseen.length) parts.push(`${unseen.length} of them could not be read: ${unseen[0].why_not.said}`);
   if (java) parts.push(`${plural(java, "JVM is", "JVMs are")} asked only when you open one, since it stops for that.`);
+  if (known.hosts.size) parts.push(`Of ${[...known.hosts.keys()].join(", ")} only the list is asked for, every ten seconds: open a process there to look at it.`);
   return note(parts.join(" "));
 }
 
@@ -76,17 +77,18 @@ const SORTS = {
   state: (one, other) => one.state.localeCompare(other.state),
   cpu: (one, other) => (other.cpu || 0) - (one.cpu || 0),
   memory: (one, other) => other.rss_bytes - one.rss_bytes,
+  host: (one, other) => (one.host || "").localeCompare(other.host || ""),
   threads: (one, other) => other.threads - one.threads,
 };
 
 function rank(known, row) {
-  const found = known.found.get(row.pid);
+  const found = row.host ? null : known.found.get(row.pid);
   const worst = found?.findings[0]?.severity;
   return worst && worst !== "info" ? WORST.indexOf(worst) : row.readable ? 4 : 5;
 }
 
 function processes(known, draw) {
-  const all = [...known.rows.values()];
+  const all = [...known.rows.values(), ...[...known.hosts.values()].flatMap((one) => [...one.rows.values()])];
   const readable = all.filter((row) => row.readable).length;
   const kind = readable ? known.kind : "all";
   const words = known.filter.trim().toLowerCase();
@@ -102,12 +104,13 @@ function processes(known, draw) {
       readable > 0 && h("label", null, "Show ", h("select", { id: "kind", onchange: (event) => { known.kind = event.target.value; draw(); } },
         h("option", { value: "readable" }, "Python and JVM"), h("option", { value: "all" }, "all processes"))),
       h("span", { class: "faint", role: "status" }, `${shown.length} of ${all.length}`)),
+    [...known.hosts.values()].filter((one) => one.failed).map((one) => h("p", { class: "failed", role: "status" }, `Host ${one.name}: ${one.failed}${one.rows.size ? "; what stands here of it is old" : ""}.`)),
     shown.length ? grid(known, shown, draw) : note(known.listed ? (words ? `No process has “${known.filter}” in its pid, name, command or state.` : "There is none.") : "Looking…"));
 }
 
 // A pid is typed from its beginning; any other text may stand anywhere.
 function matches(known, row, words) {
-  return String(row.pid).startsWith(words) || `${row.name} ${row.command} ${row.user} ${row.runtime} ${row.state} ${summary(known, row)}`.toLowerCase().includes(words);
+  return String(row.pid).startsWith(words) || `${row.host || ""} ${row.name} ${row.command} ${row.user} ${row.runtime} ${row.state} ${summary(known, row)}`.toLowerCase().includes(words);
 }
 
 function grid(known, shown, draw) {
@@ -117,7 +120,7 @@ function grid(known, shown, draw) {
       title, known.sort === name ? (known.down ? " ▴" : " ▾") : ""));
   return h("div", { class: "wide" }, h("table", { id: "processes" },
     h("caption", { class: "hidden" }, "Processes of this machine"),
-    h("thead", null, h("tr", null, head("pid", "pid", "number"), head("what", "process"), head("state", "state"), head("cpu", "CPU", "number"),
+    h("thead", null, h("tr", null, known.hosts.size > 0 && head("host", "host", "plain"), head("pid", "pid", "number"), head("what", "process"), head("state", "state"), head("cpu", "CPU", "number"),
       head("memory", "memory", "number"), head("threads", "threads", "number late"), head("needs", "findings"))),
     h("tbody", null, shown.map((row) => line(known, row, there)))));
 }
@@ -126,13 +129,15 @@ function grid(known, shown, draw) {
 const drawn = new Map();
 
 function line(known, row, there) {
-  const found = known.found.get(row.pid), points = known.memory.get(row.pid);
-  const before = drawn.get(row.pid);
-  if (before && there.has(String(row.pid)) && before.row === row && before.found === found && before.points === points) return h("tr", { key: row.pid, "data-same": true });
-  drawn.set(row.pid, { row, found, points });
-  return h("tr", { key: row.pid },
+  const key = row.host ? `${row.host}/${row.pid}` : String(row.pid), many = known.hosts.size;
+  const found = row.host ? null : known.found.get(row.pid), points = row.host ? null : known.memory.get(row.pid);
+  const before = drawn.get(key);
+  if (before && there.has(key) && before.row === row && before.found === found && before.points === points && before.many === many) return h("tr", { key, "data-same": true });
+  drawn.set(key, { row, found, points, many });
+  return h("tr", { key },
+    many > 0 && h("td", { class: "plain" }, row.host || h("span", { class: "faint" }, "here")),
     h("td", { class: "number" }, row.pid),
-    h("td", { class: "what" }, h("a", { href: `#/p/${row.pid}/now` }, row.command || row.name),
+    h("td", { class: "what" }, h("a", { href: href(row.host, row.pid) }, row.command || row.name),
       h("span", { class: "faint" }, [row.runtime, row.user, row.runtime ? null : row.name].filter(Boolean).join(" · "))),
     h("td", null, row.state),
     h("td", { class: "number" }, percent(row.cpu)),
@@ -142,13 +147,14 @@ function line(known, row, there) {
 }
 
 function summary(known, row) {
-  const first = known.found.get(row.pid)?.findings[0];
+  const first = row.host ? null : known.found.get(row.pid)?.findings[0];
   return first ? `${first.means} ${first.title}` : "";
 }
 
 function mark(known, row) {
-  const found = known.found.get(row.pid);
   if (!row.readable) return null;
+  if (row.host) return h("span", { class: "faint" }, "open it to look");
+  const found = known.found.get(row.pid);
   if (row.runtime.startsWith("JVM")) return h("span", { class: "faint" }, "not asked");
   if (!found) return h("span", { class: "faint" }, "not looked at yet");
   if (found.why_not) return h("span", { class: "faint", title: found.why_not.said }, "could not be read");

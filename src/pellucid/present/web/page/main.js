@@ -1,15 +1,15 @@
 // The page: what the address says is shown, from what the server tells; drawn anew after each piece of news, where only what differs changes.
 import { h, renewChildren } from "./dom.js";
 import { troubled, overview } from "./list.js";
-import { VIEWS, process } from "./process.js";
+import { process, rowOf, viewsOf } from "./process.js";
 import { serving } from "./serving.js";
 import { Live } from "./server.js";
-import { bytes, percent, plural } from "./words.js";
+import { bytes, href, percent, plural } from "./words.js";
 
 // All that is known. `rows`, `found` and `memory` by pid; `place` is what the address says.
 const known = {
-  hello: null, rows: new Map(), found: new Map(), memory: new Map(), own: null, at: 0, broken: false, refresh: 0, listed: false,
-  deep: null, points: [], collector: "", pointsFailed: null, jobs: [], documents: new Map(), place: { pid: null, view: "" },
+  hello: null, rows: new Map(), found: new Map(), memory: new Map(), hosts: new Map(), own: null, at: 0, broken: false, refresh: 0, listed: false,
+  deep: null, points: [], collector: "", pointsFailed: null, jobs: [], documents: new Map(), place: { host: "", pid: null, view: "" },
   filter: "", kind: "readable", sort: "needs", down: false,
 };
 const main = document.getElementById("main");
@@ -17,17 +17,24 @@ const live = new Live(heard);
 let drawing = 0;
 
 function place() {
-  const [, kind, pid, view] = location.hash.split("/");
-  if (kind === "p" && /^\d+$/.test(pid || "")) return { kind, pid: Number(pid), view: VIEWS.some((one) => one.name === view) ? view : "now" };
-  return { kind: kind === "serving" ? "serving" : "", pid: null, view: "" };
+  const [, kind, ...parts] = location.hash.split("/");
+  const [host, pid, view] = kind === "h" ? [decoded(parts[0] || ""), ...parts.slice(1)] : ["", ...parts];
+  if ((kind === "p" || (kind === "h" && host)) && /^\d+$/.test(pid || "")) return { kind: "p", host, pid: Number(pid), view: viewsOf(host).some((one) => one.name === view) ? view : "now" };
+  return { kind: kind === "serving" ? "serving" : "", host: "", pid: null, view: "" };
+}
+
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return ""; }
 }
 
 function go() {
   const before = known.place;
   known.place = place();
-  if (known.place.pid !== before.pid) Object.assign(known, { deep: null, points: [], jobs: [], documents: new Map(), pointsFailed: null, past: null, shown: null });
-  live.open(known.place.pid, known.place.view);
-  if (known.place.kind !== before.kind || known.place.pid !== before.pid) {
+  const other = known.place.pid !== before.pid || known.place.host !== before.host;
+  if (known.place.host && known.place.view !== before.view) known.deep = null;
+  if (other) Object.assign(known, { deep: null, points: [], jobs: [], documents: new Map(), pointsFailed: null, past: null, shown: null });
+  live.open(known.place);
+  if (known.place.kind !== before.kind || other) {
     main.replaceChildren();
     if (before.kind !== undefined) main.focus({ preventScroll: true });
     scrollTo(0, 0);
@@ -37,7 +44,7 @@ function go() {
 
 function heard(name, value) {
   known.broken = name === "broken";
-  if (name === "hello") Object.assign(known, { hello: value, rows: new Map(), memory: new Map(), found: new Map(), listed: false });
+  if (name === "hello") Object.assign(known, { hello: value, rows: new Map(), memory: new Map(), found: new Map(), hosts: new Map(), listed: false });
   if (name === "list") list(value);
   if (name === "found") {
     for (const pid of value.gone) known.found.delete(pid);
@@ -50,6 +57,7 @@ function heard(name, value) {
     known.pointsFailed = value.failed;
   }
   if (name === "jobs") known.jobs = value;
+  if (name === "host") known.hosts.set(value.name, { ...value, rows: new Map(value.rows.map((row) => [row.pid, { ...row, host: value.name }])) });
   drawSoon();
 }
 
@@ -74,7 +82,7 @@ export function draw() {
   header();
   const content = shown.kind === "p" ? process(known, drawSoon) : shown.kind === "serving" ? serving(known, drawSoon) : overview(known, drawSoon);
   renewChildren(main, [...h("div", null, content).childNodes]);
-  const title = shown.kind === "p" ? `${known.rows.get(shown.pid)?.name ?? "ended"} (pid ${shown.pid})` : shown.kind === "serving" ? "Model servers" : known.hello?.host ?? "";
+  const title = shown.kind === "p" ? `${rowOf(known)?.name ?? "ended"} (pid ${shown.pid}${shown.host ? ` on ${shown.host}` : ""})` : shown.kind === "serving" ? "Model servers" : known.hello?.host ?? "";
   document.title = `${title ? `${title} - ` : ""}pellucid`;
   known.drawn = performance.now() - began;
   document.documentElement.dataset.drawn = known.drawn.toFixed(1);
@@ -122,8 +130,8 @@ addEventListener("keydown", (event) => {
     const keys = document.getElementById("keys");
     keys.open = !keys.open;
     if (keys.open) keys.querySelector("summary").focus();
-  } else if (/^[1-9]$/.test(event.key) && known.place.pid && VIEWS[Number(event.key) - 1]) {
-    location.hash = `#/p/${known.place.pid}/${VIEWS[Number(event.key) - 1].name}`;
+  } else if (/^[1-9]$/.test(event.key) && known.place.pid && viewsOf(known.place.host)[Number(event.key) - 1]) {
+    location.hash = href(known.place.host, known.place.pid, viewsOf(known.place.host)[Number(event.key) - 1].name);
   }
 });
 

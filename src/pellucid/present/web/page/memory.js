@@ -3,21 +3,22 @@ import { stacked } from "./chart.js";
 import { failure, h, note, table } from "./dom.js";
 import { gcAnswer, growthAnswer, heapAnswer, memoryAnswer } from "./answers.js";
 import { job, jobs, offer } from "./jobs.js";
-import { post } from "./server.js";
+import { rowOf } from "./process.js";
+import { path, post } from "./server.js";
 import { bytes, clock, count } from "./words.js";
 
 export function memory(known, draw) {
   return h("div", null,
-    known.pointsFailed ? failure(known.pointsFailed) : drawings(known),
+    known.place.host ? note("The live drawings are of this machine; what follows is asked of the other one.") : known.pointsFailed ? failure(known.pointsFailed) : drawings(known),
     offer(known, "memory", draw), job(known, "memory", draw, (answer) => memoryAnswer(known, answer)),
-    offer(known, "gc", draw, { read: () => ({ seconds: 3 }), title: "Watch its collector for 3 s" }), job(known, "gc", draw, (answer) => gcAnswer(known, answer)),
-    offer(known, "heap", draw, { more: pause(known), read: () => ({ pause: !document.getElementById("heap-still")?.checked }) }),
+    offer(known, "gc", draw, { title: "Watch its collector for 3 s" }), job(known, "gc", draw, (answer) => gcAnswer(known, answer)),
+    offer(known, "heap", draw, { more: pause(known, draw), read: () => ({ pause: !document.getElementById("heap-still")?.checked }) }),
     snapshots(known, draw));
 }
 
-function pause(known) {
-  if (known.rows.get(known.place.pid)?.runtime.startsWith("JVM")) return null;
-  return h("label", null, h("input", { type: "checkbox", id: "heap-still" }), "without a pause (what it changes meanwhile is uncertain)");
+function pause(known, draw) {
+  if (rowOf(known)?.runtime.startsWith("JVM")) return null;
+  return h("label", null, h("input", { type: "checkbox", id: "heap-still", onchange: draw }), "without a pause (what it changes meanwhile is uncertain)");
 }
 
 function drawings(known) {
@@ -45,16 +46,18 @@ function drawings(known) {
 }
 
 function snapshots(known, draw) {
-  const all = jobs(known, "heap").filter((row) => row.state === "done");
+  const kind = rowOf(known)?.runtime.startsWith("JVM") ? "dump" : "heap";
+  const all = jobs(known, kind).filter((row) => row.state === "done");
   const compare = (row) => async () => {
-    try { await post(`/api/p/${known.place.pid}/jobs`, { action: "heap-diff", before: row.id, after: all[0].id }); } catch (failed) { known.documents.set("failed diff", { failed }); }
+    try { await post(path(known, "jobs"), { action: "heap-diff", before: row.id, after: all[0].id }); } catch (failed) { known.documents.set("failed diff", { failed }); }
     draw();
   };
   const failed = known.documents.get("failed diff")?.failed;
-  const java = known.rows.get(known.place.pid)?.runtime.startsWith("JVM");
+  const away = (row) => (row.file ? h("a", { href: `/api/jobs/${row.id}/file`, download: "" }, "the snapshot") : "");
   return [job(known, "heap", draw, (answer) => heapAnswer(known, answer)),
-    all.length > 1 && !java ? table("Snapshots", ["when", "compared with the newest"], all.map((row, place) => [clock(row.ended_at),
-      place ? h("button", { type: "button", class: "small", onclick: compare(row) }, "What has changed since then?") : "the newest, shown above"]), { caption: true, key: "snapshots" }) : null,
+    offer(known, "dump", draw), job(known, "dump", draw, (answer) => heapAnswer(known, answer)),
+    all.length ? table("Snapshots", ["when", "compared with the newest", "take it away"], all.map((row, place) => [clock(row.ended_at),
+      place ? h("button", { type: "button", class: "small", onclick: compare(row) }, "What has changed since then?") : "the newest, shown above", away(row)]), { caption: true, key: "snapshots" }) : null,
     failed && failure(failed),
     jobs(known, "heap-diff").length ? h("h3", null, "Between two snapshots") : null,
     job(known, "heap-diff", draw, (answer) => growthAnswer(known, answer))];

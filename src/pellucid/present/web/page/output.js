@@ -1,13 +1,13 @@
 // What it prints, copied while it prints it; begun by a button, for as long as was asked.
 import { failure, h, note } from "./dom.js";
-import { jobs, offer, progress, seconds } from "./jobs.js";
+import { jobs, offer, progress, seconds, value } from "./jobs.js";
 import { get } from "./server.js";
 import { clock, count } from "./words.js";
 
 export function output(known, draw) {
   const row = jobs(known, "output")[0];
   return h("div", null,
-    offer(known, "output", draw, { more: seconds("output-seconds", 30), read: () => ({ seconds: Number(document.getElementById("output-seconds").value) }) }),
+    offer(known, "output", draw, { more: seconds("output-seconds", draw, 30), read: () => ({ seconds: value("output-seconds", 30) }) }),
     row ? captured(known, row, draw) : note("Nothing was captured yet: only what is printed after the click can be."));
 }
 

@@ -7,9 +7,9 @@ import { memory } from "./memory.js";
 import { now } from "./now.js";
 import { output } from "./output.js";
 import { time } from "./time.js";
-import { post } from "./server.js";
+import { path, post } from "./server.js";
 import { waits } from "./waits.js";
-import { bytes, clock, duration, percent, plural } from "./words.js";
+import { bytes, clock, duration, href, percent, plural } from "./words.js";
 
 export const VIEWS = [
   { name: "now", title: "Now", draw: now, commands: (pid) => [`pellucid why ${pid}`, `pellucid stacks ${pid}`] },
@@ -22,32 +22,44 @@ export const VIEWS = [
   { name: "history", title: "History", draw: history, commands: (pid) => [`pellucid record ${pid}`, "pellucid replay FILE why --at TIME"] },
 ];
 
+// The row of the process that is shown, of whichever machine.
+export function rowOf(known) {
+  const { host, pid } = known.place;
+  return host ? known.hosts.get(host)?.rows.get(pid) : known.rows.get(pid);
+}
+
+// Recordings are files of this machine.
+export function viewsOf(host) {
+  return host ? VIEWS.filter((one) => one.name !== "history") : VIEWS;
+}
+
 export function process(known, draw) {
   const { pid, view } = known.place;
-  const row = known.rows.get(pid);
-  const shown = VIEWS.find((one) => one.name === view);
+  const { host } = known.place, row = rowOf(known), views = viewsOf(host);
+  const shown = views.find((one) => one.name === view);
+  const there = host ? ` --host ${host}` : "", listed = host ? known.hosts.has(host) : known.listed;
   const java = row?.runtime.startsWith("JVM");
   return [
-    h("section", { key: `p${pid}`, "aria-labelledby": "who" },
+    h("section", { key: `p${host}/${pid}`, "aria-labelledby": "who" },
       h("p", null, h("a", { href: "#/" }, "← all processes")),
-      h("h2", { id: "who" }, `pid ${pid} `, row ? row.command || row.name : known.listed ? "(there is no such process any more)" : "…"),
-      row && h("p", { class: "faint" }, [row.runtime, row.user, `up ${duration(Date.now() / 1000 - row.started_at)}`, row.state, `CPU ${percent(row.cpu)}`,
+      h("h2", { id: "who" }, `pid ${pid} `, host && h("span", { class: "host" }, `on ${host} `), row ? row.command || row.name : listed ? "(there is no such process any more)" : "…"),
+      row && h("p", { class: "faint" }, [row.runtime, row.user, `up ${duration(Date.now() / 1000 - row.started_at)}`, row.state, row.cpu === null ? "" : `CPU ${percent(row.cpu)}`,
         `memory ${bytes(row.rss_bytes)}`, plural(row.threads, "thread")].filter(Boolean).join(" · ")),
-      !row && known.listed ? note("It has ended, or never was there. What was recorded of it is below.") : null,
+      !row && listed ? note(host ? "It has ended, or never was there." : "It has ended, or never was there. What was recorded of it is under History.") : null,
       findings(known, pid)),
     h("nav", { id: "views", "aria-label": "Views of this process", key: "views" },
-      VIEWS.map((one) => h("a", { href: `#/p/${pid}/${one.name}`, "aria-current": one === shown ? "page" : null }, one.title))),
-    h("section", { key: `v${pid}${view}`, "aria-labelledby": "view-heading" },
+      views.map((one) => h("a", { href: href(host, pid, one.name), "aria-current": one === shown ? "page" : null }, one.title))),
+    h("section", { key: `v${host}/${pid}${view}`, "aria-labelledby": "view-heading" },
       h("h3", { id: "view-heading", class: "hidden" }, shown.title),
       java && !known.deep && (view === "now" || view === "waits") ? askJava(known, draw) : shown.draw(known, draw),
-      h("p", { class: "faint" }, "The same in a terminal: ", shown.commands(pid).map((line) => [shell(line), " "]))),
+      h("p", { class: "faint" }, "The same in a terminal: ", shown.commands(pid).map((line) => [shell(line + there), " "]))),
     notSeen(known),
   ];
 }
 
 // Of this process: from the closer look where there is one, else from the scan.
 function findings(known, pid) {
-  const deep = known.deep, scanned = known.found.get(pid);
+  const deep = known.deep, scanned = known.place.host ? null : known.found.get(pid);
   const list = deep && !deep.failed ? deep.findings : scanned?.findings;
   if (deep?.failed) return failure(deep.failed);
   if (!list?.length) return null;
@@ -58,12 +70,11 @@ function findings(known, pid) {
 }
 
 function askJava(known, draw) {
-  const pid = known.place.pid;
   const ask = async (event) => {
     const button = event.currentTarget;
     button.disabled = true;
     try {
-      await post(`/api/p/${pid}/ask`);
+      await post(path(known, "ask"));
     } catch (failed) {
       known.documents.set("ask", { failed });
     }

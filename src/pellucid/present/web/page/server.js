@@ -10,11 +10,11 @@ export class Live {
     this.wait = 0;
   }
 
-  open(pid, view) {
+  open({ host, pid, view }) {
     this.close();
-    const source = new EventSource(`/api/live?${new URLSearchParams(pid ? { pid, view } : {})}`);
+    const source = new EventSource(`/api/live?${new URLSearchParams(pid ? { pid, view, ...(host ? { host } : {}) } : {})}`);
     this.source = source;
-    for (const name of ["hello", "list", "found", "deep", "memory", "jobs"]) {
+    for (const name of ["hello", "list", "found", "deep", "memory", "jobs", "host"]) {
       source.addEventListener(name, (event) => {
         if (source !== this.source) return;
         const value = JSON.parse(event.data);
@@ -25,7 +25,7 @@ export class Live {
     source.addEventListener("error", () => {
       if (source !== this.source) return;
       this.heard("broken", null);
-      if (source.readyState === EventSource.CLOSED) this.wait = setTimeout(() => this.open(pid, view), 5000);
+      if (source.readyState === EventSource.CLOSED) this.wait = setTimeout(() => this.open({ host, pid, view }), 5000);
     });
   }
 
@@ -34,6 +34,12 @@ export class Live {
     this.source?.close();
     this.source = null;
   }
+}
+
+// Where something of the process that is shown is asked for.
+export function path(known, what) {
+  const { host, pid } = known.place;
+  return `/api/p/${pid}/${what}${host ? `?${new URLSearchParams({ host })}` : ""}`;
 }
 
 // A document; an error of the server's is thrown as {tried, said, remedy}.

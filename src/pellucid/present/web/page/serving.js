@@ -57,11 +57,15 @@ function figures(one) {
     ["Refused or failed", all ? `${count(bad.reduce((sum, [, number]) => sum + number, 0))} (${percent(bad.reduce((sum, [, number]) => sum + number, 0) / all)})` : ""],
     ["Latency since it started", latency(one.buckets)],
     ["Latency now", recent ? latency(recent) : ""],
-    ["Batches", calls ? `${count(calls)} predictions of ${count(one.counts.batched_requests || 0)} requests, ${((one.counts.batched_requests || 0) / calls).toFixed(1)} in each; ${count(one.counts.rows || 0)} rows; ${duration((one.counts.predict_seconds || 0) / calls)} each` : "none yet"],
+    ["Batches", calls ? `${count(calls)} predictions of ${count(one.counts.batched_requests || 0)} requests, ${((one.counts.batched_requests || 0) / calls).toFixed(1)} in each; ${count(one.counts.rows || 0)} rows; ${milliseconds((one.counts.predict_seconds || 0) / calls)} each; its own checks are among them` : "none yet"],
     ["Waiting", `${count(one.counts.queue_length || 0)} requests, ${count(one.counts.connections || 0)} connections`],
     ["Incidents", Object.entries(one.kinds).filter(([, number]) => number).map(([kind, number]) => `${kind}: ${count(number)}`).join(", ") || "none"],
   ];
   return h("dl", { class: "who" }, rows.filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
+}
+
+function milliseconds(seconds) {
+  return seconds < 1 ? `${+(1000 * seconds).toPrecision(2)} ms` : duration(seconds);
 }
 
 function total(answers) {

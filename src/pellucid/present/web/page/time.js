@@ -1,6 +1,6 @@
 // Where the time goes: record for a while, look at the flame graph, compare with another recording, take the file away.
 import { failure, h, note, table } from "./dom.js";
-import { jobs, offer, progress, seconds } from "./jobs.js";
+import { jobs, offer, progress, seconds, value } from "./jobs.js";
 import { clock } from "./words.js";
 
 const FORMATS = [["pellucid", ".pellucid"], ["speedscope", "speedscope"], ["html", "one page"], ["pprof", "pprof"], ["gecko", "Firefox"], ["chrome", "Chrome"], ["collapsed", "collapsed"]];
@@ -12,10 +12,10 @@ export function time(known, draw) {
   known.shown ??= {};
   const chosen = done.find((row) => row.id === known.shown.recording) || done[0];
   const before = done.find((row) => row.id === known.shown.before && row !== chosen);
-  const read = () => ({ seconds: Number(document.getElementById("time-seconds").value), mode: document.getElementById("time-mode").value });
-  const mode = h("label", null, "by ", h("select", { id: "time-mode" }, [["wall", "wall clock"], ["cpu", "CPU"], ["gil", "GIL"]].map(([value, title]) => h("option", { value }, title))));
+  const read = () => ({ seconds: value("time-seconds", 10), mode: document.getElementById("time-mode")?.value || "wall" });
+  const mode = h("label", null, "by ", h("select", { id: "time-mode", onchange: draw }, [["wall", "wall clock"], ["cpu", "CPU"], ["gil", "GIL"]].map(([value, title]) => h("option", { value }, title))));
   return h("div", null,
-    offer(known, "profile", draw, { more: [seconds("time-seconds"), mode], read }),
+    offer(known, "profile", draw, { more: [seconds("time-seconds", draw), mode], read }),
     running ? progress(known, running) : null,
     recordings.filter((row) => row.failed).slice(0, 1).map((row) => failure(row.failed)),
     done.length ? recorded(known, done, chosen, before, draw) : note("Nothing was recorded yet. A recording stays here while pellucid web runs, also when this tab is closed."),

@@ -12,6 +12,11 @@ export function bytes(value) {
   return "";
 }
 
+// The address of a view of a process; `host` is "" for this machine.
+export function href(host, pid, view = "now") {
+  return host ? `#/h/${encodeURIComponent(host)}/${pid}/${view}` : `#/p/${pid}/${view}`;
+}
+
 export function count(value) {
   return value.toLocaleString("en", { maximumFractionDigits: 0 });
 }
