@@ -167,6 +167,6 @@ def offers(pid: int, runtime: str, host: str = "") -> tuple[Offer, ...]:
 
 def shell(pid: int, asked: Asked) -> str:
     """The command that does the same in a terminal."""
-    there = ("--save", "FILE.hprof") if asked.action == "dump" else ()
+    there: tuple[str, ...] = ("--save", "FILE.hprof") if asked.action == "dump" else ()
     there += ("--host", asked.host) if asked.host else ()
     return " ".join(("pellucid", *ACTIONS[asked.action].words(str(pid), asked), *there))
