@@ -83,6 +83,30 @@ def test_a_refused_connection_is_a_failure_with_its_address(way):
     assert event.call.endswith(", 127.0.0.1:9, 16)")
 
 
+IN_BACKGROUND = """
+import socket
+for _ in range(3):
+    try: socket.create_connection(('127.0.0.1', 9), timeout=5)
+    except OSError: pass
+server = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(server.getsockname(), timeout=5)
+assert not client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+"""
+
+
+@each_way
+def test_a_connection_that_is_refused_in_the_background_is_told_once_the_program_knows(way):
+    """With a timeout, connect(2) gives EINPROGRESS at once; asyncio and most clients ask by SO_ERROR how it ended."""
+    report = launch(sys.executable, "-S", "-c", IN_BACKGROUND, backend=way, network=True)
+    (event,) = [event for event in report.events if not event.noise and event.name in ("connect", "getsockopt")]
+    assert (event.name, event.error, event.what, event.count) == ("connect", "ECONNREFUSED", "127.0.0.1:9", 3)
+    assert event.call.endswith(", 127.0.0.1:9), in the background")
+    (asked,) = [call for call in report.summary if call.name == "getsockopt"]
+    assert asked.errors == 0, "the call itself did not fail"
+    told = {(use.address.endswith(":9"), use.count, use.errors.get("ECONNREFUSED", 0)) for use in report.network}
+    assert {(True, 0, 3), (False, 1, 0)} <= told
+
+
 @needs_bpf
 def test_a_slow_call_is_told_with_its_time_and_line():
     program = "import os, time\nread, write = os.pipe()\ntime.sleep(0.05)\nos.read(os.open('/dev/zero', 0), 1)"

@@ -93,6 +93,8 @@ def test_bytes_are_told_when_their_descriptor_is_closed_or_given_out_again():
         ("openat", "ENOENT", "/srv/pyvenv.cfg", (), "start of an interpreter"),
         ("openat", "ENOENT", "/usr/lib/python311.zip", (LIBRARY, OWN), "import search"),
         ("connect", "ENOENT", "/var/run/nscd/socket", (OWN,), "name service cache"),
+        ("newfstatat", "ENOENT", "/srv/x.db-journal", (OWN,), "does a database have a journal"),
+        ("openat", "EACCES", "/srv/x.db-journal", (OWN,), ""),
         ("execve", "ENOENT", "/usr/local/bin/git", (LIBRARY, OWN), "search of PATH"),
         # and what must never be folded
         ("openat", "ENOENT", "/srv/data.csv", (OWN, MAIN), ""),

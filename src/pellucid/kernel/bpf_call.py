@@ -56,8 +56,8 @@ KEY = -48
 """Of totals (16 bytes), of moved (8)."""
 VALUE = -80
 """A first value: at most 32 bytes."""
-FAILED, SLOW, ASKED = 1, 2, 4
-"""Why a record is due."""
+FAILED, SLOW, ASKED, BACKGROUND = 1, 2, 4, 8
+"""Why a record is due. BACKGROUND with FAILED: the call itself did not fail, it told how an earlier connect did."""
 
 _CALL = SCRATCH["call"]
 _DATA = _CALL + CALL.size

@@ -12,6 +12,7 @@ from msgspec import Struct
 from pellucid.kernel.bpf_assembler import (
     GET_CURRENT_PID_TGID,
     KTIME_GET_NS,
+    PROBE_READ_USER,
     R0,
     R1,
     R2,
@@ -25,6 +26,7 @@ from pellucid.kernel.bpf_assembler import (
 )
 from pellucid.kernel.bpf_call import (
     ASKED,
+    BACKGROUND,
     FAILED,
     KEY,
     REGISTERS_AT,
@@ -42,6 +44,7 @@ from pellucid.kernel.bpf_parts import IDS, count_lost, lookup
 from pellucid.kernel.bpf_python import stack_parts
 from pellucid.kernel.bpf_records import CALL, CALLS, MAX_FRAMES, SHALLOW, TELL, THREAD, TOTAL, WANTED
 from pellucid.kernel.bpf_scratch import SCRATCH
+from pellucid.kernel.traced import GETSOCKOPT, SO_ERROR, SOL_SOCKET
 
 _LAST_ERROR = -4096  # results above it, taken as unsigned, are errors (include/linux/err.h, MAX_ERRNO)
 
@@ -58,9 +61,13 @@ def ended(maps: CallMaps, python: CodeMaps, telling: Telling) -> bytes:
     """The whole program."""
     code = Assembler()
     _find(code, maps)
+    _background(code)
     _interest(code, telling)
     _if_due(code, telling)
+    code.load(R1, R7, SCRATCH["interest"])
+    code.jump_if(R1, "&", BACKGROUND, "registers known")  # they hold the result too, which is another one now
     registers(code)
+    code.label("registers known")
     _if_counted_alone(code, telling)
     describe(code, maps)
     _stack(code, telling)
@@ -114,10 +121,39 @@ def _find(code: Assembler, maps: CallMaps) -> None:
     code.move(R6, R0)
 
 
+def _background(code: Assembler) -> None:
+    """A getsockopt that tells how a connect in the background ended gets that error as its result, and BACKGROUND as interest."""
+    call = SCRATCH["call"]
+    code.store(R7, SCRATCH["interest"], 0)
+    if GETSOCKOPT is None:
+        return
+    code.load(R1, R7, call + CALL["number"], 4)
+    code.jump_if(R1, "!=", GETSOCKOPT, "its own result")
+    code.load(R1, R7, call + CALL["result"])
+    code.jump_if(R1, "!=", 0, "its own result")
+    registers(code)
+    for name, value in (("si", SOL_SOCKET), ("dx", SO_ERROR)):
+        code.load(R1, R7, call + CALL[name], 4)
+        code.jump_if(R1, "!=", value, "its own result")
+    code.address(R1, R10, KEY)
+    code.move(R2, 4)
+    code.load(R3, R7, call + CALL["r10"])
+    code.call(PROBE_READ_USER)
+    code.jump_if(R0, "!=", 0, "its own result")
+    code.load(R1, R10, KEY, 4)
+    code.jump_if(R1, "==", 0, "its own result")
+    code.jump_if(R1, ">=", -_LAST_ERROR, "its own result")
+    code.move(R2, 0)
+    code.subtract(R2, R1)
+    code.store(R7, call + CALL["result"], R2)
+    code.store(R7, SCRATCH["interest"], BACKGROUND)
+    code.label("its own result")
+
+
 def _interest(code: Assembler, telling: Telling) -> None:
     """In the scratch: why a record is due, 0 where none is."""
     call = SCRATCH["call"]
-    code.move(R2, 0)
+    code.load(R2, R7, SCRATCH["interest"])
     code.load(R1, R7, call + CALL["result"])
     code.jump_if(R1, "<=", _LAST_ERROR, "no error")
     code.bit_or(R2, FAILED)
@@ -202,7 +238,7 @@ def _count(code: Assembler, maps: CallMaps) -> None:
     code.atomic_add(R0, TOTAL["total_ns"], R2)
     keep_largest(code, TOTAL["max_ns"], R2, "total")
     code.load(R2, R7, SCRATCH["interest"])
-    code.bit_and(R2, FAILED)
-    code.jump_if(R2, "==", 0, "counted")
+    code.bit_and(R2, FAILED | BACKGROUND)
+    code.jump_if(R2, "!=", FAILED, "counted")
     code.atomic_add(R0, TOTAL["errors"], R1)
     code.label("counted")

@@ -278,7 +278,8 @@ FILES = _names(
 """What a report of the files that were read and written is made of."""
 
 NETWORK = _names(
-    "socket connect bind listen accept accept4 shutdown close dup dup2 dup3 fcntl sendto getsockname pipe pipe2 socketpair"
+    "socket connect bind listen accept accept4 shutdown close dup dup2 dup3 fcntl sendto getsockname getsockopt pipe pipe2 "
+    "socketpair"
 )
 """The same for connections."""
 
@@ -308,5 +309,5 @@ def _wanted(name: str, kinds: tuple[str, ...], *, tell: bool, descriptors: bool)
         fd_first=bool(kinds) and kinds[0] in ("fd", "dirfd"),
         makes_fd=name in _MAKES_FD,
         tell=tell,
-        every=tell and name == "connect",
+        every=tell and name in ("connect", "getsockopt"),  # a connect in the background fails when it is asked for
     )

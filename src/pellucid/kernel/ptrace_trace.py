@@ -32,9 +32,11 @@ from pellucid.kernel.traced import (
     Total,
     Unfinished,
     Watch,
+    asks_for_error,
 )
 from pellucid.model.errors import LookError
 
+_MAX_ERRNO = 4096
 _GROUP_STOPS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 _LETTING_GO_S = 1.0
 _ENOUGH = 512  # records that are handed over at once
@@ -248,6 +250,8 @@ class PtraceTracer:
         now = time.monotonic_ns()
         pid = self._process[tid]
         wanted = self._watch.wanted.get(call.number)
+        if not result and asks_for_error(call.number, call.arguments):
+            result = -self._error_told(pid, call.arguments[3])
         whole = Called(pid, tid, call.number, call.arguments, result, now, now - call.start, call.path)
         interest = self._tally.interest(whole)
         if wanted is not None and interest:
@@ -289,6 +293,15 @@ class PtraceTracer:
             return memory.string(arguments[place], PATH_ROOM)
         except Unreadable:
             return None
+
+    def _error_told(self, pid: int, at: int) -> int:
+        """How a connect in the background ended, 0 where it did not fail."""
+        memory = self._memory(pid)
+        try:
+            told = memory.u32(at) if memory is not None else 0
+        except Unreadable:
+            return 0
+        return told if told < _MAX_ERRNO else 0
 
     def _address(self, pid: int, arguments: tuple[int, ...], place: int | None) -> bytes | None:
         memory = self._memory(pid) if place is not None else None

@@ -31,7 +31,15 @@ class Tally:
 
     def count(self, call: Called) -> Called | None:
         """Add the call to all counts; the record that is due, None where none is."""
-        self._total(call.pid, call.number, call.stack, 1, int(call.failed), call.duration_ns, call.duration_ns)
+        self._total(
+            call.pid,
+            call.number,
+            call.stack,
+            1,
+            int(call.failed and not call.in_background),
+            call.duration_ns,
+            call.duration_ns,
+        )
         return self.notice(call)
 
     def notice(self, call: Called) -> Called | None:

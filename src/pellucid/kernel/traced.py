@@ -3,10 +3,18 @@
 Times are nanoseconds of CLOCK_MONOTONIC. Pids are as this process sees them.
 """
 
+from errno import EBADF, EFAULT, ENOTSOCK
 from struct import Struct as Packing
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+from pellucid.kernel import syscalls
+
+GETSOCKOPT = syscalls.number("getsockopt")
+SOL_SOCKET, SO_ERROR = 1, 4  # include/uapi/asm-generic/socket.h
+_OF_ITSELF = frozenset({EBADF, EFAULT, ENOTSOCK})
+"""With these getsockopt itself fails, asked for this option."""
 
 COMPAT = 1 << 16
 """Added to the number of a call of a 32-bit program."""
@@ -27,6 +35,11 @@ class Moved(Struct, frozen=True, gc=False):
             self.writes + more.writes,
             self.written_bytes + more.written_bytes,
         )
+
+
+def asks_for_error(number: int, arguments: tuple[int, ...]) -> bool:
+    """getsockopt(fd, SOL_SOCKET, SO_ERROR, ...)."""
+    return number == GETSOCKOPT and arguments[1] & 0xFFFFFFFF == SOL_SOCKET and arguments[2] & 0xFFFFFFFF == SO_ERROR
 
 
 class Called(Struct, frozen=True, gc=False):
@@ -56,6 +69,11 @@ class Called(Struct, frozen=True, gc=False):
     @property
     def failed(self) -> bool:
         return -4096 < self.result < 0
+
+    @property
+    def in_background(self) -> bool:
+        """It told how a connect ended that had been given back at once (EINPROGRESS): then `result` is that error (SO_ERROR, socket(7))."""
+        return self.failed and asks_for_error(self.number, self.arguments) and -self.result not in _OF_ITSELF
 
     def at(self, stack: int) -> "Called":
         """The same call, made by that stack."""

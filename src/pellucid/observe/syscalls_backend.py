@@ -24,7 +24,13 @@ _NEVER_RETURN = "calls that never return (exit_group), or had begun before the l
 _URING = "what io_uring does in the kernel"
 UNSEEN = {
     "bpf": (_NEVER_RETURN, _URING),
-    "perf": (_NEVER_RETURN, _URING, "Python lines", "paths for certain: they are read up to 20 ms after the call"),
+    "perf": (
+        _NEVER_RETURN,
+        _URING,
+        "Python lines",
+        "how a connect that went on in the background ended",
+        "paths for certain: they are read up to 20 ms after the call",
+    ),
     "seccomp": (_NEVER_RETURN, _URING),
     "ptrace": (_NEVER_RETURN, _URING),
 }

@@ -55,7 +55,8 @@ class Calls:
         self._alone: list[Seen] = []
         self._slow: list[Seen] = []
         self.dropped = 0
-        self._what: dict[tuple[int, int], str] = {}
+        self._connecting: dict[tuple[int, int], dict[str, None]] = {}
+        """By pid and descriptor: the addresses of connects that went on in the background."""
         self.followed: Callable[[int, int], str] = lambda _pid, _fd: ""
         """The path that a descriptor stood for when a call was made, where somebody follows them (`Uses`); else ""."""
         self._to_epoch = time.time() - time.monotonic()
@@ -70,6 +71,8 @@ class Calls:
             self.dropped += 1
             return
         seen = self.seen(call)
+        if seen.fd is not None and seen.what and decode.error_name(call.result) == "EINPROGRESS":
+            self._connecting.setdefault((call.pid, seen.fd), {})[seen.what] = None
         if call.failed and call.key:
             self._failed.setdefault(call.key, seen)
         elif call.failed:
@@ -100,6 +103,10 @@ class Calls:
         known = self._processes.known.get(call.pid)
         fd = decode.c_int(call.arguments[0]) if kinds and kinds[0] == "fd" else None
         what = decode.socket_address(call) if call.address else None
+        if fd is not None and call.in_background:
+            what = " or ".join(
+                self._connecting.get((call.pid, fd), ())
+            )  # which of them, a number that is given out again can't tell
         if fd is not None and not what and not is_usual(decode.name(call.number), decode.error_name(call.result)):
             what = self.descriptor(call.pid, fd)
         return Seen(
@@ -143,7 +150,7 @@ class Calls:
         """Equal calls together: first those of the program's own lines, last what is noise; the most frequent first in each."""
         groups: dict[tuple[str, str, str | None, str, Frame | None], list[tuple[Seen, Failure]]] = {}
         for seen, failure in self._counted(counted):
-            name, error = decode.name(seen.call.number), decode.error_name(seen.call.result)
+            name, error = _name(seen.call), decode.error_name(seen.call.result)
             key = (name, error, seen.path, "" if seen.path is not None else seen.what, self.line(seen.call.stack))
             groups.setdefault(key, []).append((seen, failure))
         found = [self._failed_call(name, error, group) for (name, error, *_), group in groups.items()]
@@ -170,7 +177,7 @@ class Calls:
             pid=call.pid,
             tid=call.tid,
             program=seen.program,
-            call=decode.text(call, lambda fd: seen.what if fd == seen.fd else ""),
+            call=_text(seen),
             what=seen.what,
             line=self.line(call.stack),
             noise=noise(name, error, seen.path or (seen.what if name == "connect" else None), frames),
@@ -262,6 +269,17 @@ class Calls:
             lined_calls=sum(line.calls for line in lines),
             waits=name in WAITS,
         )
+
+
+def _name(call: Called) -> str:
+    """What failed: of a connect in the background, the connect."""
+    return "connect" if call.in_background else decode.name(call.number)
+
+
+def _text(seen: Seen) -> str:
+    if seen.call.in_background:
+        return f"connect({', '.join(filter(None, (str(seen.fd), seen.what)))}), in the background"
+    return decode.text(seen.call, lambda fd: seen.what if fd == seen.fd else "")
 
 
 def _order(event: FailedCall) -> tuple[bool, bool, int]:

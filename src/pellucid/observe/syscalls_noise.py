@@ -22,6 +22,8 @@ _STARTS = frozenset(
 )
 _LIBRARY_ZIP = re.compile(r"python3\d+\.zip")
 """In every sys.path, and hardly ever there (Modules/getpath.py): whoever goes through the path asks for it."""
+_JOURNALS = ("-journal", "-wal")
+"""What SQLite looks for beside a database each time that it takes a lock (src/pager.c, hasHotJournal; src/wal.c)."""
 _HARDWARE = frozenset({"tls", "haswell", "avx512_1", "x86_64", "xeon_phi", "glibc-hwcaps"})
 
 _BY_ERROR = {
@@ -95,6 +97,8 @@ def _search(path: str, stack: Sequence[Frame]) -> str:
         return "start of an interpreter"
     if path.rpartition("/")[0] in _in_path():
         return "search of PATH"
+    if path.endswith(_JOURNALS):
+        return "does a database have a journal"
     if path in ("/etc/selinux/config", "/sys/fs/selinux", "/selinux", "/etc/gai.conf", "/etc/nsswitch.conf"):
         return "optional system file"
     return ""

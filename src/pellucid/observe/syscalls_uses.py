@@ -96,6 +96,8 @@ class Uses:
         name = syscalls.name(call.number)
         if call.moved is not None:
             self._told(call, name)
+        if call.in_background:
+            self._not_connected(call)
         if call.failed and name != "connect":
             return
         handler = self._handlers.get(name)
@@ -266,7 +268,7 @@ class Uses:
         return opened
 
     def _connect(self, call: Called) -> None:
-        """A connection in the background is one too: whether it failed, nobody has told."""
+        """A connection in the background is one too, until the program asks how it ended."""
         address = decode.socket_address(call)
         if address is None:
             return
@@ -277,6 +279,14 @@ class Uses:
             found.errors[error] = found.errors.get(error, 0) + 1
         else:
             found.count += 1
+
+    def _not_connected(self, call: Called) -> None:
+        """Of a connect in the background."""
+        found = self._socket_of(call).connection
+        if found is not None and found.count:
+            error = decode.error_name(call.result)
+            found.count -= 1
+            found.errors[error] = found.errors.get(error, 0) + 1
 
     def _bind(self, call: Called) -> None:
         self._socket_of(call).local = decode.socket_address(call) or ""
