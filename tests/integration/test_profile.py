@@ -41,6 +41,29 @@ def run(*arguments, **options):
     return ended
 
 
+def until(holds, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def sampled(ours, pid, programs=1):
+    """Wait until `ours` has attached `pid`, as the so manieth program that it is, and it has then run for a while."""
+
+    def reads():
+        folder = f"/proc/{ours}/fd"
+        links = []
+        for fd in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                links.append(os.readlink(f"{folder}/{fd}"))
+        return links.count(f"/proc/{pid}/mem") >= programs
+
+    until(reads)
+    used = procfs.stat(pid).cpu_s
+    until(lambda: procfs.stat(pid).cpu_s > used + 0.05)
+
+
 def attached(ours, pid):
     """Wait until our process `ours` has begun to read `pid`, and for some samples."""
     deadline = time.monotonic() + 30
@@ -72,7 +95,7 @@ def test_shares_are_those_that_the_target_measures(python, target):
     before = json.loads(process.stdout.readline())
     mode = "cpu" if python.minor % 2 else "wall"
     found = Counter()
-    for _ in range(4):  # a busy machine leaves out many, and what is left says less
+    for _ in range(15):  # a busy machine leaves out many, and what is left says less
         profile = profiled(process.pid, rate_hz=1000, seconds=2, mode=mode)
         consistent(profile)
         found += Counter({hot.qualname: hot.total_ns for hot in hottest(profile)})
@@ -176,32 +199,56 @@ def test_ctrl_c_keeps_what_was_seen(target, tmp_path):
 
 
 def test_a_command_and_its_children_of_other_versions(tmp_path):
-    """The exit status is the command's own; its children are other interpreters, one of them started by exec."""
+    """The exit status is the command's own; its children are other interpreters, and it becomes another program by execve.
+
+    The first of them stays for long between its vfork and its execve, in which it has its parent's memory.
+    """
     pythons = [python.path for python in interpreters.find() if python.version in interpreters.EXPECTED]
-    script = tmp_path / "family.py"
+    script, born, stop, last = (tmp_path / name for name in ("family.py", "born", "stop", "last"))
     script.write_text(
         "import os, subprocess, sys, time\n"
-        "def busy(seconds):\n"
-        "    end, used = time.monotonic() + seconds, time.process_time() + seconds / 10\n"
-        "    while time.monotonic() < end or time.process_time() < used: pass\n"
+        "here = os.path.dirname(sys.argv[0])\n"
+        "def busy():\n"
+        "    while not os.path.exists(here + '/stop'): pass\n"
+        "def wait():\n"
+        "    while not os.path.exists(here + '/stop'): time.sleep(0.01)\n"
         "if len(sys.argv) > 1:\n"
-        "    children = [subprocess.Popen([python, sys.argv[0]]) for python in sys.argv[1:]]\n"
-        "    subprocess.run(['sleep', '0.1'])\n"
+        "    folder, name = os.path.split(sys.argv[1])\n"
+        "    path = os.get_exec_path\n"
+        "    os.get_exec_path = lambda env=None: ['/nowhere'] * 30000 + [folder]\n"
+        "    children = [subprocess.Popen([name, sys.argv[0]])]\n"
+        "    os.get_exec_path = path\n"
+        "    children += [subprocess.Popen([python, sys.argv[0]]) for python in sys.argv[2:]]\n"
+        "    open(here + '/born', 'w').write(' '.join(str(child.pid) for child in children) + '.')\n"
+        "    wait()\n"
         "    for child in children: child.wait()\n"
-        "    os.execv(sys.executable, [sys.executable, '-c', 'import sys, time\\nend = time.monotonic() + 0.5\\n'\n"
-        "      'def last():\\n while time.monotonic() < end: pass\\nlast()\\nsys.exit(7)'])\n"
-        "busy(1.5)\n"
+        "    os.execv(sys.executable, [sys.executable, '-c', 'import os, sys\\n'\n"
+        "      'def last():\\n while not os.path.exists(sys.argv[1]): pass\\nlast()\\nsys.exit(7)', here + '/last'])\n"
+        "busy()\n"
     )
-    ended = run("--json", "-r", 200, "--", pythons[0], script, *pythons)
-    assert ended.returncode == 7, ended.stderr
-    document = json.loads(ended.stdout)
+    command = [*PELLUCID, "--json", "-r", "200", "--", pythons[0], str(script), *pythons]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ours:
+        try:
+            until(lambda: born.exists() and born.read_text().endswith("."))
+            children = [int(pid) for pid in born.read_text().rstrip(".").split()]
+            root = procfs.stat(children[0]).ppid
+            for pid in children:
+                sampled(ours.pid, pid)
+            stop.touch()
+            sampled(ours.pid, root, 2)
+        finally:
+            stop.touch()
+            last.touch()
+        stdout, stderr = ours.communicate(timeout=60)
+    assert ours.returncode == 7, stderr
+    document = json.loads(stdout)
     tracks = document["profile"]["tracks"]
     runtimes = {track["runtime"].rpartition(".")[0] for track in tracks}
     assert runtimes == {f"CPython {python.version}" for python in interpreters.find() if python.path in pythons}
     names = {hot["qualname"] for hot in document["top"]}
     assert {"busy", "last"} <= names, "also what it became by execve"
-    assert len({track["pid"] for track in tracks}) == len(pythons) + 1
-    assert not [gap for gap in document["gaps"] if "table" in gap["why"]]
+    assert {track["pid"] for track in tracks} == {root, *children}
+    assert not document["gaps"]
 
 
 def test_native_functions_are_named_without_a_stop(tmp_path):
@@ -355,7 +402,7 @@ def test_coroutines_and_generators_are_read_again_each_time(python, target):
                     and "break" not in line  # closes the generators
                 ):
                     wrong.append((caller, callee))
-    assert len(wrong) <= taken // 500, wrong[:3]
+    assert len(wrong) <= 1 + taken // 500, wrong[:3]
     if len(seen.keys() & ALL_OF_AWAITS) < MOST_OF_AWAITS:
         pytest.xfail(
             "what C code calls, as asyncio its tasks, is seldom proved to be called where it lives for microseconds: cut, and told"

@@ -31,6 +31,9 @@ STATES = {
 KERNEL_THREAD = 0x00200000
 """PF_KTHREAD of include/linux/sched.h, in the flags of /proc/PID/stat."""
 
+NOT_EXECUTED = 0x00000040
+"""PF_FORKNOEXEC: it was forked, and has not called execve since."""
+
 MAX_COMMAND = 1 << 17
 """Bytes of a command line that are read; longer ones are cut."""
 

@@ -32,7 +32,7 @@ class Family:
         self._looked_at = 0.0
         self.missed = 0
         self.settled = False
-        """Nobody waits to be attached."""
+        """Nobody is to be attached before the next look."""
         self.all: list[Watched] = []
         self.alive: list[Watched] = []
         self._add(root, None, not_yet)
@@ -65,7 +65,7 @@ class Family:
         due = [each for each in self.alive if each.next_attach <= now]
         for each in due[:ATTACH_AT_ONCE]:
             each.attach()
-        self.settled = all(each.next_attach == float("inf") for each in self.alive)
+        self.settled = all(each.next_attach > now + LOOK_S for each in self.alive)
 
     def _find(self) -> None:
         youngest = procfs.read_small("/proc/loadavg", 128).rsplit(None, 1)[-1]
@@ -104,6 +104,15 @@ class Family:
             gaps.append(
                 Gap(
                     f"the stacks of {names}", f"{len(others)} of {len(self.all)} processes ran no Python when last seen"
+                )
+            )
+        unseen = [each.name for each in self.all if each.unseen]
+        if unseen:
+            names = ", ".join(dict.fromkeys(unseen[:8]))
+            gaps.append(
+                Gap(
+                    f"the stacks of {names}",
+                    f"{len(unseen)} of {len(self.all)} processes ended, or the look did, before a Python was found in them",
                 )
             )
         if self.missed:

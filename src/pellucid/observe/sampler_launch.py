@@ -15,6 +15,10 @@ from pellucid.observe.syscalls_launch import Launched
 _GRACE_S = 2.0
 """After an interruption, for so long the command is waited for: Ctrl-C in a terminal reaches it too."""
 
+_ENDING_S = 5.0
+_ENDING_PAUSE_S = 0.005
+"""A process whose memory is gone becomes a zombie a moment later."""
+
 
 def sample_command(
     command: tuple[str, ...],
@@ -44,7 +48,7 @@ def sample_command(
             return since[-1] - since[0] > _GRACE_S
 
         profile = sample(process, asked, enough, progress, child.release)
-        child.ended()
+        _may_end(child, asked.seconds is None and not since)
         if not profile.tracks:
             raise NotUnderstood(
                 child.pid,
@@ -59,3 +63,10 @@ def sample_command(
             )
             profile = replace(profile, gaps=(*profile.gaps, rest))
         return profile, child.status
+
+
+def _may_end(child: Launched, over: bool) -> None:
+    """Notes its exit status, if it has ended. `over`: its memory is gone, as is that of all its children; then it is about to."""
+    until = time.monotonic() + _ENDING_S
+    while not child.ended() and over and time.monotonic() < until:
+        time.sleep(_ENDING_PAUSE_S)

@@ -5,6 +5,7 @@ import time
 from errno import ESRCH
 
 from pellucid.kernel import procfs
+from pellucid.kernel.kcmp import share_memory
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.model import Gap
 from pellucid.model.errors import LookError, NoSuchProcess, NotPermitted, NotUnderstood
@@ -24,9 +25,10 @@ WINDOW_S = 0.05
 _ALL_S = 1.0
 """So often the CPU time of threads is asked that were asleep whenever they were seen."""
 _STARTED_S = 2.0
-"""A program that has no CPython after so long will not be one."""
+"""A program that has no CPython after so long is not one, until it calls execve."""
 _LEAST_PAUSE_S = 0.001
 _PAUSE_OF_AGE = 1 / 8
+_BORROWING_S = 0.2
 _MOST_FAILED = 10
 """Ticks in a row that failed: then it is attached anew."""
 
@@ -52,6 +54,8 @@ class Watched:
         self.interval_ns = interval_ns
         seen = procfs.stat(pid)
         self.name, self.start_ticks = seen.name, seen.start_ticks
+        self._borrows_from = seen.ppid
+        """Whose memory it may have until its execve, 0 once it has its own."""
         self.programs: list[Program] = []
         self.refusal: LookError | None = None
         self.python_seen = False
@@ -83,6 +87,11 @@ class Watched:
         return isinstance(self.refusal, NotUnderstood) and not self.refusal.found
 
     @property
+    def unseen(self) -> bool:
+        """It was never attached, and nothing is known that speaks against it."""
+        return not self.python_seen and self.refusal is None and not self._borrows_from
+
+    @property
     def threads(self) -> int:
         return len(self._by_state)
 
@@ -95,14 +104,17 @@ class Watched:
                 self._begun, self.next_attach = now, now + _LEAST_PAUSE_S
                 return
             self._not_yet = b""
+        if self._borrows():
+            self.next_attach = now + max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S)
+            return
         try:
             python = self._forked() or cpython.attach(self.pid)
         except NotUnderstood as error:
             self._rename()
-            if age > _STARTED_S or not os.path.exists(f"/proc/{self.pid}/exe"):
-                self.refusal, self.next_attach = error, float("inf")
-            else:
-                self.next_attach = now + max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S)
+            ending = not os.path.exists(f"/proc/{self.pid}/exe")
+            if age > _STARTED_S or (ending and not self.python_seen):
+                self.refusal = error
+            self.next_attach = now + max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S)
             return
         except NoSuchProcess:
             self.end()
@@ -119,6 +131,22 @@ class Watched:
         self._window_at = self._all_at = now
         self._cpu_s = self._states.process_cpu_s()
         self._new = True
+
+    def _borrows(self) -> bool:
+        """Whether it still has its parent's memory, as a child of vfork(2) until its execve: what is opened now would stay the parent's."""
+        if not self._borrows_from:
+            return False
+        shares = share_memory(self.pid, self._borrows_from)
+        if shares is None:  # then as long as such a child usually takes
+            try:
+                forked = bool(procfs.stat(self.pid).flags & procfs.NOT_EXECUTED)
+            except NoSuchProcess:
+                return False
+            shares = forked and time.monotonic() - self._begun < _BORROWING_S
+        if not shares:
+            self._borrows_from = 0
+            self._begun = time.monotonic()
+        return shares
 
     def _rename(self) -> None:
         try:
@@ -369,6 +397,9 @@ class Watched:
         who = f"pid {self.pid}"
         if self.refusal is not None and not self.without_python:
             found.append(Gap(f"the stacks of {who}", self.refusal.said, self.refusal.remedy))
+        if self._borrows_from and self.refusal is None:
+            said = f"it was seen only as it ran in the memory of its parent, pid {self._borrows_from} (vfork)"
+            found.append(Gap(f"the stacks of {who}", said))
         left_out = sum(program.sampled.trie.left_out for program in self.programs)
         if left_out:
             found.append(Gap(f"the innermost frames of {left_out} stacks of {who}", "it had too many different stacks"))
