@@ -133,10 +133,19 @@ def _held(node: Node, edge: Waker, following: Node | None, *, alone: bool) -> st
     return f", which {holds}" + (f" ({edge.because})" if edge.because else "")
 
 
+_AGAIN = {
+    "Lock": "Remedy: an RLock may be taken again by the thread that has it.",
+    "multiprocessing.Lock": "Remedy: a multiprocessing.RLock may be taken again by the process that has it.",
+    "asyncio.Lock": "Remedy: no lock of asyncio may be taken again: a function for those who have it, which does not take it.",
+    "file-lock": "Remedy: lock the file once, by one open file: whoever opens it again waits for that lock like a stranger.",
+}
+"""What may be done by who waits for what it has itself, by the kind of thing."""
+
+
 def _remedy(members: tuple[Node, ...]) -> str:
     kinds = {node.waiting.kind for node in members if node.waiting}
     if len(members) == 1:
-        return "Remedy: an RLock may be taken again by the thread that has it."
+        return _AGAIN.get(kinds.pop(), _AGAIN["Lock"])
     if kinds & {"Thread", "Process", "end of all threads"}:
         return "Remedy: release the lock before join()."
     if {"future", "pool"} & {node.waiting.role for node in members if node.waiting}:
@@ -238,4 +247,5 @@ def _evidence(members: tuple[Node, ...]) -> Iterator[Ref]:
         yield Ref(source=source, said=f"{node.name}: {call}; {what(waiting)}")
         for waker in node.wakers[:2]:
             if waker.because:
-                yield Ref(source=f"memory of pid {node.pid}", said=f"{what(waiting)}: {waker.because}")
+                source = "/proc/locks" if waiting.kind == "file-lock" else f"memory of pid {node.pid}"
+                yield Ref(source=source, said=f"{what(waiting)}: {waker.because}")

@@ -97,5 +97,7 @@ class Blocked(Struct, frozen=True):
     evidence: tuple[str, ...] = ()
     task: int | None = None
     """The address of the asyncio task that has to end first."""
+    until: float | None = None
+    """By CLOCK_MONOTONIC, where the library itself counts the time that is left."""
     ordered: Ordered | None = None
     """The call behind a future or a result of a Pool, which processes run."""

@@ -64,8 +64,10 @@ class Seen:
     def _told(self, task: Task, wait: Wait) -> Blocked | None:
         if self.java is not None:
             return self.java.blocked(task.tid) if wait.kind == "lock" else None
-        if self.sights is None or wait.kind in {"gil", "disk", "sleep"}:
+        if self.sights is None or wait.kind in {"gil", "disk"}:
             return None
+        if wait.kind == "sleep":
+            return self.sights.polls(task.tid)
         futex = task.call.arguments[0] if task.call and task.call.name == "futex" and task.call.arguments else None
         return self.sights.blocked(task.tid, futex)
 

@@ -1,10 +1,11 @@
 """One row of `pellucid waits`: a thread with the thing it waits for by its name, since when, at which line, and who could end it."""
 
+import time
 from collections.abc import Mapping
 
 from pellucid.model import Holder, Wait
 from pellucid.model.graph import Waker
-from pellucid.model.sync import Held, Waiting
+from pellucid.model.sync import Blocked, Held, Waiting
 from pellucid.observe.blocked import Seen
 
 _KINDS = {"gil": "GIL"}
@@ -24,6 +25,7 @@ class Rows:
             return self._halted(each, tid) if stopped else None
         blocked = each.blocked.get(tid)
         sync = blocked.sync if blocked else None
+        polls = blocked is not None and wait.kind == "sleep"  # it looks now and then whether its child has ended
         held = [one for one in blocked.holders if one.tid != tid or one.confidence == "certain"] if blocked else []
         holders = [self._holder(each, one) for one in held]
         if wait.kind == "gil":
@@ -33,7 +35,7 @@ class Rows:
             thread=each.name(tid),
             kind=sync.kind if sync else _KINDS.get(wait.kind, wait.kind),
             object=(sync.name if sync else None) or _words(wait),
-            since_s=wait.since_s,
+            since_s=None if polls else wait.since_s,
             holders=tuple(holders),
             at=blocked.at if blocked else each.place(tid),
             pid=each.pid,
@@ -41,7 +43,7 @@ class Rows:
             call=wait.call,
             detail=sync.detail if sync else "",
             timed=wait.timed,
-            left_s=None if stopped else wait.left_s,
+            left_s=None if stopped else self._left(wait, blocked),
             daemon=each.daemon(tid),
             steady=steady,
             evidence=blocked.evidence if blocked else (),
@@ -50,6 +52,11 @@ class Rows:
             process=each.process_name,
             stopped=stopped,
         )
+
+    def _left(self, wait: Wait, blocked: Blocked | None) -> float | None:
+        if blocked is None or wait.kind != "sleep":
+            return wait.left_s
+        return max(0.0, blocked.until - time.monotonic()) if blocked.until is not None else None
 
     def _halted(self, each: Seen, tid: int) -> Waiting:
         """It ran when its process was stopped."""
@@ -74,7 +81,13 @@ class Rows:
         return Holder(each.pid, held.tid, name, "certain" if certain else "likely")
 
     def _others(self, each: Seen, wakers: tuple[Waker, ...], known: set[tuple[int, int | None]]) -> list[Holder]:
-        """Those of other processes, and threads to be joined, that the wait needs; the likeliest word for each comes first."""
+        """Those of other processes, and threads to be joined, that the wait needs; the likeliest word for each comes first.
+
+        The process itself is named where nobody else is: it has the other end of its own pipe, or the lock on a file of its own.
+        """
+        own = f"{each.pid}/any"
+        if wakers and all(waker.key == own and waker.because for waker in wakers):
+            return [Holder(each.pid, None, "this process itself", wakers[0].confidence)]
         found: dict[tuple[int, int | None], Holder] = {}
         for waker in wakers:
             pid_text, _, rest = waker.key.partition("/")

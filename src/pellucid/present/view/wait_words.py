@@ -50,7 +50,7 @@ def by_whom(waiting: Waiting) -> str:
     shown = known or list(waiting.holders)
     if waiting.role == "blocked-loop":
         verb = "held up by"
-    elif waiting.role in {"future", "pool"} and waiting.what == "thread" and known:
+    elif waiting.role in {"future", "futures", "pool"} and waiting.what == "thread" and known:
         verb = "computed by"
     elif waiting.kind in _ENDS or waiting.role in _NEEDS:
         verb = "needs"

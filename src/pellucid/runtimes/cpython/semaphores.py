@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from pellucid.kernel.memory import Unreadable
+from pellucid.runtimes.cpython.library import library_path
+from pellucid.runtimes.cpython.slots import Slots
 from pellucid.runtimes.cpython.sync import Sights
 from pellucid.runtimes.cpython.values import Values
 
 MAX_LOCKS = 4096
 _SEARCHED = 60
-"""Local variables of a frame that are followed."""
+"""Local variables of a frame, and attributes of an object, that are followed."""
+_MAX_GLOBALS = 4000
 
 _CLASSES = frozenset({"Lock", "RLock", "Semaphore", "BoundedSemaphore"})
 _OWNERS = frozenset({"Queue", "JoinableQueue", "SimpleQueue", "Condition", "Event", "Barrier", "Pool", "_SafeQueue"})
@@ -142,23 +145,47 @@ def _registered(sights: Sights) -> Iterator[int]:
 
 
 def _reached(sights: Sights) -> Iterator[int]:
-    """The locals of all frames, what their `self` has, and what is inside of a `with`."""
+    """The locals of all frames and the globals of the program's own, what these have as attributes, and what is inside of a `with`."""
     values = sights.values
+    known: set[int] = set()
+    spaces: set[int] = set()
     for sight in sights.threads.values():
         for frame in sight.frames:
-            for value in list(frame.locals().values())[:_SEARCHED]:
-                name = values.name_of_kind(value)
-                if name in _CLASSES or name in _OWNERS or name == "SemLock":
-                    yield value
-                elif name == "builtin_function_or_method":  # `lock.acquire` itself, as Pool's workers keep it
-                    yield from _method_of(value, values)
-            me = frame.local("self")
-            try:
-                own = values.namespace(me) if me and values.kind(me).heap else {}
-            except Unreadable:
-                continue
-            yield from (value for value in own.values() if values.name_of_kind(value) in _CLASSES | _OWNERS)
+            several = list(frame.locals().values())[:_SEARCHED]
+            if library_path(frame.file) is None:
+                several += _globals(frame, sights, spaces)
+            for value in several:
+                if value not in known:
+                    known.add(value)
+                    yield from _at(value, values)
     yield from sights.holders.holds()
+
+
+def _globals(frame: Slots, sights: Sights, known: set[int]) -> list[int]:
+    """Those of the frame's module, once."""
+    try:
+        space = sights.opener.globals(frame)
+        if space in known:
+            return []
+        known.add(space)
+        return [value for _, value in sights.values.items(space)][:_MAX_GLOBALS]
+    except Unreadable:
+        return []
+
+
+def _at(value: int, values: Values) -> Iterator[int]:
+    """The object itself, or what an instance of some other class has."""
+    name = values.name_of_kind(value)
+    if name in _CLASSES or name in _OWNERS or name == "SemLock":
+        yield value
+    elif name == "builtin_function_or_method":  # `lock.acquire` itself, as Pool's workers keep it
+        yield from _method_of(value, values)
+    else:
+        try:
+            own = list(values.namespace(value).values())[:_SEARCHED] if values.kind(value).heap else []
+        except Unreadable:
+            return
+        yield from (each for each in own if values.name_of_kind(each) in _CLASSES | _OWNERS)
 
 
 def _method_of(value: int, values: Values) -> Iterator[int]:

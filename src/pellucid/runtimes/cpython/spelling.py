@@ -33,10 +33,13 @@ class Spelling:
         `main` is the namespace of the program's first module, which is asked last.
         """
         near = frames[:MAX_FRAMES]
-        for frame in near:
+        for place, frame in enumerate(near):
             found = self._local(thing, frame)
             if found:
                 return self._also(found, thing, near)
+            found = self._reached(thing, frame) if not place else None
+            if found:  # as the line says that waits, however callers of it call the same object
+                return found
         for look in (self._reached, self._deeper):
             for frame in near:
                 found = look(thing, frame)

@@ -6,6 +6,8 @@ The waits of the library (a queue's, an event's, a pool's) are told by their fra
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Blocked, Held, Ordered, Sync
 from pellucid.model.thread import Stack
@@ -23,6 +25,7 @@ from pellucid.runtimes.cpython.spelling import Spelling
 from pellucid.runtimes.cpython.values import Values
 
 MAX_PARTS = 64
+MAX_FUTURES = 4096
 _BY_ITSELF = frozenset({"join", "shutdown", "import", "pool-join"})
 """Roles whose wait is a lock of their own."""
 MAX_OPENED = 400
@@ -107,6 +110,26 @@ class Sights:
         except Unreadable:
             return None
 
+    def polls(self, tid: int) -> Blocked | None:
+        """What a thread that sleeps looks for again and again: up to 3.14 Popen.wait(timeout=...) does, for the end of its child."""
+        sight = self.threads.get(tid)
+        ruled = rule_of(sight.frames) if sight is not None else None
+        if sight is None or ruled is None or ruled[0].role != "subprocess":
+            return None
+        rule, frame, _ = ruled
+        try:
+            until = self._ends_at(sight)
+            found = self._by_rule(sight, rule, frame, place_of(own_frame(sight.frames) or frame), None, 0)
+        except Unreadable:
+            return None
+        return replace(found, until=until)
+
+    def _ends_at(self, sight: Sight) -> float | None:
+        """`endtime` in Popen._wait (Lib/subprocess.py), by time.monotonic."""
+        inner = next((frame for frame in sight.frames if frame.qualname == "Popen._wait"), None)
+        at = inner.local("endtime") if inner is not None else 0
+        return self.values.real(at) if at and self.values.name_of_kind(at) == "float" else None
+
     def _blocked(self, sight: Sight, futex: int | None) -> Blocked | None:
         lock = self._slept_on.lock(sight.frames, futex) if futex is not None else 0
         ruled = rule_of(sight.frames)
@@ -150,6 +173,8 @@ class Sights:
             kind, joins = "end of all threads", self.registry.non_daemon(sight.tid, self.tid_of)
         elif role == "future":
             holders, task = self._computed(thing)
+        elif role == "futures":
+            holders = self._computing_some(thing)
         elif role in {"process", "subprocess"}:
             child = self._child(role, thing)
             detail = f"pid {child}" if child else ""
@@ -182,6 +207,15 @@ class Sights:
         if tid is not None:
             return (Held(tid, "certain", "it computes that future"),), 0
         return (), tied_to(future, self.values)
+
+    def _computing_some(self, several: int) -> tuple[Held, ...]:
+        """The threads of executors that compute some of a set or list of futures."""
+        values = self.values
+        read = {"set": values.members, "list": values.list_items, "tuple": values.tuple_items}
+        reader = read.get(values.name_of_kind(several))
+        futures = reader(several, MAX_FUTURES) if reader is not None else ()
+        tids = {tid for future in futures if (tid := self.computing().get(future)) is not None}
+        return tuple(Held(tid, "certain", "it computes one of those futures") for tid in sorted(tids))
 
     def _size(self, role: str, thing: int) -> str:
         key = role, thing
