@@ -22,7 +22,7 @@ TASKS = {
     "blocked": ("event-loop-blocked", "certain"),
     "threadsafe": ("event-loop-blocked", "certain"),
 }
-TASKS |= dict.fromkeys(("timed", "kinds", "healthy"), None)
+TASKS |= dict.fromkeys(("timed", "kinds", "forked", "healthy"), None)
 LESSONS = [
     "condition",
     "condition_notified",

@@ -112,6 +112,24 @@ def test_what_else_a_task_waits_for():
             assert not waits["condition"].holders, version
 
 
+def test_a_process_that_was_forked_while_the_loop_ran_has_no_tasks():
+    with started("forked", program="tasks.py") as pids:
+        for version, pid in pids.items():
+
+            def told(found, pid=pid, version=version):
+                (call,) = [one for one in found.waits if one.thread == "call"]
+                (worker,) = found.processes[1:]
+                assert (call.kind, call.detail) == ("call in another process", f"in pid {worker.pid}"), version
+                assert {one.what for one in found.waits if one.pid == worker.pid} == {"thread"}, version
+
+            found = look_until_right(pid, told)
+            assert not found.findings, (version, [finding.sentence for finding in found.findings])
+            worker = found.processes[1].pid
+            assert not tasks(worker).tasks
+            assert any("copies" in gap.why for gap in tasks(worker).gaps)
+            assert "event-loop-blocked" not in {finding.rule for finding in diagnose(snapshot(worker))}, version
+
+
 def test_a_healthy_loop_raises_nothing():
     with started("healthy", program="tasks.py") as pids:
         for _ in range(3):

@@ -1,7 +1,7 @@
 """asyncio tasks in one state. Usage: tasks.py STATE; prints "ready".
 
 abba: two tasks hold what the other needs, among others that wait for all sorts of things · timed: the same under a timeout ·
-blocked: a callback sleeps, others are ready · threadsafe: a callback waits for its own loop · kinds: what else a task waits for · healthy: a server, workers on a queue, a contended lock that moves
+blocked: a callback sleeps, others are ready · threadsafe: a callback waits for its own loop · kinds: what else a task waits for · forked: a worker process · healthy: a server, workers on a queue, a contended lock that moves
 """
 import asyncio, sys, time
 
@@ -174,8 +174,34 @@ async def healthy():
     await asyncio.gather(server.serve_forever(), *tasks)
 
 
+async def forked():
+    """A worker process that was forked while the loop ran: it has copies of all tasks, and a stack in which a loop ran once."""
+    import concurrent.futures, multiprocessing
+
+    async def ticker():
+        while True:
+            await asyncio.sleep(0.01)
+
+    async def call():
+        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as workers:
+            await asyncio.get_running_loop().run_in_executor(workers, time.sleep, 600)
+
+    a, b = asyncio.Lock(), asyncio.Lock()
+
+    async def either(one, other):
+        async with one:
+            await asyncio.sleep(0.1)
+            async with asyncio.timeout(300), other:
+                pass
+
+    tasks = [asyncio.create_task(ticker()), asyncio.create_task(either(a, b)), asyncio.create_task(either(b, a))]
+    await asyncio.sleep(0.2)
+    asyncio.get_running_loop().call_later(0.5, ready)
+    await asyncio.gather(asyncio.create_task(call(), name="call"), *tasks)
+
+
 def ready():
     print("ready", flush=True)
 
 
-asyncio.run({function.__name__: function for function in (abba, timed, blocked, threadsafe, kinds, healthy)}[sys.argv[1]]())
+asyncio.run({function.__name__: function for function in (abba, timed, blocked, threadsafe, kinds, forked, healthy)}[sys.argv[1]]())

@@ -13,7 +13,7 @@ from pellucid.model.sync import Sync, Waiting
 from pellucid.model.task import AsyncTask
 from pellucid.observe.stacks import Look, cost
 from pellucid.runtimes.cpython import CPython
-from pellucid.runtimes.cpython.asyncio_loops import loops_inside_a_callback
+from pellucid.runtimes.cpython.asyncio_loops import copied, loops_inside_a_callback
 from pellucid.runtimes.cpython.asyncio_tasks import Awaiting, Tasks
 from pellucid.runtimes.cpython.asyncio_waits import TaskWait, wait_of
 from pellucid.runtimes.cpython.holders import Hold
@@ -36,6 +36,14 @@ def tasks(pid: int) -> TasksReport:
             look.gaps.append(
                 Gap("the asyncio tasks", "the layout of its tasks is not published (.AsyncioDebug was not found)")
             )
+        if seen.copied:
+            look.gaps.append(
+                Gap(
+                    "the asyncio tasks",
+                    "they are copies that fork made, and their loop does not run in this process",
+                    f"pellucid stacks --tasks {look.process.ppid}",
+                )
+            )
         return TasksReport(
             process=look.process,
             taken_at=time.time(),
@@ -52,7 +60,8 @@ class TaskLook:
         self._sights = sights
         reader = Tasks(sights)
         self.known = reader.known
-        self.tasks = {task.address: task for task in reader.all()}
+        self.copied = copied(sights)
+        self.tasks = {} if self.copied else {task.address: task for task in reader.all()}
         self.waits: dict[int, TaskWait] = {}
         self.holds: dict[int, list[Hold]] = {}
         for address, task in self.tasks.items():

@@ -5,6 +5,7 @@ call there. Until that returns no other task goes on, no timer fires and no conn
 """
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from pellucid.diagnose import words
 from pellucid.diagnose.groups import evidence, name
@@ -43,8 +44,13 @@ def event_loop_is_blocked(seen: Snapshot) -> Iterator[Finding]:
 
 
 def _runs_a_callback(thread: Thread) -> bool:
+    """Below a callback, and not only below one that fork copied: a child never returns from Popen._launch (Lib/multiprocessing/popen_fork.py)."""
+    own = takewhile(
+        lambda frame: frame.function != "_launch" or not frame.file.endswith("multiprocessing/popen_fork.py"),
+        thread.frames,
+    )
     return not thread.moving and any(
-        frame.function == "_run" and frame.file.endswith("asyncio/events.py") for frame in thread.frames
+        frame.function == "_run" and frame.file.endswith("asyncio/events.py") for frame in own
     )
 
 

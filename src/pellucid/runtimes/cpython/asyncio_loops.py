@@ -11,7 +11,29 @@ from collections.abc import Iterable
 from pellucid.kernel.memory import Unreadable
 from pellucid.runtimes.cpython.asyncio_tasks import Awaiting
 from pellucid.runtimes.cpython.library import library_path
+from pellucid.runtimes.cpython.slots import Slots
 from pellucid.runtimes.cpython.sync import Sights
+
+_LOOPS = frozenset(
+    {
+        ("asyncio/base_events.py", "BaseEventLoop.run_forever"),
+        ("asyncio/runners.py", "Runner.run"),
+        ("asyncio/runners.py", "run"),
+    }
+)
+
+
+def copied(sights: Sights) -> bool:
+    """Whether the tasks in this memory are those of a parent that forked while its loop ran: their loop does not run here, and never will.
+
+    So it is below run_forever or asyncio.run in the frames that fork copied, and in no other.
+    """
+    several = sights.threads.values()
+    return any(_runs_a_loop(each.copied) for each in several) and not any(_runs_a_loop(each.frames) for each in several)
+
+
+def _runs_a_loop(frames: Iterable[Slots]) -> bool:
+    return any((library_path(frame.file), frame.qualname) in _LOOPS for frame in frames)
 
 
 def loops_inside_a_callback(tasks: Iterable[Awaiting], sights: Sights) -> dict[int, int]:

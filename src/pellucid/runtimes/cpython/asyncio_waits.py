@@ -88,6 +88,12 @@ def _by_rule(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights, at: 
         if tied in tasks and tied != task.address:
             return TaskWait("task", Sync("shield", tasks[tied].name, "", tied), at, (tied,))
         if tied or found is not None:
+            call = sights.ordered("future", tied) if tied else None
+            if call is not None:
+                several = f"one of {len(call.pids)} workers" if len(call.pids) != 1 else f"pid {call.pids[0]}"
+                begun = values.word(values.named(tied, "_state"), 32) == "RUNNING"
+                sync = Sync("call in another process", None, f"in {several}" if begun else "not begun", tied)
+                return TaskWait("thread", sync, at)
             tid = sights.computing().get(tied)
             kind = found[1] if found is not None else "call in another thread"
             detail = f"in {sights.threads[tid].name}" if tid is not None else "not begun" if tied else ""

@@ -66,7 +66,7 @@ class LockHolders:
         if self._holds is None:
             self._holds = {}
             for sight in self._threads.values():
-                for hold in holds(sight.tid, sight.frames, self._values, self._opener):
+                for hold in holds(sight.tid, (*sight.frames, *sight.copied), self._values, self._opener):
                     self._holds.setdefault(hold.thing, []).append(hold)
         return self._holds
 
@@ -94,7 +94,7 @@ class LockHolders:
             self._acquired = {}
             reader = Acquisitions(self._values, self._opener)
             for sight in self._threads.values():
-                for frame in sight.frames:
+                for frame in (*sight.frames, *sight.copied):
                     if library_path(frame.file) is None:
                         for thing, line in reader.of(frame):
                             for lock in (thing, *self._taken_by(thing, "acquire")):

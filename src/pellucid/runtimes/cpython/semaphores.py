@@ -150,7 +150,7 @@ def _reached(sights: Sights) -> Iterator[int]:
     known: set[int] = set()
     spaces: set[int] = set()
     for sight in sights.threads.values():
-        for frame in sight.frames:
+        for frame in (*sight.frames, *sight.copied):
             several = list(frame.locals().values())[:_SEARCHED]
             if library_path(frame.file) is None:
                 several += _globals(frame, sights, spaces)

@@ -17,7 +17,7 @@ from pellucid.runtimes.cpython.library import Rule, library_path, own_frame, rul
 from pellucid.runtimes.cpython.lock_holders import LockHolders
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.registry import Pythonic, Registry
-from pellucid.runtimes.cpython.sight import Sight, place_of
+from pellucid.runtimes.cpython.sight import Sight, place_of, split
 from pellucid.runtimes.cpython.sizes import size
 from pellucid.runtimes.cpython.slept_on import SleptOn
 from pellucid.runtimes.cpython.slots import Opener, Slots
@@ -65,8 +65,9 @@ class Sights:
             if not whole:
                 self.unread.append(stack.tid)
             known = named.get(raw.ident)
+            own, copied = split(frames)
             self.threads[stack.tid] = Sight(
-                stack.tid, raw.ident, self._thread_name(stack, known), tuple(frames), whole, known
+                stack.tid, raw.ident, self._thread_name(stack, known), own, whole, known, copied
             )
         self.tid_of = {sight.ident: sight.tid for sight in self.threads.values()}
         self.holders = LockHolders(self.values, self.opener, self.threads)
