@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pellucid.diagnose.heap_jvm import hint, told
-from pellucid.model.errors import UsageError
+from pellucid.model.errors import NotUnderstood, UsageError
 from pellucid.observe.jvm_heap import diff, dump_of_pid, histogram_rows, objects, of_file, of_pid
 from pellucid.runtimes.jvm.hprof import Hprof, NotADump
 from pellucid.runtimes.jvm.hprof_heap import Heap
@@ -115,6 +115,20 @@ def test_objects_of_a_class_with_fields_and_holders(dumped):
     assert objects(str(dumped), object_id=keys.objects[0].id, values=True).objects[0].fields[0].value == '"key"'
     with pytest.raises(UsageError):
         objects(str(dumped), type_name="no.such.Class")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="*** a small disk is mounted by root")
+def test_a_disk_that_is_full(java, leaking, tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True, timeout=60)
+    try:
+        path = str(tmp_path / "heap.hprof")
+        with pytest.raises(UsageError, match="there is room for 1 MB"):
+            dump_of_pid(leaking.pid, path, live=False, force=False)
+        with pytest.raises(NotUnderstood, match="No space left"):
+            dump_of_pid(leaking.pid, path, live=True, force=False)
+        assert not list(tmp_path.iterdir()), "nothing is left that fills it"
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True, timeout=60)
 
 
 def test_a_local_variable_is_told_with_its_thread_and_method(java, tmp_path):

@@ -66,6 +66,7 @@ def test_waits_have_the_deadlocks_and_the_holders(knotted):
     assert [one.name for one in rows["monitor-waiter"].holders] == ["monitor-holder"]
     assert [one.name for one in rows["lock-waiter"].holders] == ["lock-holder"]
     assert rows["taker"].kind == "LinkedBlockingQueue"
+    assert rows["Reference Handler"].kind == rows["Finalizer"].kind == "references to clear"
     assert "GC Thread#0" not in rows
 
 

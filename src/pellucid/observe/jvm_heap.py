@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pellucid.kernel import procfs
-from pellucid.model.errors import LookError, NotUnderstood, UsageError
+from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood, UsageError
 from pellucid.model.heap import TypeCount, TypeGrowth
 from pellucid.model.heap_jvm import (
     FieldValue,
@@ -115,30 +115,78 @@ def _row(name: str, count: int, bytes_: int) -> TypeCount:
 
 
 def dump_of_pid(pid: int, path: str, *, live: bool, force: bool) -> str:
-    """Makes the JVM write a dump of itself to `path` and returns where it is. Raises UsageError where that exists, and what `Attach` raises.
+    """Makes the JVM write a dump of itself to `path` and returns where it is. Raises UsageError where that exists or there is no room, and
+    what `Attach` raises.
 
-    The JVM writes it, as its own user and in its own file system.
+    The JVM writes it, as its own user and in its own file system; under a passing name until it is whole.
     """
     from pellucid.runtimes.jvm.attach import Attach
 
     path = os.path.abspath(path)
-    here = f"/proc/{pid}/root{path}"
-    if os.path.lexists(here):
-        if not force:
-            raise UsageError(
-                tried=f"write {path}", said="it is there already", remedy=f"pellucid heap {pid} --save {path} --force"
-            )
-        os.unlink(here)
+    here, passing = f"/proc/{pid}/root{path}", f"{path}.partial"
+    there = f"/proc/{pid}/root{passing}"
+    if os.path.lexists(here) and not force:
+        raise UsageError(
+            tried=f"write {path}", said="it is there already", remedy=f"pellucid heap {pid} --save {path} --force"
+        )
     with Attach(pid, "heap", limit_s=600) as attach:
-        answer = attach.ask("dumpheap", path, "-live" if live else "-all")
-    if answer.code or not os.path.exists(here):
+        if not live:
+            _has_room(pid, path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(there)
+        try:
+            answer = attach.ask("dumpheap", passing, "-live" if live else "-all")
+        except NoSuchProcess as error:
+            if not os.path.exists(passing):
+                raise
+            said = f"pid {pid} ended while it wrote its dump: {passing} is what it had written"
+            raise NoSuchProcess(pid, tried=error.tried, said=said, remedy=f"pellucid heap {passing}") from error
+    if answer.code or _WRITTEN not in answer.text or not os.path.exists(there):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(there)  # a part, which would only fill the disk
         raise NotUnderstood(
             pid,
             tried=f"make the JVM in pid {pid} write a dump to {path}",
-            said=f"it answered: {answer.text.strip()[:200]}",
-            remedy=f"pellucid heap {pid} --save /tmp/heap.hprof  (a folder that the JVM's own user may write to)",
+            said=f"it answered: {' '.join(answer.text.split())[:200]}",
+            remedy=f"pellucid heap {pid} --save /tmp/heap.hprof  (a folder with room that the JVM's own user may write to)",
         )
+    os.rename(there, here)
     return path if os.path.exists(path) and os.path.samefile(path, here) else here
+
+
+_WRITTEN = "Heap dump file created"
+"""How the answer begins or ends where that is true; its code is 0 also where the disk was full (HeapDumper::dump)."""
+
+
+def _has_room(pid: int, path: str) -> None:
+    """A dump is larger than what is in use of the heap: it would only fill the disk where there is less room than that."""
+    used = _used(pid)
+    try:
+        disk = os.statvfs(f"/proc/{pid}/root{os.path.dirname(path)}")
+    except OSError:
+        return  # the JVM says why it can't write there
+    free = disk.f_bavail * disk.f_frsize
+    if used is not None and free < used:
+        raise UsageError(
+            tried=f"make the JVM in pid {pid} write a dump to {path}",
+            said=f"it would have more than {used / 1e6:,.0f} MB, and there is room for {free / 1e6:,.0f} MB",
+            remedy=f"pellucid heap {pid} --save OTHER_FOLDER/heap.hprof  (or --live: only what is in use, after a full collection)",
+        )
+
+
+def _used(pid: int) -> int | None:
+    """Bytes of the heap in use, as of the last collection; None where it publishes no counters."""
+    from pellucid.runtimes.jvm.collector import collector
+    from pellucid.runtimes.jvm.perfdata import PerfData
+
+    try:
+        data = PerfData(pid, "heap")
+    except LookError:
+        return None
+    try:
+        return collector(data.read(), 0.0).used
+    finally:
+        data.close()
 
 
 @contextlib.contextmanager

@@ -30,7 +30,9 @@ _OF_SYNC = {
 }
 """Class of the object that a thread parks for (its outer class, where it is a part of one) → what it is called, role."""
 
+_PENDING = "java.lang.ref.Reference.waitForReferencePendingList"
 _FUNCTIONS: dict[str, tuple[str, str]] = {
+    _PENDING: ("references to clear", "service"),
     "java.util.concurrent.ThreadPoolExecutor.getTask": ("work for its executor", "worker"),
     "java.util.concurrent.ForkJoinPool.awaitWork": ("work for its pool", "worker"),
     "java.util.concurrent.CyclicBarrier.dowait": ("CyclicBarrier", "barrier"),
@@ -84,7 +86,7 @@ def owners(dump: Dump, by_tid: Mapping[int, JavaThread]) -> dict[int, Owner]:
 def blocked(thread: JavaThread, held: Mapping[int, Owner], at: str) -> Blocked | None:
     """None for a thread that waits for nothing of the program (it runs, sleeps, or is in a system call)."""
     if thread.way is None or thread.thing is None:
-        return None
+        return _in_native(thread, at)
     kind, role = _named(thread, thread.thing)
     owner = held.get(thread.thing.address)
     sync = Sync(kind=kind, name=_name(thread.thing, kind), address=thread.thing.address)
@@ -99,6 +101,14 @@ def blocked(thread: JavaThread, held: Mapping[int, Owner], at: str) -> Blocked |
             f"thread dump: {thread.state} ({thread.detail}) for <{thread.thing.address:#x}>, a {thread.thing.type}",
         ),
     )
+
+
+def _in_native(thread: JavaThread, at: str) -> Blocked | None:
+    """A thread of the JVM's library that waits in the JVM itself, which calls that running (the Reference Handler, since JDK 9)."""
+    if not thread.frames or thread.frames[0].qualname != _PENDING:
+        return None
+    kind, role = _FUNCTIONS[_PENDING]
+    return Blocked(role=role, sync=Sync(kind=kind), at=at, parks=True, evidence=(f"thread dump: it is in {_PENDING}",))
 
 
 def exclusive(thread: JavaThread) -> bool:
