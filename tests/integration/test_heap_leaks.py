@@ -74,6 +74,7 @@ def test_the_holder_of_what_leaks_is_named_as_its_author_knows_it(number):
     assert suspect.sentence.endswith("it grew in each interval: likely a leak")
     assert abs(suspect.grown_count - 8000) <= 1
     assert suspect.per_s > 0
+    assert suspect.retained_bytes > suspect.grown_bytes, "it retains what it held before as well"
 
 
 @pytest.mark.parametrize("number", range(len(HEALTHY)), ids=HEALTHY)
@@ -122,3 +123,4 @@ def test_two_looks_at_a_process_that_does_nothing_find_nothing_that_grew(version
     assert types["Session"] == 4000
     assert "code" not in types
     assert holder.grown_count == 4000
+    assert holder.retained_bytes > holder.grown_bytes

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pellucid.model.heap import Suspect, TypeGrowth
 from pellucid.observe.heap_dump import Dump
-from pellucid.observe.heap_holders import MOST, Pile, piles, suspect
+from pellucid.observe.heap_holders import MOST, Pile, piles, retained_by, suspect
 from pellucid.runtimes.references import Longs
 
 _SHARE = 0.1
@@ -138,7 +138,7 @@ def suspects(first: Dump, last: Dump, intervals: list[Interval]) -> tuple[Suspec
         steady = len(each) > 1 and min(rates[-2:]) > 0 and rates[-1] >= _SLOWER * max(rates[:-1])
         found.append(
             replace(
-                suspect(last, gain.pile),
+                suspect(last, gain.pile, retained_by(last, gain.pile)),
                 grown_count=gain.count,
                 grown_bytes=gain.bytes,
                 per_s=gain.count / whole.span_s if whole.span_s > 0 else None,

@@ -71,8 +71,17 @@ def _container(dump: Dump, held: Indices, holder: int) -> int:
     return best if counts[best] >= _SHARED * len(held) else (holder if holder < len(dump) else -1)
 
 
-def suspect(dump: Dump, pile: Pile) -> Suspect:
-    """The pile in names; its sentence is not yet made."""
+def retained_by(dump: Dump, pile: Pile) -> int:
+    """The bytes that its holder retains: more than `pile.bytes` where only some of them were asked for, as those of new objects."""
+    if pile.holder < len(dump):
+        return int(dump.retained[pile.holder])
+    held = np.unique(dump.graph.of_object(pile.container))
+    return int(dump.retained[held[dump.index[held] == pile.held]].sum())
+
+
+def suspect(dump: Dump, pile: Pile, size: int | None = None) -> Suspect:
+    """The pile in names, which retains `size` bytes (else its own); its sentence is not yet made."""
+    size = pile.bytes if size is None else size
     if pile.container >= 0:
         known = dump.describe(pile.container)
         kind = dump.type_of(pile.container)
@@ -84,8 +93,8 @@ def suspect(dump: Dump, pile: Pile) -> Suspect:
         holder_type=kind,
         held_type=dump.types[pile.held].name,
         held_count=pile.count,
-        retained_bytes=pile.bytes,
-        share=pile.bytes / total if total else 0.0,
+        retained_bytes=size,
+        share=size / total if total else 0.0,
         length=known.length,
         keys=known.keys,
         limit=known.limit,

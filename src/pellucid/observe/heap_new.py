@@ -12,7 +12,7 @@ from pellucid.model.holder import Suspect
 from pellucid.observe import heap
 from pellucid.observe.heap_dump import Dump
 from pellucid.observe.heap_growth import numbered
-from pellucid.observe.heap_holders import MOST, piles, suspect
+from pellucid.observe.heap_holders import MOST, piles, retained_by, suspect
 from pellucid.observe.heap_look import look
 from pellucid.runtimes.references import Indices, Longs
 
@@ -62,7 +62,14 @@ def holders(first: Counted, last: Dump) -> tuple[Suspect, ...]:
         mine = children[last.index[children] == pile.held]
         more = int(np.count_nonzero(new[mine]))
         if more:
-            found.append(replace(suspect(last, pile), held_count=len(mine), grown_count=more, grown_bytes=pile.bytes))
+            found.append(
+                replace(
+                    suspect(last, pile, retained_by(last, pile)),
+                    held_count=len(mine),
+                    grown_count=more,
+                    grown_bytes=pile.bytes,
+                )
+            )
     return tuple(found)
 
 
