@@ -11,10 +11,13 @@ from msgspec import Struct
 
 from pellucid import home
 from pellucid.model.errors import PellucidError, UsageError
+from pellucid.model.memory import MemoryMap
 from pellucid.model.profile import Profile
 from pellucid.model.recording import Interval, Measure, RecordedProcess
+from pellucid.model.report import FilesReport, SocketsReport
 from pellucid.present.view import deep, told
 from pellucid.present.view import groups as grouping
+from pellucid.present.view import waits as waiting
 from pellucid.present.view.inert import inert
 from pellucid.recording import past
 from pellucid.recording.reading import Recording
@@ -79,6 +82,18 @@ class Moment(Struct, frozen=True):
     groups: tuple[grouping.Shown, ...]
     others: tuple[grouping.Shown, ...]
     not_seen: tuple[told.NotSeen, ...]
+    waits: waiting.Waits | None = None
+    """As of the look."""
+
+
+class Kept(Struct, frozen=True):
+    """What else a recording keeps of that moment, each as of the last time it was read before, None where it was not: where the bytes were, descriptors, sockets."""
+
+    at: float
+    table: MemoryMap | None = None
+    table_at: float | None = None
+    files: FilesReport | None = None
+    sockets: SocketsReport | None = None
 
 
 def history(pid: int) -> History:
@@ -110,6 +125,21 @@ def moment(name: str, key: int, at: float) -> Moment:
             groups=grouping.shown(threads),
             others=grouping.others(threads),
             not_seen=told.not_seen(process.gaps) if looked is None else looked.not_seen,
+            waits=looked.waits if looked is not None else None,
+        )
+
+
+def kept(name: str, key: int, at: float) -> Kept:
+    """What the other views would have shown. Raises UsageError."""
+    with _opened(name) as recording:
+        _process(recording, name, key)
+        table = recording.memory_map(key, at)
+        return Kept(
+            at=at,
+            table=table[1] if table is not None else None,
+            table_at=table[0] if table is not None else None,
+            files=recording.files(key, at),
+            sockets=recording.sockets(key, at),
         )
 
 

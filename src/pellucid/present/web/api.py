@@ -118,6 +118,7 @@ class Api:
                 Route("/api/p/{pid:int}/{what}", self.look),
                 Route("/api/past/{file}/{key:int}", self.moment),
                 Route("/api/past/{file}/{key:int}/flame", self.past_flame),
+                Route("/api/past/{file}/{key:int}/kept", self.kept),
                 Route("/api/jobs/{job}", self.job),
                 Route("/api/jobs/{job}/stop", self.stop, methods=["POST"]),
                 Route("/api/jobs/{job}/flame", self.flame),
@@ -235,8 +236,16 @@ class Api:
     async def moment(self, request: Request) -> Response:
         from pellucid.present.view.history import moment
 
+        return await self._past(request, moment)
+
+    async def kept(self, request: Request) -> Response:
+        from pellucid.present.view.history import kept
+
+        return await self._past(request, kept)
+
+    async def _past(self, request: Request, make: Callable[[str, int, float], Any]) -> Response:
         told = request.path_params
-        return _json(await asyncio.to_thread(moment, told["file"], told["key"], _seconds(request, "at")))
+        return _json(await asyncio.to_thread(make, told["file"], told["key"], _seconds(request, "at")))
 
     async def past_flame(self, request: Request) -> Response:
         from pellucid.export.flamegraph import encode

@@ -22,11 +22,15 @@ export function whyAnswer(known, answer) {
   return [h("h3", null, "What two seconds showed"), findings(known, answer.findings), gaps(answer.gaps), gaps(answer.over_time?.gaps)];
 }
 
+// The table of where the bytes are.
+export function whereBytes(found) {
+  const parts = found?.parts ?? [], whole = found?.rss_anon_bytes || 1;
+  return parts.length ? table("Where the bytes are", ["where", ["in memory", "number"], ["of its private memory", "number"], ["count", "number"], "detail"],
+    parts.map((part) => [part.what, bytes(part.resident_bytes), part.anonymous ? `${Math.round((100 * part.resident_bytes) / whole)} %` : "", part.count ? count(part.count) : "", part.detail]), { caption: true }) : null;
+}
+
 export function memoryAnswer(known, answer) {
-  const parts = answer.table?.parts ?? [], whole = answer.table?.rss_anon_bytes || 1;
-  return [findings(known, answer.findings),
-    parts.length ? table("Where the bytes are", ["where", ["in memory", "number"], ["of its private memory", "number"], ["count", "number"], "detail"],
-      parts.map((part) => [part.what, bytes(part.resident_bytes), part.anonymous ? `${Math.round((100 * part.resident_bytes) / whole)} %` : "", part.count ? count(part.count) : "", part.detail]), { caption: true }) : null,
+  return [findings(known, answer.findings), whereBytes(answer.table),
     answer.children.length ? table("Its descendants", [["pid", "number"], "name", ["resident", "number"], ["private", "number"]],
       answer.children.map((one) => [h("a", { href: href(known.place.host, one.pid, "memory") }, one.pid), one.name, bytes(one.rss_bytes), bytes(one.rss_anon_bytes)]), { caption: true }) : null,
     gaps(answer.gaps)];

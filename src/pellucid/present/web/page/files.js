@@ -2,7 +2,7 @@
 import { failure, h, note, table, unchanged } from "./dom.js";
 import { gaps } from "./answers.js";
 import { fetched, path } from "./server.js";
-import { bytes, clock, href } from "./words.js";
+import { bytes, clock, href, plural } from "./words.js";
 
 function again(known, names, draw) {
   return h("p", null, h("button", { type: "button", onclick: () => { for (const name of names) known.documents.delete(name); draw(); } }, "Look again"));
@@ -21,21 +21,28 @@ function rest(many) {
 }
 
 export function files(known, draw) {
+  const { host } = known.place;
   return h("div", null, again(known, ["files", "sockets"], draw),
-    told(known, "files", draw, (found) => {
-      const open = found.files.filter((one) => one.fd !== null), others = found.files.filter((one) => one.fd === null);
-      return [h("h3", null, `${open.length} open descriptors`, h("span", { class: "faint" }, ` at ${clock(found.taken_at)}`)),
-        table("Open descriptors", [["fd", "number"], "what", "kind", "how", ["size", "number"]],
-          open.slice(0, MOST).map((one) => [one.fd, [one.path, one.deleted ? h("strong", null, " (deleted)") : "", one.detail ? h("span", { class: "faint" }, ` ${one.detail}`) : "", holders(one, known.place.host)],
-            one.kind, one.flags, one.kind === "file" ? bytes(one.size) : ""])), rest(open.length),
-        others.length ? h("details", null, h("summary", null, `${others.length} places and mapped files`),
-          table("Places and mapped files", ["kind", "path"], others.slice(0, MOST).map((one) => [one.kind, one.path + (one.deleted ? " (deleted)" : "")])), rest(others.length)) : null,
-        gaps(found.gaps)];
-    }),
-    told(known, "sockets", draw, (found) => [h("h3", null, `${found.sockets.length} sockets`),
-      found.sockets.length ? table("Sockets", [["fd", "number"], "protocol", "state", "local", "remote", "other end", ["unread", "number"], ["not acknowledged", "number"]],
-        found.sockets.slice(0, MOST).map((one) => [one.fd ?? "", one.proto, one.state, one.local, one.remote, peers(one, known.place.host), one.state === "LISTEN" ? "" : one.rx_queue, one.state === "LISTEN" ? "" : one.tx_queue])) : null,
-      rest(found.sockets.length), gaps(found.gaps)]));
+    told(known, "files", draw, (found) => shownFiles(found, host)),
+    told(known, "sockets", draw, (found) => shownSockets(found, host)));
+}
+
+export function shownFiles(found, host) {
+  const open = found.files.filter((one) => one.fd !== null), others = found.files.filter((one) => one.fd === null);
+  return [h("h3", null, plural(open.length, "open descriptor"), h("span", { class: "faint" }, ` at ${clock(found.taken_at)}`)),
+    table("Open descriptors", [["fd", "number"], "what", "kind", "how", ["size", "number"]],
+      open.slice(0, MOST).map((one) => [one.fd, [one.path, one.deleted ? h("strong", null, " (deleted)") : "", one.detail ? h("span", { class: "faint" }, ` ${one.detail}`) : "", holders(one, host)],
+        one.kind, one.flags, one.kind === "file" ? bytes(one.size) : ""])), rest(open.length),
+    others.length ? h("details", null, h("summary", null, `${others.length} places and mapped files`),
+      table("Places and mapped files", ["kind", "path"], others.slice(0, MOST).map((one) => [one.kind, one.path + (one.deleted ? " (deleted)" : "")])), rest(others.length)) : null,
+    gaps(found.gaps)];
+}
+
+export function shownSockets(found, host) {
+  return [h("h3", null, plural(found.sockets.length, "socket")),
+    found.sockets.length ? table("Sockets", [["fd", "number"], "protocol", "state", "local", "remote", "other end", ["unread", "number"], ["not acknowledged", "number"]],
+      found.sockets.slice(0, MOST).map((one) => [one.fd ?? "", one.proto, one.state, one.local, one.remote, peers(one, host), one.state === "LISTEN" ? "" : one.rx_queue, one.state === "LISTEN" ? "" : one.tx_queue])) : null,
+    rest(found.sockets.length), gaps(found.gaps)];
 }
 
 function link(host) {

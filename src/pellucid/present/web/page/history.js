@@ -3,12 +3,16 @@ import { failure, h, note, table } from "./dom.js";
 import { lines } from "./chart.js";
 import { findingItem } from "./list.js";
 import { jobs, offer, progress, value } from "./jobs.js";
+import { shownFiles, shownSockets } from "./files.js";
 import { shownGroups } from "./now.js";
+import { shownWaits } from "./waits.js";
+import { whereBytes } from "./answers.js";
 import { fetched, get } from "./server.js";
 import { bytes, clock, count, duration, percent } from "./words.js";
 
 const TITLES = { cpu: ["CPU", percent], rss_bytes: ["Memory", bytes], heap_bytes: ["Heap", bytes], threads: ["Threads", (value) => count(Math.round(value))],
   descriptors: ["Descriptors", (value) => count(Math.round(value))], collecting: ["Time in collections", percent] };
+const ASPECTS = { now: "Now", waits: "Waits", memory: "Memory", files: "Files & sockets" };
 const FLAME_S = 60; // so much before the chosen moment is drawn as a flame graph
 
 export function history(known, draw) {
@@ -30,7 +34,7 @@ function kept(known, value, draw) {
   const past = value.kept[known.past.number] || value.kept[0];
   const options = value.kept.map((one, number) => h("option", { value: number }, `${one.file}, ${clock(one.begin)} to ${clock(one.end)}`));
   return [
-    h("div", { class: "bar" }, h("label", { key: String(value.kept.length) }, "Recording ", h("select", { id: "recording", onchange: (event) => { known.past = { number: Number(event.target.value), at: null }; draw(); } }, options))),
+    h("div", { class: "bar" }, h("label", { key: String(value.kept.length) }, "Recording ", h("select", { id: "recording", onchange: (event) => { known.past = { ...known.past, number: Number(event.target.value), at: null }; draw(); } }, options))),
     note(`${clock(past.begin)} to ${clock(past.end)}, ${duration(past.end - past.begin)}. The recorder took ${(100 * past.cost).toFixed(2)} % of a core for each process. `, past.ended ? `It ${past.ended} at ${clock(past.ended_at)}.` : ""),
     wrong(known, past, draw), moment(known, past, draw), past.lines.map((one) => drawn(one)), flame(known, past), value.failed.map(failure)];
 }
@@ -45,17 +49,28 @@ function wrong(known, past, draw) {
 // The slider, and what each thread did at that moment.
 function moment(known, past, draw) {
   const at = Math.min(Math.max(known.past.at ?? past.end, past.begin), past.end);
-  const name = `moment ${past.file} ${past.key} ${at.toFixed(1)}`;
-  const path = `/api/past/${encodeURIComponent(past.file)}/${past.key}?at=${at}`;
+  const aspect = known.past.aspect ?? "now", more = aspect === "memory" || aspect === "files" ? "/kept" : "";
+  const name = `moment${more} ${past.file} ${past.key} ${at.toFixed(1)}`, before = `moment before${more}`;
+  const path = `/api/past/${encodeURIComponent(past.file)}/${past.key}${more}?at=${at}`;
   const move = (event) => { known.past.at = past.begin + (Number(event.target.value) / 1000) * (past.end - past.begin); draw(); };
   const step = (seconds) => h("button", { type: "button", class: "small", onclick: () => { known.past.at = at + seconds; draw(); } }, `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)} s`);
   let told = known.documents.get(name);
-  if (!told) { ask(known, name, path, draw); told = known.documents.get("moment before"); } else if (told.value) known.documents.set("moment before", told);
+  if (!told) { ask(known, name, path, draw); told = known.documents.get(before); } else if (told.value) known.documents.set(before, told);
   const slider = h("input", { type: "range", id: "moment", min: 0, max: 1000, value: Math.round((1000 * (at - past.begin)) / Math.max(past.end - past.begin, 1e-9)), oninput: move, "aria-valuetext": clock(at) });
   return h("section", { key: "moment", "aria-labelledby": "moment-heading" },
     h("h3", { id: "moment-heading" }, `At ${clock(at)}`),
     h("div", { class: "bar" }, h("label", { class: "grow" }, "Moment ", slider), step(-10), step(-1), step(1), step(10)),
-    told?.failed ? failure(told.failed) : told?.value ? asItWas(known, told.value) : note("Reading…"));
+    h("div", { class: "bar", role: "group", "aria-label": "What of that moment" }, Object.entries(ASPECTS).map(([name, title]) =>
+      h("button", { type: "button", class: "small", "aria-pressed": String(name === aspect), onclick: () => { known.past.aspect = name; draw(); } }, title))),
+    told?.failed ? failure(told.failed) : told?.value ? shownOf(known, told.value, aspect) : note("Reading…"));
+}
+
+// One view of the moment; a recording keeps each as of the last time that it was read.
+function shownOf(known, value, aspect) {
+  if (aspect === "now") return asItWas(known, value);
+  if (aspect === "waits") return value.waits ? [note(`As of the look of ${clock(value.looked_at)}.`), shownWaits(value.waits, known.place.pid)] : note("Its waits had not been looked at by then.");
+  if (aspect === "memory") return value.table ? [note(`As of ${clock(value.table_at)}.`), whereBytes(value.table)] : note("No table of where the bytes were had been made by then.");
+  return [value.files ? shownFiles(value.files, "") : note("Its descriptors had not been read by then."), value.sockets ? shownSockets(value.sockets, "") : note("Its sockets had not been read by then.")];
 }
 
 // While the slider moves, only the last place that was asked for counts.

@@ -2,22 +2,27 @@
 import { h, note, table, unchanged } from "./dom.js";
 import { duration, plural } from "./words.js";
 
+const MOST_ROWS = 500;
 const WIDE = 240, HIGH = 46, APART = 130, BELOW = 16;
 
 export function waits(known) {
   const deep = known.deep;
   if (!deep) return note("Looking at it…");
   if (deep.failed) return null;
-  const { rows, dots, arrows, left_out: leftOut, elsewhere } = deep.waits;
+  return unchanged(`waits ${known.place.host} ${known.place.pid}`, deep, () => shownWaits(deep.waits, deep.pid));
+}
+
+// The picture, and the table.
+export function shownWaits({ rows, dots, arrows, left_out: leftOut, elsewhere }, pid) {
   const word = (row) => (row.stuck ? [h("span", { class: "word critical" }, "can never go on"), " "] : null);
-  return unchanged(`waits ${known.place.host} ${known.place.pid}`, deep, () => [
+  return [
     arrows.length ? [h("h3", null, "Who waits for whom"), picture(dots, arrows), leftOut ? note(`${plural(leftOut, "more thread")} not drawn: the table has all.`) : null]
       : note("Nobody here waits for another thread, task or process that is known: there is nothing to draw."),
     h("h3", null, plural(rows.length, "wait")),
     rows.length ? table("Every wait", ["who", "waits for", "since", "at", "who could end it", "who waits in turn"],
-      rows.slice(0, 500).map((row) => [[word(row), row.who], row.what, row.since_s === null ? "" : duration(row.since_s), row.at, row.holders, row.onward])) : note("Nothing waits here."),
+      rows.slice(0, MOST_ROWS).map((row) => [[word(row), row.who], row.what, row.since_s === null ? "" : duration(row.since_s), row.at, row.holders, row.onward])) : note("Nothing waits here."),
     elsewhere ? note(`${plural(elsewhere, "wait")} of other processes that were looked at on the way ${elsewhere === 1 ? "is" : "are"} left out: none of these depends on ${elsewhere === 1 ? "it" : "them"}.`) : null,
-    rows.length > 500 ? note(`and ${rows.length - 500} more: pellucid waits ${deep.pid} --json`) : null]);
+    rows.length > MOST_ROWS ? note(`and ${rows.length - MOST_ROWS} more: pellucid waits ${pid} --json`) : null];
 }
 
 // Columns from who waits to who is waited for; a cycle goes back from where it was entered.
