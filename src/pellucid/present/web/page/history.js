@@ -1,5 +1,5 @@
 // The past, from the flight recorder: numbers over time, what was wrong from when to when, and what each thread did at the moment that is chosen.
-import { failure, h, note, table } from "./dom.js";
+import { failure, h, note, table, unchanged } from "./dom.js";
 import { lines } from "./chart.js";
 import { findingItem } from "./list.js";
 import { jobs, offer, progress, value } from "./jobs.js";
@@ -62,7 +62,7 @@ function moment(known, past, draw) {
     h("div", { class: "bar" }, h("label", { class: "grow" }, "Moment ", slider), step(-10), step(-1), step(1), step(10)),
     h("div", { class: "bar", role: "group", "aria-label": "What of that moment" }, Object.entries(ASPECTS).map(([name, title]) =>
       h("button", { type: "button", class: "small", "aria-pressed": String(name === aspect), onclick: () => { known.past.aspect = name; draw(); } }, title))),
-    told?.failed ? failure(told.failed) : told?.value ? shownOf(known, told.value, aspect) : note("Reading…"));
+    told?.failed ? failure(told.failed) : told?.value ? unchanged(`past ${aspect}`, told.value, () => shownOf(known, told.value, aspect)) : note("Reading…"));
 }
 
 // One view of the moment; a recording keeps each as of the last time that it was read.

@@ -37,7 +37,7 @@ export function process(known, draw) {
   const { pid, view } = known.place;
   const { host } = known.place, row = rowOf(known), views = viewsOf(host);
   const shown = views.find((one) => one.name === view);
-  const there = host ? ` --host ${host}` : "", listed = host ? known.hosts.has(host) : known.listed;
+  const there = host ? ` --host ${host}` : "", listed = host ? known.hosts.has(host) && !known.hosts.get(host).failed : known.listed;
   const java = row?.runtime.startsWith("JVM");
   return [
     h("section", { key: `p${host}/${pid}`, "aria-labelledby": "who" },
@@ -45,6 +45,7 @@ export function process(known, draw) {
       h("h2", { id: "who" }, `pid ${pid} `, host && h("span", { class: "host" }, `on ${host} `), row ? row.command || row.name : listed ? "(there is no such process any more)" : "…"),
       row && h("p", { class: "faint" }, [row.runtime, row.user, `up ${duration(Date.now() / 1000 - row.started_at)}`, row.state, row.cpu === null ? "" : `CPU ${percent(row.cpu)}`,
         `memory ${bytes(row.rss_bytes)}`, plural(row.threads, "thread")].filter(Boolean).join(" · ")),
+      host && known.hosts.get(host)?.failed ? h("p", { class: "failed", role: "status" }, `Host ${host}: ${known.hosts.get(host).failed}.`) : null,
       !row && listed ? note(host ? "It has ended, or never was there." : "It has ended, or never was there. What was recorded of it is under History.") : null,
       findings(known, pid)),
     h("nav", { id: "views", "aria-label": "Views of this process", key: "views" },

@@ -2,7 +2,7 @@
 import { h, note, table, unchanged } from "./dom.js";
 import { duration, plural } from "./words.js";
 
-const MOST_ROWS = 500;
+const MOST_ROWS = 200;
 const WIDE = 240, HIGH = 46, APART = 130, BELOW = 16;
 
 export function waits(known) {
