@@ -507,3 +507,48 @@ def test_who_has_come_is_told_once_without_a_look_at_everybody():
     assert not leads(thread.native_id)
     done.set()
     thread.join()
+
+
+SHIM = """#!/bin/sh
+sleep 3
+exec {python} -c "import os, select
+while not select.select([0], [], [], 0.01)[0]:
+    for _ in range(50): os.getppid()
+"
+"""
+
+
+def test_a_shell_that_becomes_a_python_is_recorded_as_both_with_its_calls(tmp_path):
+    """As pyenv's shims are: for a while there is no Python, and then there is one under the same pid."""
+    shim, path = tmp_path / "shim", tmp_path / "shim.recording"
+    shim.write_text(SHIM.format(python=sys.executable))
+    shim.chmod(0o755)
+    line = [*PELLUCID, "record", "--syscalls", "-o", str(path), "--", str(shim)]
+    recorder = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def sampled():
+        with contextlib.suppress(UsageError), Recording(str(path)) as recording:
+            return any(each.asked and each.samples > 2 for each in recording.processes())
+
+    try:
+        until(sampled)
+        recorder.stdin.close()
+        assert recorder.wait(60) == 0
+    finally:
+        recorder.kill()
+        recorder.wait()
+    with Recording(str(path)) as recording:
+        one = next(each for each in recording.processes() if each.asked)
+    assert one.death.status == 0
+    assert one.process.runtime.startswith("CPython")
+    if os.geteuid() or os.uname().machine != "x86_64":
+        pytest.skip("calls are counted by BPF, for root on x86-64")
+    told = json.loads(replayed(path, "syscalls", one.process.pid, "--json"))["summary"]
+    calls = {each["name"]: each["calls"] for each in told}
+    assert calls["execve"] >= 1
+    assert calls["getppid"] > 50
+    assert "getppid" in replayed(path, "syscalls", one.process.pid)
+
+
+def test_calls_that_were_not_counted_are_not_told_as_none(recorded):
+    assert "they were not counted" in run("replay", recorded[0], "syscalls", status=2)

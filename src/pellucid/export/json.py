@@ -15,7 +15,7 @@ from pellucid.model.heap_jvm import JavaHeapDiffReport, JavaHeapReport, JavaObje
 from pellucid.model.memory import MemoryReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
-from pellucid.model.recording import RecordingReport
+from pellucid.model.recording import CallsReport, RecordingReport
 from pellucid.model.syscalls import SyscallsReport
 
 REPORTS: dict[str, type[report.Report]] = {
@@ -46,6 +46,7 @@ REPORTS: dict[str, type[report.Report]] = {
     "gc LOG": GcLogReport,
     "record": RecordingReport,
     "replay": RecordingReport,
+    "replay FILE syscalls": CallsReport,
     "heap PID of a JVM": JavaHeapReport,
     "heap --type": JavaObjectsReport,
     "heap diff of dumps": JavaHeapDiffReport,

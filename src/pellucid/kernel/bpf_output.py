@@ -120,7 +120,7 @@ class OutputTracer:
             self._files = self._new(bpf.HASH, 8, 4, MAX_FILES, b"files")
             self._lost = self._new(bpf.ARRAY, 4, 8, len(LOST), b"lost")
             self._scratch = self._new(bpf.PERCPU_ARRAY, 4, _SCRATCH.size, 1, b"call")
-            self._namespace = _own_namespace()
+            self._namespace = own_namespace()
             self._ended = self._open.enter_context(bpf.Program("out_x", self._at_exit()))
             self._forked = self._open.enter_context(bpf.Program("out_f", self._at_fork(bpf_task.ids_offset())))
         except BaseException:
@@ -426,7 +426,7 @@ def _add_lost(code: Assembler, lost: bpf.Map, name: str, amount: Register, absen
     code.atomic_add(R0, 0, amount)
 
 
-def _own_namespace() -> tuple[int, int] | None:
+def own_namespace() -> tuple[int, int] | None:
     """Device and inode of our pid namespace as the kernel packs them; None in the first one."""
     seen = os.stat("/proc/self/ns/pid")
     if seen.st_ino == INITIAL_PID_NS:

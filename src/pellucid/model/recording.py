@@ -129,6 +129,27 @@ class Session(Struct, frozen=True):
     version: str
 
 
+class CallCounts(Struct, frozen=True):
+    """How often a process began each system call since it is recorded, by name."""
+
+    calls: dict[str, int]
+
+
+class CallCount(Struct, frozen=True):
+    """Of one call, in the while that was asked for."""
+
+    name: str
+    calls: int
+    per_s: float
+
+
+class CallsReport(Report, frozen=True, kw_only=True):
+    """`replay FILE syscalls`: the calls of `seconds`, the most frequent first. Errors and times of calls are not recorded."""
+
+    seconds: float
+    summary: tuple[CallCount, ...]
+
+
 class RecordingReport(Report, frozen=True, kw_only=True):
     """What a recording holds. `first_at` to `last_at` is what is kept of it; older parts made room for newer ones."""
 

@@ -18,7 +18,7 @@ from pellucid.model.graph import Graph
 from pellucid.model.memory import MemorySeen
 from pellucid.model.profile import NO_STACK, Profile, Run, State, Taking
 from pellucid.model.recorder import Recorder
-from pellucid.model.recording import RecordedProcess
+from pellucid.model.recording import CallCount, CallsReport, RecordedProcess
 from pellucid.model.report import StacksReport, WaitsReport
 from pellucid.observe.sampler_timeline import STATES
 from pellucid.recording import later
@@ -264,6 +264,29 @@ def waits(recording: Recording, key: int, at: float) -> WaitsReport | None:
     return waits_words.report(
         _Looked(seen.graph, tuple(_each_once(around)), seen.cost.wall_s, seen.cost.cpu_s, seen.taken_at)
     )
+
+
+def calls(recording: Recording, process: RecordedProcess, begin: float, end: float) -> CallsReport | None:
+    """The system calls between the last counts before `begin` and before `end`; None where none are kept.
+
+    Of a process that was first counted after `begin` all of them: its counts begin at 0 when it is found.
+    """
+    last = recording.calls(process.key, end)
+    if last is None:
+        return None
+    first = recording.calls(process.key, begin)
+    since, before = (min(begin, first[1]), first[2]) if first is not None else (process.first_at, {})
+    until = min(end, last[1])
+    if until <= since:  # nothing was counted after `begin`
+        since, until = begin, end
+    seconds = max(1e-9, until - since)
+    counted = {name: times - before.get(name, 0) for name, times in last[2].items()}
+    summary = tuple(
+        CallCount(name, times, round(times / seconds, 3))
+        for name, times in sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+        if times > 0
+    )
+    return CallsReport(process=process.process, taken_at=until, gaps=process.gaps, seconds=seconds, summary=summary)
 
 
 def _each_once(processes: Iterable[Process]) -> Iterable[Process]:

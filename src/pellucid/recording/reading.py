@@ -24,6 +24,7 @@ from pellucid.model.collector import Collector as JavaCollector
 from pellucid.model.gc import Collector
 from pellucid.model.memory import MemoryMap, MemorySample
 from pellucid.model.recording import (
+    CallCounts,
     Death,
     Interval,
     Measure,
@@ -178,6 +179,11 @@ class Recording:
         """(when, the generations and collections of a JVM): the last reading not after `at`."""
         found = self.look(key, "jvm", at, JavaCollector)
         return None if found is None else (found[0], found[2])
+
+    def calls(self, key: int, at: float) -> tuple[float, float, dict[str, int]] | None:
+        """(since when it was so, until when, how often each system call was begun by then since it is recorded): the last count not after `at`."""
+        found = self.look(key, "calls", at, CallCounts)
+        return None if found is None else (found[0], found[1], found[2].calls)
 
     def collecting(self, key: int, begin: float, end: float) -> tuple[int, int]:
         """(readings of the flag `collecting` of Python's collector from `begin` to `end`, those that found it set)."""

@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +30,9 @@ from pellucid.recording.looks import KINDS, Kept, Looks
 from pellucid.recording.newcomers import Newcomers, leads
 from pellucid.recording.store import MOST_BYTES, Before, Store
 from pellucid.recording.subject import Subject, boot
+
+if TYPE_CHECKING:
+    from pellucid.recording.calls import Calls
 
 COUNT_S = 1.0
 FLUSH_S = 2.0
@@ -57,6 +61,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     most_bytes: int = MOST_BYTES
     launched: tuple[str, ...] = ()
     """`pids` is a child of ours that waits before its execve, and becomes this command."""
+    syscalls: bool = False
+    """Count system calls by name. That costs each call of any process on the machine about a tenth of a microsecond (`kernel.bpf_counts`)."""
     tables: bool = True
     """Also where the bytes of each are. Reading all of a memory that was forked takes it apart: process_vm_readv(2) pins what it reads, and a
     page that is pinned is shared no more (mm/gup.c, gup_must_unshare, since Linux 6.0)."""
@@ -98,6 +104,12 @@ def record(
             return recorder.run(wanted, begun)
         finally:
             recorder.close()
+
+
+def _calls() -> "Calls":
+    from pellucid.recording.calls import Calls  # with what loads programs into the kernel, which few want
+
+    return Calls()
 
 
 def _whom(pid: int, launched: tuple[str, ...]) -> Process:
@@ -144,6 +156,7 @@ class _Recording:
         self.uncollected: list[Subject] = []
         self.looks = Looks(store.path, tuple(kind for kind in KINDS if asked.tables or kind.name != "memory"))
         before = Before(store.connection)
+        self.calls = _calls() if asked.syscalls else None
         self.kept = Kept(store, before)
         self._before = before
         self._next_key = before.next_process
@@ -182,6 +195,8 @@ class _Recording:
         return self._now()
 
     def close(self) -> None:
+        if self.calls is not None:
+            self.calls.close()
         if self.looks.close():  # else a look still reads by their descriptors
             for subject in (*self.subjects.values(), *self.ended, *self.uncollected):
                 subject.close()
@@ -199,6 +214,8 @@ class _Recording:
         if subject.life is not None:
             self._poll.register(subject.life.fd, select.POLLIN)
             self._lives[subject.life.fd] = subject
+        if self.calls is not None:
+            self.calls.begin(subject)
         subject.attach()
         self.looks.begin(subject)
 
@@ -332,6 +349,11 @@ class _Recording:
         for looked in self.looks.take():
             self.kept.keep(looked)
             looked.subject.learn(looked.value)
+        if self.calls is not None and (self.ended or self.calls.due()):
+            for counted in self.calls.counted((*self.subjects.values(), *self.ended)):
+                self.kept.keep(counted)
+            for subject in self.ended:
+                self.calls.end(subject)
         if self.store.segment_is_full():
             self.store.begin_segment()
         missed = self._missed - self._missed_before

@@ -3,6 +3,7 @@
 A process in which nothing runs costs one reading of its CPU clock at each tick, and one small row each few seconds.
 """
 
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from pellucid.model.collector import Collector as JavaCollector
 from pellucid.model.errors import LookError, NoSuchProcess
 from pellucid.model.memory import MemoryMap, MemorySample
 from pellucid.model.recording import Death
+from pellucid.observe.identity import runtime
 from pellucid.observe.memory import Watch
 from pellucid.observe.sampler_process import Program, Watched
 from pellucid.observe.sampler_timeline import Timeline
@@ -78,6 +80,8 @@ class Subject:
         self.gaps: dict[Gap, None] = {}
         self.active_at = self.ticked_at = time.time()
         """When something last ran in it; when it was last sampled."""
+        self._refused_exe: str | None = None
+        """The program whose stacks can't be read."""
         self._readings = self._set = 0
         self._segment = -1
         self._numbers: dict[Program, dict[int, int]] = {}
@@ -106,6 +110,7 @@ class Subject:
             self.process = procfs.with_runtime(self.process, program.sampled.python.name)
         elif self.watched.refusal is not None:
             self._renamed()
+            self._refused_exe = _exe(self.pid)
 
     def _renamed(self) -> None:
         """Who it is may have changed since it was found: between fork and execve it was still its parent's program."""
@@ -131,7 +136,11 @@ class Subject:
             self._set += 1
 
     def refresh(self, now_ns: int) -> None:
-        """Between ticks, now and then: names of threads and of code, where anything has run."""
+        """Between ticks, now and then: names of threads and of code, where anything has run; a program that has become another one (execve)."""
+        if self.watched.refusal is not None and (exe := _exe(self.pid)) not in (None, self._refused_exe):
+            self.java = runtime(self.pid, exe) == "JVM"
+            self.watched.renew()
+            return
         if self.active_at > self._began:
             self.watched.refresh(now_ns)
 
@@ -327,6 +336,14 @@ def _life(pid: int) -> Life | None:
         return Life(pid)
     except ProcessLookupError:
         raise NoSuchProcess.ended(pid, f"record pid {pid}") from None
+    except OSError:
+        return None
+
+
+def _exe(pid: int) -> str | None:
+    """None where it may not be read, or has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
     except OSError:
         return None
 

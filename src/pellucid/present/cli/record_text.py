@@ -30,6 +30,7 @@ def run(
     rate_hz: float,
     most_bytes: int,
     children: bool,
+    syscalls: bool,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -48,6 +49,7 @@ def run(
             seconds=seconds,
             most_bytes=most_bytes,
             launched=launched or (),
+            syscalls=syscalls,
         )
         if path is None:
             path = places.new(os.path.basename(child.program) if child else "all" if every else str(pids[0]))

@@ -4,7 +4,7 @@ import click
 
 from pellucid.present.cli import options
 
-COMMANDS = ("why", "stacks", "waits", "profile", "memory", "gc", "files", "sockets")
+COMMANDS = ("why", "stacks", "waits", "profile", "memory", "gc", "files", "sockets", "syscalls")
 
 
 @click.command("replay")
@@ -45,7 +45,7 @@ def command(
     output: str | None,
     force: bool,
 ) -> int:
-    """Tell what is in the recording FILE, or run COMMAND on the past that it keeps: why, stacks, waits, profile, memory, gc, files, sockets.
+    """Tell what is in the recording FILE, or run COMMAND on the past that it keeps: why, stacks, waits, profile, memory, gc, files, sockets, syscalls.
 
     Without PID it is the process that was asked for when the recording began. Each prints what it would have printed then, on the screen and
     as JSON; times are those of this machine's time zone.
@@ -78,4 +78,6 @@ def command(
             return past.gc()
         if name == "waits":
             return past.waits()
+        if name == "syscalls":
+            return past.syscalls()
         return past.files() if name == "files" else past.sockets()

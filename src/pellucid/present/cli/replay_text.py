@@ -211,6 +211,28 @@ class Replaying:
         files_text.tell(report, as_json=self.as_json)
         return 0
 
+    def syscalls(self) -> int:
+        process, at = self._who()
+        begin, _ = self.moment.span(process.first_at, process.last_at)
+        made = past.calls(self.recording, process, begin, at)
+        if made is None:
+            raise UsageError(
+                tried=f"tell the system calls of pid {process.process.pid}",
+                said="they were not counted",
+                remedy=f"pellucid record --syscalls {process.process.pid}",
+            )
+        if self.as_json:
+            plain.emit(made)
+            return 0
+        total = sum(each.calls for each in made.summary)
+        screen.say(
+            f"pid {process.process.pid}: {total:,} system calls in {duration(made.seconds)}, {total / made.seconds:,.0f} a second",
+            bold=True,
+        )
+        rows = [(each.name, f"{each.calls:,}", f"{each.per_s:,.1f}") for each in made.summary[:_ON_SCREEN]]
+        screen.table(("CALL", "CALLS", "A SECOND"), rows, right=frozenset({1, 2}))
+        return 0
+
     def sockets(self) -> int:
         from pellucid.present.cli import sockets
 
