@@ -18,7 +18,7 @@ from pellucid.model.errors import NotPermitted
 from pellucid.model.hot import hottest
 from pellucid.observe.sampler import Asked, sample
 from pellucid.runtimes import cpython
-from tests import interpreters
+from tests import interpreters, jvms
 from tests.conftest import TARGETS
 from tests.integration.test_moving_stacks import impossible
 from tests.nobody import as_nobody
@@ -251,6 +251,26 @@ def test_a_command_and_its_children_of_other_versions(tmp_path):
     assert not document["gaps"]
 
 
+def test_a_jvm_among_the_children_is_told(java, tmp_path):
+    """It would have to stop to tell its stacks, so it is left alone, and how to profile it is said."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import subprocess, sys, time\n"
+        "java = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "java.stdout.readline()\n"
+        "end = time.process_time() + 0.3\n"
+        "while time.process_time() < end: pass\n"
+        "java.kill()\n"
+        "java.wait()\n"
+    )
+    (classes,) = java.args
+    ended = run("--json", "--", interpreters.get("3.13").path, script, jvms.JAVA, "-Xmx64m", "-cp", classes, "States")
+    (gap,) = json.loads(ended.stdout)["gaps"]
+    assert gap["what"].startswith("the stacks of java")
+    assert "JVM" in gap["why"]
+    assert gap["remedy"].startswith("pellucid profile ")
+
+
 def test_native_functions_are_named_without_a_stop(tmp_path):
     """zlib's compression runs in libz below the line that calls it; a thread that sleeps does so in the C library."""
     script = tmp_path / "squeeze.py"
@@ -376,7 +396,7 @@ def test_coroutines_and_generators_are_read_again_each_time(python, target):
     """Their frames lie outside of the thread's stack, and go on at other places of it: what stands below is right at each sample."""
     process, _ = target(python, "awaits.py")
     source = (TARGETS / "awaits.py").read_text().splitlines()
-    wrong, seen, taken, tracks, cpu_s, wall_s = [], Counter(), 0, [], 0.0, 0.0
+    wrong, seen, taken, cut, tracks, cpu_s, wall_s = [], Counter(), 0, 0, [], 0.0, 0.0
     for _ in range(3):  # each of them lives for microseconds, so that many stacks with one are cut
         profile = profiled(process.pid, rate_hz=500, seconds=1.5)
         consistent(profile)
@@ -390,6 +410,7 @@ def test_coroutines_and_generators_are_read_again_each_time(python, target):
             own = [frame for frame in profile.frames_of(run.stack) if frame.file.endswith("awaits.py")]
             seen.update(frame.function for frame in own)
             if run.moving:
+                cut += run.samples
                 continue
             if not own or own[-1].function != "<module>":
                 wrong.append(profile.frames_of(run.stack))
@@ -403,8 +424,8 @@ def test_coroutines_and_generators_are_read_again_each_time(python, target):
                 ):
                     wrong.append((caller, callee))
     assert len(wrong) <= 1 + taken // 500, wrong[:3]
-    if len(seen.keys() & ALL_OF_AWAITS) < MOST_OF_AWAITS:
-        pytest.xfail(
-            "what C code calls, as asyncio its tasks, is seldom proved to be called where it lives for microseconds: cut, and told"
-        )
+    if (
+        len(seen.keys() & ALL_OF_AWAITS) < MOST_OF_AWAITS
+    ):  # what C code calls, as asyncio its tasks, is proved seldom: cut, and told
+        assert cut > taken // 10, (seen, cut, taken)
     assert cpu_s < 0.5 * wall_s, "what lives for microseconds is not planned for anew at each tick"

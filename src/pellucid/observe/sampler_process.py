@@ -19,6 +19,7 @@ from pellucid.runtimes.cpython.debug_offsets import Garbled
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.sampled import Sampled
 from pellucid.runtimes.cpython.threads import ThreadState
+from pellucid.runtimes.jvm.recognise import is_jvm
 
 WINDOW_S = 0.05
 """Over so much time CPU time is spread: the kernel's number of a running thread is up to 10 ms old."""
@@ -58,7 +59,7 @@ class Watched:
         """Whose memory it may have until its execve, 0 once it has its own."""
         self.programs: list[Program] = []
         self.refusal: LookError | None = None
-        self.python_seen = False
+        self.python_seen = self.java = False
         self.ended = False
         self.ticks = self.asked = self.failed = self.lost_threads = self.cut = self.unlisted = 0
         self._like = like
@@ -84,12 +85,12 @@ class Watched:
     @property
     def without_python(self) -> bool:
         """It runs something else now."""
-        return isinstance(self.refusal, NotUnderstood) and not self.refusal.found
+        return isinstance(self.refusal, NotUnderstood) and not self.refusal.found and not self.java
 
     @property
     def unseen(self) -> bool:
         """It was never attached, and nothing is known that speaks against it."""
-        return not self.python_seen and self.refusal is None and not self._borrows_from
+        return not self.python_seen and self.refusal is None and not self.java
 
     @property
     def threads(self) -> int:
@@ -114,6 +115,8 @@ class Watched:
             ending = not os.path.exists(f"/proc/{self.pid}/exe")
             if age > _STARTED_S or (ending and not self.python_seen):
                 self.refusal = error
+            if not self.java and not ending and (self.refusal is not None or self.name == "java"):
+                self.java = is_jvm(self.pid)
             self.next_attach = now + max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S)
             return
         except NoSuchProcess:
@@ -395,11 +398,11 @@ class Watched:
     def gaps(self) -> list[Gap]:
         found = []
         who = f"pid {self.pid}"
-        if self.refusal is not None and not self.without_python:
+        if self.java:
+            said = "it is a JVM, which has to stop its threads to tell them, and is left alone beside a Python"
+            found.append(Gap(f"the stacks of {self.name} ({who})", said, f"pellucid profile {self.pid}"))
+        elif self.refusal is not None and not self.without_python:
             found.append(Gap(f"the stacks of {who}", self.refusal.said, self.refusal.remedy))
-        if self._borrows_from and self.refusal is None:
-            said = f"it was seen only as it ran in the memory of its parent, pid {self._borrows_from} (vfork)"
-            found.append(Gap(f"the stacks of {who}", said))
         left_out = sum(program.sampled.trie.left_out for program in self.programs)
         if left_out:
             found.append(Gap(f"the innermost frames of {left_out} stacks of {who}", "it had too many different stacks"))
