@@ -114,6 +114,15 @@ def test_one_look_at_the_waits_imports_no_command_line_library(target):
     assert not seen & ({"click"} | HEAVY - {"ctypes"})
 
 
+@pytest.mark.parametrize("command", ["gc", "heap"])
+def test_a_jvm_is_read_or_asked_without_a_command_line_library(java, command):
+    with java("States") as one:
+        seen = imports(command, str(one.pid))
+    assert {"gc": "pellucid.runtimes.jvm.perfdata", "heap": "pellucid.runtimes.jvm.attach"}[command] in seen
+    assert not rooms(seen) & {"serve", "export"}
+    assert not seen & (UNNEEDED | HEAVY - {"ctypes", "socket"})  # a JVM is asked by a unix socket
+
+
 def test_a_verdict_imports_nothing_of_the_model_server(target):
     seen = imports("why", target)
     assert "pellucid.diagnose.engine" in seen, "the look did not happen"

@@ -1,6 +1,6 @@
 """The command line. The table of commands is `pellucid.app.COMMANDS`: name → (module:object, one line of help).
 
-click understands it (`lazy.py`), but for the shortest forms of the four commands that are asked for most, and `--version`: they need
+click understands it (`lazy.py`), but for the shortest forms of the six commands that are asked for most, and `--version`: they need
 no more than their words, and importing click takes longer than the look itself (benchmarks/RESULTS.md, floors of `dump`).
 """
 
@@ -16,11 +16,16 @@ Table = Mapping[str, tuple[str, str]]
 
 STRAIGHT = {
     "files": "pellucid.present.cli.files_text",
+    "gc": "pellucid.present.cli.gc_text",
+    "heap": "pellucid.present.cli.heap_jvm_text",
     "stacks": "pellucid.present.cli.stack_text",
     "waits": "pellucid.present.cli.waits_text",
     "why": "pellucid.present.cli.why_text",
 }
-"""`COMMAND TARGET` and `COMMAND TARGET --json` of these call `show(target, as_json=...)` of the module, as click's command does."""
+"""`COMMAND TARGET` and `COMMAND TARGET --json` of these call `show(target, as_json=...)` of the module, as click's command does.
+
+Where that returns None (a heap that is no JVM's) the command line is click's after all.
+"""
 
 
 def run(table: Table, elsewhere: Callable[[list[str]], int | None], hosted: frozenset[str]) -> int:
@@ -61,8 +66,7 @@ def _straight(words: list[str]) -> int | None:
     _import_msgspec_alone()
     show = importlib.import_module(STRAIGHT[words[0]]).show
     collect_rarely()
-    status = show(words[1], as_json=len(words) == 3)
-    assert isinstance(status, int)
+    status: int | None = show(words[1], as_json=len(words) == 3)
     return status
 
 

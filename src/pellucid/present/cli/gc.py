@@ -1,7 +1,5 @@
 """`pellucid gc PID|LOG`: what a garbage collector does, by its counters or by its log."""
 
-import os
-
 import click
 
 from pellucid.present.cli import options
@@ -35,24 +33,8 @@ def command(
     The counters are read from outside; nothing is asked of the process but with --ask. Of Python, also which share of the time collections
     take: by a look of one second, of -d SECONDS, or with --watch until Ctrl-C.
     """
-    if "/" in target or (not target.isdigit() and os.path.isfile(target)):
-        from pellucid.present.cli.gc_log_text import show as show_log
+    from pellucid.present.cli.gc_text import show
 
-        return show_log(target, as_json=as_json, page=page, force=force)
-    pid = options.resolve(target)
-    if runtime(pid) == "JVM":
-        from pellucid.present.cli.gc_jvm_text import show, watched
-
-        if watch or seconds is not None:
-            return watched(pid, as_json=as_json, seconds=seconds, interval_s=interval)
-        return show(pid, as_json=as_json, ask=ask)
-    from pellucid.present.cli.gc_python_text import show as show_python
-
-    return show_python(pid, as_json=as_json, watch=watch, seconds=seconds, interval_s=interval)
-
-
-def runtime(pid: int) -> str:
-    """`JVM`, `Python 3.13`, or "" for others. Raises NoSuchProcess."""
-    from pellucid.observe.identity import info_runtime
-
-    return info_runtime(pid)
+    return show(
+        target, as_json=as_json, watch=watch, seconds=seconds, interval_s=interval, ask=ask, page=page, force=force
+    )

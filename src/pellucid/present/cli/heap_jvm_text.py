@@ -12,6 +12,21 @@ from pellucid.present.cli import plain, screen
 _RIGHT = frozenset({0, 1, 2})
 
 
+ROWS = 15
+"""Of the table, unless told otherwise."""
+
+
+def show(target: str, *, as_json: bool) -> int | None:
+    """`heap PID`; None where it is no JVM that is meant, and nothing was done."""
+    if not (target.isascii() and target.isdigit()):
+        return None
+    from pellucid.observe.identity import info_runtime
+
+    if info_runtime(int(target)) != "JVM":
+        return None
+    return process(int(target), live=False, as_json=as_json, most=ROWS)
+
+
 def process(pid: int, *, live: bool, as_json: bool, most: int) -> int:
     """`heap PID`: the JVM's own histogram."""
     from pellucid.observe.jvm_heap import of_pid
