@@ -19,6 +19,7 @@ from tests.waiting import look, look_until, program_of, started
 ORDER = ("possible", "likely", "certain")
 TASKS = {
     "abba": ("deadlock", "certain"),
+    "again": ("deadlock", "certain"),
     "blocked": ("event-loop-blocked", "certain"),
     "threadsafe": ("event-loop-blocked", "certain"),
 }

@@ -112,6 +112,25 @@ def test_what_else_a_task_waits_for():
             assert not waits["condition"].holders, version
 
 
+def test_a_lock_that_is_taken_twice_and_one_that_a_condition_takes_again():
+    with started("again", program="tasks.py") as pids:
+        for version, pid in pids.items():
+            settled(pid)
+            found = look_until(pid, lambda found: found.findings)
+            (finding,) = found.findings
+            assert finding.title == "Deadlock: task greedy waits for what it holds itself", (version, finding)
+            assert finding.confidence == "certain", version
+            assert "no lock of asyncio may be taken again" in finding.sentence, version
+            seen = {task.name: task for task in tasks(pid).tasks}
+            (inside,) = [name for name in seen if seen[name].awaits == "sleep"]
+            waiting = {"notified-0", "notified-1", "notified-2", "enters"} - {inside}
+            assert {seen[name].held_by for name in waiting} == {(inside,)}, version
+            assert {seen[name].awaits for name in waiting} == {
+                "asyncio.Lock lock [3 waiters]",
+                "asyncio.Lock condition._lock (Condition._lock) [3 waiters]",
+            }
+
+
 def test_a_process_that_was_forked_while_the_loop_ran_has_no_tasks():
     with started("forked", program="tasks.py") as pids:
         for version, pid in pids.items():

@@ -1,7 +1,8 @@
 """asyncio tasks in one state. Usage: tasks.py STATE; prints "ready".
 
 abba: two tasks hold what the other needs, among others that wait for all sorts of things · timed: the same under a timeout ·
-blocked: a callback sleeps, others are ready · threadsafe: a callback waits for its own loop · kinds: what else a task waits for · forked: a worker process · healthy: a server, workers on a queue, a contended lock that moves
+blocked: a callback sleeps, others are ready · threadsafe: a callback waits for its own loop · kinds: what else a task waits for · again: a lock taken twice ·
+forked: a worker process · healthy: a server, workers on a queue, a contended lock that moves
 """
 import asyncio, sys, time
 
@@ -174,6 +175,36 @@ async def healthy():
     await asyncio.gather(server.serve_forever(), *tasks)
 
 
+async def again():
+    """A certain cycle of one: no lock of asyncio may be taken twice. Beside it a condition whose waiters were notified."""
+    lock = asyncio.Lock()
+    condition = asyncio.Condition(lock)
+    taken = asyncio.Lock()
+
+    async def greedy():
+        async with taken:
+            async with taken:
+                pass
+
+    async def notified():
+        async with lock:
+            await condition.wait()
+            await asyncio.sleep(600)
+
+    async def enters():
+        async with condition:
+            pass
+
+    tasks = [asyncio.create_task(notified(), name=f"notified-{number}") for number in range(3)]
+    await asyncio.sleep(0.1)
+    async with condition:
+        condition.notify_all()
+    await asyncio.sleep(0.1)
+    tasks += [asyncio.create_task(greedy(), name="greedy"), asyncio.create_task(enters(), name="enters")]
+    asyncio.get_running_loop().call_later(0.4, ready)
+    await asyncio.gather(*tasks)
+
+
 async def forked():
     """A worker process that was forked while the loop ran: it has copies of all tasks, and a stack in which a loop ran once."""
     import concurrent.futures, multiprocessing
@@ -204,4 +235,4 @@ def ready():
     print("ready", flush=True)
 
 
-asyncio.run({function.__name__: function for function in (abba, timed, blocked, threadsafe, kinds, forked, healthy)}[sys.argv[1]]())
+asyncio.run({function.__name__: function for function in (abba, timed, blocked, threadsafe, kinds, again, forked, healthy)}[sys.argv[1]]())

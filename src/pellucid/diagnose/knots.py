@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pellucid.diagnose.chain import listed, waited, who
 from pellucid.model.graph import Node
+from pellucid.model.sync import IN_A_CALLBACK
 
 LOST_TASK = (
     "All its workers wait for work: a worker that was killed took its task with it. "
@@ -152,7 +153,16 @@ def _shape(everybody: Sequence[Node], *, alone: bool) -> tuple[str, str, str]:
 def _beneath(everybody: Sequence[Node]) -> list[Node]:
     """The threads that hold up an event loop."""
     held_up = {waker.key for node in everybody if _held_up(node) for waker in node.wakers}
-    return [node for node in everybody if node.key in held_up]
+    causes = _causes(everybody)
+    alone = [node for node in causes if len(causes) == 1 and _in_a_callback(node)]
+    return [node for node in everybody if node.key in held_up] or alone
+
+
+def _in_a_callback(node: Node) -> bool:
+    """It waits there for a future that nobody has begun: one that was handed to the loop itself."""
+    waiting = node.waiting
+    pending = waiting is not None and waiting.role == "future" and waiting.detail == "pending" and not waiting.holders
+    return pending and waiting is not None and IN_A_CALLBACK in waiting.evidence
 
 
 def _wanting(everybody: Sequence[Node]) -> list[Node]:

@@ -160,7 +160,8 @@ def _knot(cycle: Cycle, members: tuple[Node, ...], victims: tuple[Node, ...]) ->
     concerned = _concerned((*members, *victims)) or members
     everybody = tuple(sorted(concerned, key=lambda node: (node.pid, node.tid or 0)))
     said = knot(everybody, alone=len({node.pid for node in everybody}) == 1)
-    end = "Nothing that can be seen will ever wake them (a signal, or code outside of Python, could)."
+    them = "them" if len(everybody) > 1 else "it"
+    end = f"Nothing that can be seen will ever wake {them} (a signal, or code outside of Python, could)."
     return _stuck(said.rule, said.title, f"{said.told}. {end} {said.remedy}", cycle.confidence, everybody, ())
 
 

@@ -5,6 +5,9 @@ from msgspec import Struct
 from pellucid.model.finding import Confidence
 from pellucid.model.wait import Holder
 
+IN_A_CALLBACK = "Handle._run (asyncio/events.py) is below this call"
+"""Evidence that a thread waits inside of a callback of its event loop."""
+
 
 class Sync(Struct, frozen=True):
     """A synchronisation object. `kind`: Lock, RLock, Condition, Event, Semaphore, Queue, Thread, multiprocessing.Lock, asyncio.Lock, ...

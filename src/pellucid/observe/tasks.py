@@ -70,6 +70,7 @@ class TaskLook:
                 self.waits[address] = wait
             for hold in reader.holds(task):
                 self.holds.setdefault(hold.thing, []).append(hold)
+        self._conditions_of: dict[int, list[int]] | None = None
         self.loops = loops_inside_a_callback(self.tasks.values(), sights)
 
     def timed(self) -> set[int]:
@@ -99,8 +100,37 @@ class TaskLook:
         wait = self.waits.get(address)
         if wait is None or wait.role not in {"lock", "semaphore", "condition"} or not wait.sync.address:
             return []
-        held = self.holds.get(wait.sync.address, [])
-        return [one for one in held if one.who != address]  # who waits for a condition has given its lock back
+        things = (wait.sync.address, *self._conditions().get(wait.sync.address, ()))
+        held = {hold.who: hold for thing in things for hold in self.holds.get(thing, ())}
+        return [hold for hold in held.values() if not self._gave_back(hold)]
+
+    def _conditions(self) -> dict[int, list[int]]:
+        """The lock of each asyncio.Condition that somebody is inside of → the condition: to be inside of that is to have the lock."""
+        if self._conditions_of is None:
+            self._conditions_of = {}
+            values = self._sights.values
+            for thing in self.holds:
+                if values.name_of_kind(thing) == "Condition":
+                    try:
+                        self._conditions_of.setdefault(values.named(thing, "_lock"), []).append(thing)
+                    except Unreadable:
+                        continue
+        return self._conditions_of
+
+    def _gave_back(self, hold: Hold) -> bool:
+        """Who waits for a condition has given its lock back, and is still inside of the `async with` when it takes it again."""
+        task = self.tasks.get(hold.who)
+        for frame in task.frames if task is not None else ():
+            if frame.qualname == "Condition.wait" and frame.file.endswith("asyncio/locks.py"):
+                condition = frame.local("self")
+                return hold.thing in {condition, self._lock_of(condition)}
+        return False
+
+    def _lock_of(self, condition: int) -> int:
+        try:
+            return self._sights.values.named(condition, "_lock")
+        except Unreadable:
+            return 0
 
     def values(self) -> tuple[AsyncTask, ...]:
         awaited: dict[int, list[str]] = {}

@@ -9,6 +9,7 @@ from pellucid.model.sync import Blocked, Held, Waiting
 from pellucid.observe.blocked import Seen
 
 _KINDS = {"gil": "GIL"}
+_SERVE = frozenset({"loop", "service", "worker"})  # that they are woken from within is how they work
 _STOPPED = frozenset({"stopped", "traced"})
 
 
@@ -30,6 +31,8 @@ class Rows:
         holders = [self._holder(each, one) for one in held]
         if wait.kind == "gil":
             holders += (Holder(each.pid, one, each.name(one), "likely") for one in each.with_gil() if one != tid)
+        if sync is None or (blocked is not None and blocked.role not in _SERVE):
+            holders += self._itself(each, wakers)
         holders += self._others(each, wakers, {(one.pid, one.tid) for one in holders})
         return Waiting(
             thread=each.name(tid),
@@ -80,14 +83,14 @@ class Rows:
         # A holder that moved during the look had it at one moment, and may have given it back since.
         return Holder(each.pid, held.tid, name, "certain" if certain else "likely")
 
-    def _others(self, each: Seen, wakers: tuple[Waker, ...], known: set[tuple[int, int | None]]) -> list[Holder]:
-        """Those of other processes, and threads to be joined, that the wait needs; the likeliest word for each comes first.
-
-        The process itself is named where nobody else is: it has the other end of its own pipe, or the lock on a file of its own.
-        """
-        own = f"{each.pid}/any"
-        if wakers and all(waker.key == own and waker.because for waker in wakers):
+    def _itself(self, each: Seen, wakers: tuple[Waker, ...]) -> list[Holder]:
+        """The process, where nobody else is concerned: it has the other end of its own pipe, or the lock on a file of its own."""
+        if wakers and all(waker.key == f"{each.pid}/any" and waker.because for waker in wakers):
             return [Holder(each.pid, None, "this process itself", wakers[0].confidence)]
+        return []
+
+    def _others(self, each: Seen, wakers: tuple[Waker, ...], known: set[tuple[int, int | None]]) -> list[Holder]:
+        """Those of other processes, and threads to be joined, that the wait needs; the likeliest word for each comes first."""
         found: dict[tuple[int, int | None], Holder] = {}
         for waker in wakers:
             pid_text, _, rest = waker.key.partition("/")

@@ -162,6 +162,8 @@ def _rule(frames: Sequence[Slots]) -> tuple[str, str, Slots] | None:
         rule = _RULES.get((path, frame.qualname))
         if rule is not None:
             found = (*rule, frame)
+    if found is not None and found[0] == "condition" and frames[0].qualname == "Lock.acquire":
+        return (*_RULES[_LOCKS, "Lock.acquire"], frames[0])  # it was notified, and takes the condition's lock again
     return found
 
 

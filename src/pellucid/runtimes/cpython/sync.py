@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pellucid.kernel.memory import Unreadable
-from pellucid.model.sync import Blocked, Held, Ordered, Sync
+from pellucid.model.sync import IN_A_CALLBACK, Blocked, Held, Ordered, Sync
 from pellucid.model.thread import Stack
 from pellucid.runtimes.cpython.executors import of_pool, ordered, working_on
 from pellucid.runtimes.cpython.futures import computed_by, tied_to
@@ -164,6 +164,8 @@ class Sights:
         task = 0
         detail = self._size(role, thing)
         evidence = [f"frame {frame.qualname} ({frame.file.rpartition('/')[2]})"]
+        if role == "future" and any(one.qualname == "Handle._run" for one in sight.frames):
+            evidence.append(IN_A_CALLBACK)
         if role == "join":
             name = self._joined_name(thing) or name
             joins = self.registry.tids_of(thing, self.tid_of)
