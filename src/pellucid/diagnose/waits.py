@@ -26,6 +26,8 @@ class Looked(Protocol):
     def reading_cpu_s(self) -> float: ...
     @property
     def taken_at(self) -> float: ...
+    @property
+    def stopped_s(self) -> float | None: ...
 
 
 def report(looked: Looked) -> WaitsReport:
@@ -45,6 +47,7 @@ def report(looked: Looked) -> WaitsReport:
         graph=graph,
         reading_s=looked.reading_s,
         reading_cpu_s=looked.reading_cpu_s,
+        stopped_s=looked.stopped_s,
     )
 
 

@@ -52,7 +52,8 @@ class StuckReport(Struct, frozen=True):
 class WaitsReport(Report, frozen=True, kw_only=True):
     """`process` is the first that was asked for; `processes` all that were looked at, also those that the waits led to.
 
-    `reading_s`: how long the first look took, the one that reads memory; `reading_cpu_s`: CPU seconds of it.
+    `reading_s`: how long the first look took, the one that reads memory; `reading_cpu_s`: CPU seconds of it. `stopped_s`: for so long JVMs
+    stood still for it, in all; None where none was asked.
     """
 
     processes: tuple[Process, ...]
@@ -62,6 +63,7 @@ class WaitsReport(Report, frozen=True, kw_only=True):
     graph: Graph
     reading_s: float
     reading_cpu_s: float = 0.0
+    stopped_s: float | None = None
 
 
 class FilesReport(Report, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ MAX_ROUNDS = 6
 
 class Family(Struct, frozen=True):
     """What was looked at: the graph, the processes (those asked for first), how long the reading took, with its CPU seconds, and when (seconds
-    since the epoch).
+    since the epoch). `stopped_s`: for so long the threads of JVMs stood still meanwhile, which were asked for them; None where none was.
     """
 
     graph: Graph
@@ -44,6 +44,7 @@ class Family(Struct, frozen=True):
     reading_s: float
     reading_cpu_s: float
     taken_at: float
+    stopped_s: float | None = None
 
 
 def family(pids: tuple[int, ...], *, children: bool = True, span_s: float = SPAN_S) -> Family:
@@ -66,12 +67,16 @@ def family(pids: tuple[int, ...], *, children: bool = True, span_s: float = SPAN
         world.follow()
         read, cpu = time.perf_counter(), time.process_time() - cpu
         time.sleep(max(0.0, span_s - (read - world.last_at)))
+        graph = world.graph()
+        stops = [each.look.runtime.stopped_s for each in world.seen.values() if each.look.runtime is not None]
+        stood = [one for one in stops if one is not None]
         return Family(
-            world.graph(),
+            graph,
             tuple(world.seen[pid].process for pid in _asked_first(world.seen, pids)),
             read - began,
             cpu,
             time.time(),
+            sum(stood) if stood else None,
         )
     finally:
         world.close()

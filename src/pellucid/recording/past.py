@@ -252,6 +252,7 @@ class _Looked(Struct, frozen=True):
     processes: tuple[Process, ...]
     reading_s: float
     reading_cpu_s: float
+    stopped_s: float | None
     taken_at: float
 
 
@@ -262,7 +263,9 @@ def waits(recording: Recording, key: int, at: float) -> WaitsReport | None:
         return None
     around = (seen.process, *(peer.process for peer in seen.peers))
     return waits_words.report(
-        _Looked(seen.graph, tuple(_each_once(around)), seen.cost.wall_s, seen.cost.cpu_s, seen.taken_at)
+        _Looked(
+            seen.graph, tuple(_each_once(around)), seen.cost.wall_s, seen.cost.cpu_s, seen.cost.stopped_s, seen.taken_at
+        )
     )
 
 

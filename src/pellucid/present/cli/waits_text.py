@@ -59,6 +59,8 @@ def lines(report: WaitsReport) -> Iterator[Line]:
             rows.setdefault(node.pid, []).append(node)
     for process in report.processes:
         yield from _process(process, rows.get(process.pid, []), nodes)
+    if report.stopped_s is not None:
+        yield Line(f"The JVM was asked for its stacks: its threads stood still for {1000 * report.stopped_s:.1f} ms.")
     for line in screen.gaps(report.gaps):
         yield Line(line, dim=True)
 
