@@ -5,6 +5,7 @@ window allows, without a pause: copies of its memory, of up to LIMIT bytes each.
 """
 
 import time
+from contextlib import suppress
 
 from pellucid.kernel import cgroups
 from pellucid.model import MemoryGrowth, Process
@@ -55,13 +56,14 @@ def watch(process: Process, window: Window) -> Seen:
 
         try:
             found = what_grows(pid, command="why", plan=plan)
-            sizes.append((time.monotonic() - began, private(pid)))
         except TooMuch as large:
             why_not = f"to {large.tried}: {large.said}"
         except NotUnderstood as refused:
             why_not = refused.said
         except TooSlow as slow:
             why_not = f"one look at it took {slow.seconds:.1f} s of the {window.seconds:.1f} s that it is watched"
+        with suppress(LookError):  # it has ended: what was read so far is told
+            sizes.append((time.monotonic() - began, private(pid)))
     _follow(pid, window, began, None, sizes)
     return Seen(_growth(process, began, sizes, found, why_not), found.gaps if found is not None else ())
 
