@@ -48,6 +48,7 @@ def shown(tmp_path_factory):
         "deadlock": ("waiting.py", "abba"),
         "hostile": ("hostile.py", "<b>argv</b>\x1b[31m\u202e"),
         "spin": ("states.py", "spin", MINE),
+        "tasks": ("tasks.py", "abba"),
     }
     quiet = (tmp_path_factory.mktemp("web") / "stderr").open("w")
     started = {
@@ -165,6 +166,34 @@ def test_equal_stacks_are_one_group_with_what_it_waits_for(open_web, shown):
     page.click("[data-action=why]")
     page.wait_for_selector("text=What two seconds showed")
     picture(page, "now")
+
+
+def test_the_tasks_of_a_loop_stand_below_its_threads(open_web, shown):
+    page = open_web(shown.address("tasks", "now"))
+    page.click("summary >> text=asyncio tasks")
+    task = page.locator(".tasks li", has_text="waits for asyncio.Lock").filter(has=page.get_by_text("AB", exact=True))
+    task.wait_for()
+    assert "held by BA" in task.inner_text()
+    assert "user" in task.inner_text()
+    picture(page, "tasks")
+
+
+def test_a_dump_of_a_jvm_says_who_holds_most_and_two_say_what_changed(open_web, shown, java):
+    with java("MemLeak", "20000") as leaking:
+        page = open_web(f"{shown.web.base}/#/p/{leaking.pid}/memory")
+        page.locator("svg.chart").first.wait_for()
+        assert "Pauses it: the JVM counts its own objects" in text(page)
+        page.click("[data-action=dump]")
+        page.locator(
+            ".finding", has_text="a java.util.concurrent.ConcurrentHashMap: 20000 of its keys are MemLeak"
+        ).or_(page.locator(".finding", has_text="20,000 of its keys are MemLeak")).wait_for()
+        page.click("[data-action=dump]")
+        page.click("text=What has changed since then?")
+        page.wait_for_selector("text=What became more or fewer")
+        with page.expect_download() as download:
+            page.locator("a", has_text="the snapshot").first.click()
+        assert download.value.suggested_filename == f"pid-{leaking.pid}.hprof"
+        picture(page, "jvm")
 
 
 def test_time_is_recorded_shown_and_compared(open_web, shown):

@@ -6,7 +6,7 @@ GET  /api/live?pid=N&view=V             server-sent events: what is there, then 
 GET  /api/p/PID/files, sockets, ...     one look now, the document that `pellucid files PID --json` prints (all of these take ?host=NAME)
 GET  /api/p/PID/offers                  which looks cost something, and what
 POST /api/p/PID/jobs                    start one of those; POST /api/p/PID/ask: a closer look at a JVM
-GET  /api/jobs/ID, /flame, /file, /as/FORMAT   its answer; POST /api/jobs/ID/stop
+GET  /api/jobs/ID?from=N, /flame, /file, /as/FORMAT   its answer; POST /api/jobs/ID/stop
 GET  /api/compare/BEFORE/AFTER          the flame graph of what changed between two recordings
 GET  /api/serving                       the model servers of this machine
 """
@@ -187,7 +187,9 @@ class Api:
 
     async def job(self, request: Request) -> Response:
         job = self._job(request)
-        told: dict[str, Any] = {"job": job.row(), "text": job.text, "dropped": job.dropped}
+        begin = max(job.dropped, _whole(request, "from"))  # of all that was printed; a page has what came before
+        told: dict[str, Any] = {"job": job.row(), "text": job.text[begin - job.dropped :], "from": begin}
+        told["dropped"] = job.dropped
         if job.result and job.failed is None:
             told["result"] = msgspec.Raw(job.result)
         return _json(told)
@@ -271,6 +273,12 @@ def _pid(number: int) -> int:
     if not 0 < number <= MAX_PID:
         raise HTTPException(404, "there is no such pid")
     return number
+
+
+def _whole(request: Request, name: str) -> int:
+    """A number that was given, 0 without one."""
+    found = request.query_params.get(name, "")
+    return int(found) if found.isascii() and found.isdigit() and len(found) < 16 else 0
 
 
 def _seconds(request: Request, name: str) -> float:
