@@ -38,6 +38,7 @@ class Incidents:
 
     def __init__(self, root: str | None = None) -> None:
         self.root = root or home.incidents()
+        durable.sweep(self.root)
 
     def save(self, incident: Incident) -> None:
         """Write it, or write it anew as more is known. UsageError where the disk refuses. The supervisor can't wait for a busy disk: no fsync."""

@@ -5,7 +5,7 @@ r"""The store of models: a folder of content by hash, and small files that name 
     models/registry/loan/aliases/production    "3\n1\n": version 3 now, before that version 1
 
 Objects are written before the manifest that names them, and the manifest before the alias: whatever is interrupted, what can be found is
-whole. Bytes are hashed again whenever they are read.
+whole. Bytes are hashed again whenever they are read. What a killed registration had begun to write the next one removes (`durable.sweep`).
 """
 
 import hashlib
@@ -48,12 +48,23 @@ class Store:
         named = tuple(self._put(path, content) for path, content in sorted(members.items()))
         folder = self._folder(manifest.name)
         with durable.locked(folder):
+            self._sweep(folder)
             version = max(self._versions(manifest.name), default=0) + 1
             stored = replace(manifest, version=version, members=named)
             encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
             durable.write(os.path.join(folder, f"{version}.json"), encoded)
             self._point(manifest.name, alias, [version, *self._history(manifest.name, alias)])
         return stored
+
+    def _sweep(self, folder: str) -> None:
+        """What registrations that were killed have left, here and among the objects of all models."""
+        objects = os.path.join(self.root, "objects")
+        for place in (
+            folder,
+            os.path.join(folder, "aliases"),
+            *(os.path.join(objects, each) for each in _entries(objects)),
+        ):
+            durable.sweep(place)
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> int | None:
         """Point `alias` at a version, in one step. Returns the version that it pointed at before."""

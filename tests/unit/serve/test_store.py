@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +120,40 @@ def test_whoever_is_killed_in_the_middle_leaves_nothing_half_made(store):
             store.verify(one.manifest)
     store.register(manifest(), {"model.skops": b"last"})
     assert store.read(store.resolve("loan"), "model.skops") == b"last"
+    assert not hidden(store.root), "what the killed ones had begun"
+
+
+def hidden(root):
+    return [path for path in Path(root).rglob(".*") if path.name != ".lock"]
+
+
+def test_what_somebody_still_writes_is_not_swept(tmp_path):
+    """Whoever writes holds the lock of what it has begun, and only that counts: its pid may be one of another namespace."""
+    place = tmp_path / "it"
+    begun, fd = durable.begun(str(place))
+    (tmp_path / ".it.1.2").write_bytes(b"of one that was killed")
+    (tmp_path / ".it").write_bytes(b"no file of ours")
+    (tmp_path / ".link.1.2").symlink_to(tmp_path / ".it")
+    os.mkfifo(tmp_path / ".pipe.1.2")
+    assert durable.sweep(str(tmp_path)) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {os.path.basename(begun), ".it", ".link.1.2", ".pipe.1.2"}
+    os.close(fd)
+    assert durable.sweep(str(tmp_path)) == 1
+    assert durable.sweep(str(tmp_path / "nowhere")) == 0
+
+
+def test_writers_and_sweepers_do_not_disturb_each_other(tmp_path):
+    """A file that is swept before its writer has locked it is begun anew."""
+    context = multiprocessing.get_context("fork")
+    sweeper = context.Process(target=lambda: [durable.sweep(str(tmp_path)) for _ in iter(int, 1)])
+    sweeper.start()
+    try:
+        for number in range(300):
+            durable.write(str(tmp_path / "it"), str(number).encode(), synced=False)
+            assert (tmp_path / "it").read_bytes() == str(number).encode()
+    finally:
+        sweeper.kill()
+        sweeper.join()
 
 
 def _wait_a_little(attempt):
