@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ class Server:
         self.url = ready["sentence"].partition(" answers on ")[2].partition(" ")[0]
         return self
 
-    def wait_log(self, event, within_s=20, after=0, **fields):
+    def wait_log(self, event, within_s=60, after=0, **fields):
         """The first record of this event (one, or several to choose from) with these fields past number `after`."""
         events = {event} if isinstance(event, str) else set(event)
         until = time.monotonic() + within_s
@@ -126,10 +127,20 @@ class Server:
     def workers(self):
         return self.ask("/healthz").json["workers"]
 
+    def wait_begun(self, rows, within_s=60):
+        """Until so many rows are being predicted, or wait for that, in all workers together."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            begun = re.findall(r"has been in request r-\S+ \((\d+) rows?\)", str(found := self.workers()))
+            if sum(map(int, begun)) + sum(worker["queued"] for worker in found) >= rows:
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"not {rows} rows within {within_s} s: {self.workers()}")
+
     def incident(self, name):
         return self.ask(f"/incidents/{name}").json
 
-    def wait_workers(self, count, within_s=10):
+    def wait_workers(self, count, within_s=60):
         """Until so many workers are ready; returns them."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
@@ -210,6 +221,14 @@ def descendants(root):
         found += below
         todo += below
     return found
+
+
+def gone_within(pids, seconds=60):
+    """(whether all of them have ended in time, those that have not)."""
+    until = time.monotonic() + seconds
+    while (left := alive(pids)) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not left, left
 
 
 def alive(pids):

@@ -69,9 +69,11 @@ def opened(
 
 
 def looked_at(incident: Incident, look: LookAt) -> Incident:
-    """One look more. What was seen decides the cause, unless it is known already."""
-    undecided = incident.cause == UNDECIDED or (incident.outcome == "open" and not look.why_not)
-    return replace(incident, looks=(*incident.looks, look), cause=look.sentence if undecided else incident.cause)
+    """One look more. What was seen last decides the cause, unless it is known already. On a busy machine an earlier look may end later."""
+    looks = tuple(sorted((*incident.looks, look), key=lambda one: one.at))
+    newest = looks[-1] is look
+    undecided = incident.cause == UNDECIDED or (incident.outcome == "open" and not look.why_not and newest)
+    return replace(incident, looks=looks, cause=look.sentence if undecided else incident.cause)
 
 
 def recovered(incident: Incident) -> Incident:

@@ -8,7 +8,7 @@ At half the deadline a worker is looked at, stops accepting, and another is fork
 the slow one may still answer. That is why there are twice as many slots as workers. At the deadline it is looked at once more and killed.
 A worker is past its time when its prediction is, or when its event loop has not turned for so long: a stopped process does
 neither, and one beat alone would miss the other case.
-When the supervisor itself stood still (a frozen container, a stopped process), all beats look old: ages count from its own waking.
+When the supervisor itself stood still (a frozen container, a stopped process, a starved machine), all beats may look old: ages leave that out.
 """
 
 from msgspec.structs import replace
@@ -43,6 +43,9 @@ from pellucid.serve.loading import Loading
 from pellucid.serve.slots import Seen
 from pellucid.serve.supervised import Limits, Phase, Supervised
 
+KEPT_PAUSES_S = 600.0
+"""Longer ago, or four times the deadline of a prediction, nothing has begun that is still judged by its age."""
+TICK_S = 0.25
 _ACTIVE: frozenset[Phase] = frozenset({"forking", "starting", "serving"})
 
 
@@ -62,6 +65,8 @@ class Supervision:
         self._backoff = Backoff(limits, now)
         self._last_tick = now
         self._resumed = 0.0
+        self._pauses: list[tuple[float, float]] = []
+        """From when to when the supervisor itself stood still."""
         self._generation = 0
         self._over = False
         self._gave_up = False
@@ -122,8 +127,7 @@ class Supervision:
             worker.retired = True
 
     def _tick(self, event: Tick) -> None:
-        if event.now - self._last_tick > self.limits.pause_s:
-            self._resumed = event.now
+        self._notice_pause(event.now)
         self._last_tick = event.now
         self._loading.end_slow(event.now, self._resumed)
         for worker in list(self.workers.values()):
@@ -133,10 +137,29 @@ class Supervision:
             elif seen.pid == worker.pid:
                 self._judge(worker, seen, event)
 
+    def _notice_pause(self, now: float) -> None:
+        """Since the last tick more time may have gone by than a tick can take. What happened meanwhile was not seen, and counts against nobody."""
+        stood_s, most_s = now - self._last_tick, min(self.limits.pause_s, self.limits.timeout_s / 4)
+        oldest = now - max(KEPT_PAUSES_S, 4 * self.limits.timeout_s)
+        self._pauses = [pause for pause in self._pauses if pause[1] > oldest]
+        if stood_s > self.limits.pause_s:
+            self._resumed = now
+            most_s = min(most_s, TICK_S)
+            said = f"the supervisor itself stood still for {stood_s:.1f} s (stopped, frozen, or without a processor): that time counts against no worker"
+            self._out.append(Say("warning", "supervisor_stood_still", said))
+        if (
+            stood_s > most_s
+        ):  # what a tick may take counts all the same: where every one is late, what is stuck is noticed later, but it is
+            self._pauses.append((self._last_tick + most_s, now))
+
+    def _since(self, moment: float, now: float) -> float:
+        """Seconds from `moment` to `now` that the supervisor was there."""
+        return now - moment - sum(max(0.0, end - max(begin, moment)) for begin, end in self._pauses)
+
     def _judge(self, worker: Supervised, seen: Seen, event: Tick) -> None:
         now = event.now
         if worker.kill_at is not None:
-            if now >= worker.kill_at and not worker.killed:
+            if not worker.killed and self._may_be_killed(worker, seen, now):
                 worker.killed = True
                 self._out.append(Kill(worker.pid))
             return
@@ -145,7 +168,7 @@ class Supervision:
                 worker.turn("serving", now)
                 worker.served_since = now
                 self._out.append(Say("info", "worker_ready", f"{worker} answers", worker=worker.slot, pid=worker.pid))
-            elif now - max(worker.since, self._resumed) >= self.limits.start_s and not worker.last_look:
+            elif self._since(worker.since, now) >= self.limits.start_s and not worker.last_look:
                 self._out.append(Save(self._open(worker, seen, event, "start")))
                 self._cases.ask_look(worker, seen, "deadline")
             return
@@ -159,8 +182,17 @@ class Supervision:
             self._suspect(worker, seen, event, "silent" if silent >= predicting else "stuck")
         elif worker.phase == "suspect":
             self._judge_suspect(worker, seen, now, age, mute=silent >= self.limits.mute_s)
-        elif worker.phase == "leaving" and now - max(worker.since, self._resumed) >= self.limits.timeout_s + 2:
+        elif worker.phase == "leaving" and self._since(worker.since, now) >= self.limits.timeout_s + 2:
             self._give_up(worker, seen, now)
+
+    def _may_be_killed(self, worker: Supervised, seen: Seen, now: float) -> bool:
+        """Its time is over, and its loop, where it turns, has told the clients why: on a busy machine that may take longer."""
+        assert worker.kill_at is not None
+        if now < worker.kill_at:
+            return False
+        starts = worker.incident is not None and worker.incident.kind == "start"
+        has_told = seen.loop_beat > self._deadline(worker)
+        return starts or worker.mute or has_told or now >= worker.kill_at + self.limits.tell_s
 
     def _watch_growth(self, worker: Supervised, seen: Seen, event: Tick) -> None:
         """A worker that has grown too far goes on serving until another is ready; meanwhile it is looked at for what grows."""
@@ -198,8 +230,8 @@ class Supervision:
 
     def _ages(self, seen: Seen, now: float) -> tuple[float, float]:
         """(seconds that the prediction has taken, seconds since the loop turned)."""
-        predicting = now - max(seen.started, self._resumed) if seen.started else 0.0
-        return predicting, now - max(seen.loop_beat, self._resumed)
+        predicting = self._since(seen.started, now) if seen.started else 0.0
+        return predicting, self._since(seen.loop_beat, now)
 
     def _open(self, worker: Supervised, seen: Seen, event: Tick | WorkerEnded, kind: IncidentKind) -> Incident:
         silent_s = self._ages(seen, event.now)[1]
@@ -299,7 +331,7 @@ class Supervision:
         if seen.pid and seen.generation == worker.generation:
             self._out.append(Adopt(worker.slot, seen.pid))
             self._forked(worker.slot, worker.generation, seen.pid, now)
-        elif now - max(worker.since, self._resumed) >= self.limits.fork_s:
+        elif self._since(worker.since, now) >= self.limits.fork_s:
             del self.workers[worker.slot]
             if self._loading.template is not None and worker.edition == self._loading.edition:
                 self._loading.end_stuck()

@@ -21,10 +21,12 @@ class Limits(Struct, frozen=True):
     fork_s: float = 5.0
     answer_s: float = 0.3
     """From the deadline to the kill at the least: the worker's loop tells its clients in between."""
+    tell_s: float = 0.6
+    """So much longer at the most, where the loop has not turned since the deadline."""
     mute_s: float = 1.0
     """A loop that has not turned for so long answers nobody."""
     pause_s: float = 2.0
-    """Between two ticks: longer means that the supervisor itself stood still."""
+    """Between two ticks: longer means that the supervisor itself stood still. Of a short `timeout_s` a quarter."""
     quick_s: float = 5.0
     """A worker that died younger than this counts towards a crash loop."""
     longest_wait_s: float = 30.0

@@ -1,5 +1,6 @@
 """How a server ends, on purpose and not: nothing is left behind, nothing that could be answered is lost; and what never starts says why."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import serving
-from tests.serving import PELLUCID, Asking, Server, row
+from tests.serving import PELLUCID, Asking, Server, gone_within, row
 
 
 def run(home, *arguments, **options):
@@ -22,14 +23,7 @@ def run(home, *arguments, **options):
     )
 
 
-def gone_within(pids, seconds):
-    until = time.monotonic() + seconds
-    while (left := serving.alive(pids)) and time.monotonic() < until:
-        time.sleep(0.01)
-    return not left, left
-
-
-def spare(server, within_s=20):
+def spare(server, within_s=60):
     """The pid of the process that waits to become the next worker."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
@@ -43,13 +37,13 @@ def spare(server, within_s=20):
 def test_a_killed_supervisor_leaves_no_process(home):
     with serving.serving(home, "faulty", "--workers", "2") as server:
         Asking(server, row("lock"))
-        Asking(server, row("sleep 30"))
-        time.sleep(0.2)
+        Asking(server, row("sleep 60"))
+        server.wait_begun(2)
         spare(server)
-        below = server.family()
+        below = serving.alive(server.family())  # the process between the template and its spare one may be a zombie yet
         assert sorted(map(serving.comm, below)) == ["pellucid-model", "pellucid-spare", "pellucid-w0", "pellucid-w1"]
         server.process.kill()
-        ended, left = gone_within(below, 1.0)
+        ended, left = gone_within(below)
         assert ended, left
 
 
@@ -58,16 +52,16 @@ def test_a_killed_template_is_started_again_while_the_workers_go_on(home):
         workers = {worker["pid"] for worker in server.workers()}
         (template,) = (pid for pid in server.family() if serving.comm(pid) == "pellucid-model")
         os.kill(template, signal.SIGKILL)
-        ended = server.wait_log("template_ended", 5)
+        ended = server.wait_log("template_ended")
         assert "killed by SIGKILL" in ended["sentence"]
         after = len(server.log)
         assert all(server.predict(row(number=number)).status == 200 for number in range(20))
-        again = server.wait_log("template_ready", 30, after)
+        again = server.wait_log("template_ready", after=after)
         assert again["pid"] != template
         assert {worker["pid"] for worker in server.workers()} == workers
         victim = workers.pop()
         os.kill(victim, signal.SIGKILL)
-        server.wait_log("worker_ready", 10, after)
+        server.wait_log("worker_ready", after=after)
         server.wait_workers(2)
 
 
@@ -76,7 +70,7 @@ def test_the_next_worker_waits_already(home):
         for _ in range(2):
             waits, (worker,) = spare(server), server.workers()
             os.kill(worker["pid"], signal.SIGKILL)
-            server.wait_log("worker_ready", 20, pid=waits)
+            server.wait_log("worker_ready", pid=waits)
             assert serving.comm(waits) == "pellucid-w0"
         for pid, awaited in ((spare(server), "the order to become a worker"), (server.process.pid, "its workers")):
             (found,) = json.loads(run(home, "why", str(pid), "--quick", "--json").stdout)["findings"]
@@ -84,7 +78,7 @@ def test_the_next_worker_waits_already(home):
         os.kill(spare(server), signal.SIGKILL)
         after = len(server.log)
         os.kill(waits, signal.SIGKILL)
-        server.wait_log("worker_ready", 20, after)
+        server.wait_log("worker_ready", after=after)
         assert server.predict(row()).status == 200
 
 
@@ -93,9 +87,9 @@ def test_a_process_that_waits_ends_with_the_template_that_made_it(home):
         waits = spare(server)
         (template,) = (pid for pid in server.family() if serving.comm(pid) == "pellucid-model")
         os.kill(template, signal.SIGKILL)
-        assert gone_within([waits], 10)[0]
-        server.wait_log("template_ended", 10)
-        assert spare(server, 60) != waits
+        assert gone_within([waits])[0]
+        server.wait_log("template_ended")
+        assert spare(server) != waits
 
 
 def test_a_worker_without_a_free_descriptor_is_explained_and_replaced_while_it_answers(home):
@@ -111,9 +105,9 @@ def test_a_worker_without_a_free_descriptor_is_explained_and_replaced_while_it_a
             answers.append((answer.status, bool(answer.read())))
         kept.close()
         assert answers == [(200, True)] * 2
-        told = server.wait_log("descriptors", 30, pid=worker["pid"])
+        told = server.wait_log("descriptors", pid=worker["pid"])
         assert "descriptors open and may have 200" in told["sentence"]
-        server.wait_log("worker_left", 30, pid=worker["pid"])
+        server.wait_log("worker_left", pid=worker["pid"])
         assert server.predict(row()).status == 200
         incident = server.incident(told["incident"])
         assert (incident["kind"], incident["outcome"]) == ("descriptors", "replaced")
@@ -125,66 +119,82 @@ def test_a_stopped_template_is_replaced_when_it_does_not_fork(home):
         (template,) = (pid for pid in server.family() if serving.comm(pid) == "pellucid-model")
         os.kill(template, signal.SIGSTOP)
         os.kill(server.workers()[0]["pid"], signal.SIGKILL)
-        stuck = server.wait_log("template_stuck", 15)
+        stuck = server.wait_log("template_stuck")
         assert stuck["pid"] == template
-        server.wait_log("worker_ready", 40, server.log.index(stuck))
+        server.wait_log("worker_ready", after=server.log.index(stuck))
         assert server.predict(row()).status == 200
 
 
 def test_sigterm_answers_what_was_begun_and_ends_well(home):
     with serving.serving(home, "faulty", "--workers", "2") as server:
-        asking = [Asking(server, row("sleep 0.7", number)) for number in range(2)]
-        time.sleep(0.2)
+        asking = [Asking(server, row("sleep 2", number)) for number in range(2)]
+        server.wait_begun(2)
         below = server.family()
         server.process.terminate()
         assert [one.answer().status for one in asking] == [200, 200]
-        assert server.process.wait(5) == 0
-        assert gone_within(below, 0.5)[0]
-        server.wait_log("stopped", 1)
+        assert server.process.wait(60) == 0
+        assert gone_within(below)[0]
+        server.wait_log("stopped")
 
 
 def test_sigterm_while_the_model_is_loaded_ends_at_once(home):
     server = Server(home, "faulty", "--workers", "1")
     try:
-        server.wait_log("start", 10)
+        server.wait_log("start")
         below = server.family()
         server.process.terminate()
-        assert server.process.wait(5) == 0
-        assert gone_within(below, 0.5)[0]
+        assert server.process.wait(60) == 0
+        assert gone_within(below)[0]
     finally:
         server.end()
 
 
-def test_a_connection_that_is_kept_to_a_stuck_worker_is_sent_to_another(home):
-    with serving.serving(home, "faulty", "--workers", "1", "--timeout", "4") as server:
-        host, _, port = server.url.removeprefix("http://").partition(":")
-        kept = http.client.HTTPConnection(host, int(port), timeout=10)
+def test_requests_behind_a_stuck_one_are_told_to_ask_again_and_a_kept_connection_is_sent_to_another(home):
+    """Those whose own deadline is later than the kill are answered before it, not cut off."""
+    with serving.serving(home, "faulty", "--workers", "1", "--timeout", "8") as server:
+        place = server.url.removeprefix("http://")
         asked = ("POST", "/predict", json.dumps([row()]), {"content-type": "application/json"})
-        kept.request(*asked)
-        assert kept.getresponse().read()
-        Asking(server, row("lock"))
-        server.wait_log("stuck", 10)
+        behind = [http.client.HTTPConnection(place, timeout=60) for _ in range(3)]
+        kept = http.client.HTTPConnection(place, timeout=60)
+        for connection in (*behind, kept):
+            connection.request(*asked)
+            assert connection.getresponse().read()
+        stuck = Asking(server, row("lock"), timeout=60)
+        server.wait_begun(1)
+        time.sleep(
+            1.5
+        )  # so that their own deadline is later; on a machine that is slower than that, it comes first: 504
+        for connection in behind:
+            connection.request(*asked)
+        server.wait_log("stuck")
         kept.request(*asked)
         answer = kept.getresponse()
         assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
         assert "new connection" in json.loads(answer.read())["detail"]
+        assert stuck.answer(60).status == 504
+        for connection in behind:
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["retry-after"]) in {(503, "1"), (504, None)}
+            told = json.loads(answer.read())
+            assert server.incident(told["incident"])["kind"] == "stuck"
         server.wait_workers(1)
         kept.request(*asked)
         assert kept.getresponse().status == 200
-        kept.close()
+        for connection in (*behind, kept):
+            connection.close()
 
 
 def test_a_second_signal_means_now(home):
     with serving.serving(home, "faulty", "--workers", "1") as server:
-        asking = Asking(server, row("sleep 20"))
-        time.sleep(0.3)
+        asking = Asking(server, row("sleep 60"))
+        server.wait_begun(1)
         below = server.family()
         server.process.send_signal(signal.SIGINT)
-        server.wait_log("stopping", 2)
+        server.wait_log("stopping")
         assert server.process.poll() is None
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(2) == 130
-        assert gone_within(below, 0.5)[0]
+        assert server.process.wait(60) == 130
+        assert gone_within(below)[0]
         assert isinstance(asking.answer(), OSError)
 
 
@@ -266,7 +276,7 @@ def test_other_versions_with_equal_answers_are_served_with_a_warning(own_home):
     stored["libraries"]["pandas"] = "2.2.0"
     place.write_text(json.dumps(stored))
     with serving.serving(own_home, "faulty", "--workers", "1") as server:
-        warned = server.wait_log("drift", 1)
+        warned = server.wait_log("drift")
         assert "made with pandas 2.2.0, here is" in warned["sentence"]
 
 
@@ -299,15 +309,15 @@ def test_incidents_that_can_not_be_kept_are_said_and_a_stuck_worker_does_not_kee
     Path(own_home, "pellucid", "incidents").write_text("")
     with serving.serving(own_home, "faulty", "--workers", "1", "--timeout", "1") as server:
         assert Asking(server, row("lock")).answer().status == 504
-        server.wait_log("replaced", 5)
-        server.wait_log("not_kept", 1)
+        server.wait_log("replaced")
+        server.wait_log("not_kept")
         server.wait_workers(1)
         after = len(server.log)
         asking = Asking(server, row("lock"))
-        server.wait_log("stuck", 5, after)
+        server.wait_log("stuck", after=after)
         server.process.terminate()
         assert asking.answer().status == 504
-        assert server.process.wait(6) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_the_log_of_a_server_whose_stderr_nobody_reads_does_not_block_it(home):
@@ -321,30 +331,30 @@ def test_the_log_of_a_server_whose_stderr_nobody_reads_does_not_block_it(home):
         os.set_blocking(writing, True)
     port = _free_port()
     process = subprocess.Popen(
-        [*PELLUCID, "serve", "faulty", "--port", str(port), "--timeout", "1"], stderr=writing, env=environment
+        [*PELLUCID, "serve", "faulty", "--port", str(port), "--timeout", "3"], stderr=writing, env=environment
     )
     below = []
     try:
         server = Server.__new__(Server)
         server.url, server.process = f"http://127.0.0.1:{port}", process
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
+        until = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError):
                 if server.ask("/readyz").status == 200:
                     break
-            except OSError:
-                time.sleep(0.1)
+            assert time.monotonic() < until
+            time.sleep(0.1)
         assert Asking(server, row("lock")).answer().status == 504
         assert server.predict(row()).status == 200
         below = server.family()
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
         os.close(reading)
         os.close(writing)
-        assert gone_within(below, 1)[0]
+        assert gone_within(below)[0]
 
 
 def _free_port():

@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -213,11 +212,9 @@ def test_a_client_may_wait_less_than_the_server(server, loan, home):
         answer = server.ask("/predict", loan[0][:1], {"x-request-timeout": wrong})
         assert (answer.status, answer.json["detail"][0]["loc"]) == (422, ["header", "x-request-timeout"])
     with serving.serving(home, "faulty", "--workers", "1") as faulty:
-        began = time.monotonic()
-        answer = faulty.ask("/predict", [serving.row("sleep 2")], {"x-request-timeout": "0.3"})
+        answer = faulty.ask("/predict", [serving.row("sleep 60")], {"x-request-timeout": "0.3"}, timeout=55)
         assert answer.status == 504
         assert "within the deadline of 0.3 s" in answer.json["detail"]
-        assert time.monotonic() - began < 1.5
 
 
 def test_a_trace_is_handed_back(server, loan):
@@ -233,7 +230,7 @@ def guarded(home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("guarded")
     key, line = keys.new("one")
     limited, limited_line = keys.new("two")
-    (folder / "keys").write_text(f"# who\n{line}\n{limited_line}  5\n")
+    (folder / "keys").write_text(f"# who\n{line}\n{limited_line}  1\n")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
          "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],

@@ -55,6 +55,14 @@ class Clients:
         if connection is not None:
             connection.close()
 
+    def wait_answer(self, within_s=60):
+        """The version of an answer to a request that was sent from now on: each client has one on its way at the most."""
+        until, enough = time.monotonic() + within_s, len(self.answers) + len(self.threads) + 1
+        while len(self.answers) < enough:
+            assert time.monotonic() < until, "no answers"
+            time.sleep(0.02)
+        return self.answers[-1][1]
+
     def versions(self):
         return {version for _, version, _ in self.answers}
 
@@ -72,18 +80,17 @@ def own_home(tmp_path):
 def test_promote_and_roll_back_under_load_fail_no_request(own_home):
     store = Store(str(own_home / "pellucid" / "models"))
     with serving.serving(own_home, "faulty", "--workers", "2") as server, Clients(server) as clients:
-        time.sleep(0.5)
+        clients.wait_answer()
         assert clients.versions() == {1}
         for version, move in ((2, lambda: store.promote("faulty", 2)), (1, lambda: store.rollback("faulty"))):
-            before = len(server.log)
+            before, former = len(server.log), {worker["pid"] for worker in server.wait_workers(2)}
             move()
             reloaded = server.wait_log("reloaded", 60, before)
             assert f"version {version} serves now" in reloaded["sentence"]
-            for _ in range(2):
-                server.wait_log("worker_left", 20, before)
-            server.wait_workers(2, 20)
-            time.sleep(0.5)
-            assert clients.answers[-1][1] == version
+            for pid in former:
+                server.wait_log("worker_left", 60, before, pid=pid)
+            server.wait_workers(2)
+            assert clients.wait_answer() == version
         before = len(server.log)
         server.process.send_signal(signal.SIGHUP)
         assert "version 1 serves now" in server.wait_log("reloaded", 60, before)["sentence"]
@@ -104,7 +111,7 @@ def test_a_version_that_can_not_be_served_leaves_the_old_one_in_place(own_home):
         failed = server.wait_log("reload_failed", 60, before)
         assert "version 2 can't be served" in failed["sentence"]
         assert "version 1 goes on" in failed["sentence"]
-        time.sleep(0.3)
+        clients.wait_answer()
     assert clients.broken == []
     assert {(status, version) for status, version, _ in clients.answers} == {(200, 1)}
 

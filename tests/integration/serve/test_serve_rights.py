@@ -91,24 +91,24 @@ def test_as_nobody_it_serves_and_explains_its_own_workers(nobodys_home):
         assert server.predict(row()).status == 200
 
         asking = Asking(server, row("lock"))
-        noticed = server.wait_log("stuck", 10)
+        noticed = server.wait_log("stuck")
         assert "faulty.py" in noticed["sentence"], "a process may look at another one of its user"
         assert asking.answer().status == 504
-        server.wait_log("replaced", 10)
+        server.wait_log("replaced")
 
         before = len(server.log)
         asking = Asking(server, row("hide"), row("lock"))
-        noticed = server.wait_log("stuck", 10, before)
+        noticed = server.wait_log("stuck", after=before)
         assert "it could not be looked at" in noticed["sentence"]
         assert asking.answer().status == 504
-        server.wait_log("replaced", 10, before)
+        server.wait_log("replaced", after=before)
         incident = server.incident(noticed["incident"])
         assert [look["snapshot"] for look in incident["looks"]] == [None, None]
         assert all("dumpable" in look["why_not"] for look in incident["looks"])
         server.wait_workers(1)
         assert server.predict(row()).status == 200
         server.process.terminate()
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_worker_killed_by_the_oom_killer_is_named_as_that(home, limited):
     prefix = ["sh", "-c", f'echo $$ > {limited}/cgroup.procs && exec "$@"', "sh"]
     with serving.serving(home, "faulty", "--workers", "1", prefix=prefix) as server:
         asking = Asking(server, row("grow 2000"))
-        died = server.wait_log("died", 20)
+        died = server.wait_log("died")
         assert isinstance(asking.answer(), OSError)
         assert "killed by SIGKILL; by the kernel's OOM killer: oom_kill of cgroup" in died["sentence"]
         assert "went from 0 to 1 (its limit is 700 MiB)" in died["sentence"]

@@ -196,6 +196,62 @@ def test_a_stuck_prediction_step_by_step():
     assert not of(story.until(story.now + 100), Fork)
 
 
+def test_a_first_look_that_ends_after_the_second_one_stands_before_it_and_does_not_decide_the_cause():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    first = only(story.until(began + T / 2), Look)
+    noticed = story.now
+    last = only(story.until(began + T), Look)
+    story.looked(last, "predict waits for a lock at model.py:7")
+    seen = LookAt(first.moment, WALL + noticed, 5.5, "predict runs at model.py:6")
+    found = kept(story.tell(Looked(story.now, first.incident, seen)))
+    assert [one.moment for one in found.looks] == ["half", "deadline"]
+    assert found.cause == "predict waits for a lock at model.py:7"
+
+
+def test_a_loop_that_lags_is_given_the_time_to_tell_its_clients_and_no_more():
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    story.looked(only(story.until(began + T / 2), Look))
+    story.looked(only(story.until(began + T), Look))
+    story.change(0, loop_beat=story.now - 0.1)
+    story.silent = frozenset({0})
+    assert not of(story.until(began + T + 0.5, every=0.05), Kill), "it has not turned since the deadline"
+    assert of(story.until(began + T + 1.0, every=0.05), Kill)
+
+
+def test_a_supervisor_that_stood_still_blames_no_worker_and_says_so():
+    """It alone was stopped: the workers went on. Then all was stopped: their beats are as old as its own last tick."""
+    story = Story().serving()
+    story.now += 7.0
+    for number in (0, 1):
+        story.change(number, loop_beat=story.now)
+    (said,) = story.tick()
+    assert (said.event, said.level) == ("supervisor_stood_still", "warning")
+    assert "7.0 s" in said.sentence
+    assert not story.until(story.now + 30)
+
+    story.change(0, started=story.now, request=7, rows=1)
+    story.now += 30.0
+    assert [one.event for one in story.tick()] == ["supervisor_stood_still"]
+    assert not of(story.until(story.now + T / 2 - 0.5), Look), "what it did not see does not count"
+    assert only(story.until(story.now + 1), Look).moment == "half", "but what is stuck is still noticed"
+
+
+def test_a_starved_supervisor_notices_a_stuck_worker_all_the_same():
+    """Every tick comes late, the last ones by more than it takes for a pause: what was seen before counts on, and some of each pause."""
+    story = Story().serving()
+    began = story.now
+    story.change(0, started=began, request=1, rows=1)
+    assert of(story.until(began + 40, every=1.9), Look)[0].moment == "half"
+    other = Story().serving()
+    began = other.now
+    other.change(0, started=began, request=1, rows=1)
+    assert of(other.until(began + 60, every=2.5), Look)[0].moment == "half"
+
+
 def test_the_kill_waits_until_the_clients_were_told():
     story = Story().serving()
     began = story.now
@@ -286,7 +342,7 @@ def test_when_the_supervisor_stood_still_nobody_else_is_blamed():
     story = Story().serving()
     story.change(0, started=story.now, request=1, rows=1)
     story.now += 3600
-    assert not story.tick()
+    assert [one.event for one in story.tick()] == ["supervisor_stood_still"]
     assert not story.until(story.now + T / 2 - 0.5)
     assert of(story.until(story.now + 1), Look), "and no more than that"
 
