@@ -21,7 +21,7 @@ base = getattr(dis, "deoptmap", {})
 caches = opcode._inline_cache_entries
 count = lambda name: caches.get(name, 0) if hasattr(caches, "get") else caches[opcode.opmap[name]] if name in opcode.opmap else 0
 wanted = ("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW", "LOAD_FAST_LOAD_FAST", "LOAD_DEREF",
-          "LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_METHOD", "PRECALL", "CALL", "EXTENDED_ARG", "PUSH_NULL")
+          "LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "LOAD_METHOD", "PRECALL", "CALL", "CALL_KW", "EXTENDED_ARG", "PUSH_NULL")
 found = {name: [] for name in wanted if name in opcode.opmap}
 units = {}
 for name, number in names.items():

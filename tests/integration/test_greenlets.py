@@ -54,11 +54,25 @@ def test_greenlets_with_their_locks(python, greenlets):
     assert (seen["taker"].kind, seen["taker"].object) == ("gevent.Queue", "items (global of greenlets.py)")
     assert seen["asker"].kind == "gevent.AsyncResult"
     assert (seen["joiner"].kind, seen["joiner"].object) == ("greenlet", "patient")
+    assert (seen["Store.borrower"].kind, seen["Store.borrower"].object) == ("gevent.RLock", "self.lock (Store.lock)")
+    assert [holder.name for holder in seen["Store.borrower"].holders] == ["Store.owner"]
     assert seen["sleeper"].kind == "sleep"
     assert seen["sleeper"].at.endswith(" in sleeper")
     (finding,) = found.findings
     assert (finding.rule, finding.confidence) == ("deadlock", "likely")
     assert set(found.cycles[0].threads) == {"first", "second"}
+
+
+@each_python
+def test_greenlets_that_give_up_after_a_while(python, greenlets):
+    pid = greenlets(python, "timed")
+    settled(pid)
+    found = look(pid)
+    assert not found.findings, [finding.sentence for finding in found.findings]
+    seen = {one.thread: one for one in found.waits if one.what == "greenlet"}
+    assert seen["limited_one"].timed
+    assert seen["limited_two"].timed
+    assert seen["limited_one"].holders[0].name == "limited_two"
 
 
 @pytest.mark.parametrize("python", interpreters.each(("3.11", "3.15")))

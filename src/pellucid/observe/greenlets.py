@@ -8,6 +8,7 @@ from pellucid.runtimes.cpython.greenlets import SwitchedOut, again, greenlets, h
 from pellucid.runtimes.cpython.holders import Hold
 from pellucid.runtimes.cpython.library import own_frame
 from pellucid.runtimes.cpython.sight import place_of
+from pellucid.runtimes.cpython.slots import Slots
 from pellucid.runtimes.cpython.sync import Sights
 
 _LOCKS = frozenset({"Semaphore", "BoundedSemaphore", "RLock", "DummySemaphore"})
@@ -40,16 +41,20 @@ class GreenletLook:
             other = self._by_address.get(address)
             return Sync("greenlet", other.name if other else None, "", address)
         main = self._sights.registry.module("__main__")
-        return Sync(f"gevent.{kind}", self._sights.spelling.of(address, one.frames, main), "", address)
+        name = self._sights.spelling.of(address, _outside(one), main)
+        return Sync(f"gevent.{kind}", name or self._sights.spelling.of(address, one.frames), "", address)
 
     def _at(self, one: SwitchedOut) -> str:
-        outside = [frame for frame in one.frames if "/gevent/" not in frame.file]
-        return place_of(own_frame(outside) or one.frames[0])
+        return place_of(own_frame(_outside(one)) or one.frames[0])
 
     def _held(self, one: SwitchedOut) -> list[Hold]:
         if one.on is None or one.on[1] not in _LOCKS:
             return []
-        return self._holds.get(one.on[0], [])
+        held = self._holds.get(one.on[0], [])
+        owner = one.owner if one.owner in self._by_address and one.owner != one.address else 0
+        if owner and all(hold.who != owner for hold in held):
+            return [*held, Hold(owner, one.on[0], "", None, one.frames[0])]
+        return held
 
     def nodes(self, pid: int, process: str) -> list[Node]:
         """As nodes of the graph of waits. That a greenlet waits for what its call works on is likely, and so is the holder's part."""
@@ -66,7 +71,7 @@ class GreenletLook:
             kind="greenlet",
             pid=pid,
             name=one.name,
-            mode="or" if wakers and steady else "live",
+            mode="or" if wakers and steady and not one.timed else "live",
             wakers=wakers,
             waiting=Waiting(
                 thread=one.name,
@@ -79,6 +84,7 @@ class GreenletLook:
                 tid=None,
                 what="greenlet",
                 steady=steady,
+                timed=one.timed,
                 sync=sync,
                 process=process,
             ),
@@ -88,5 +94,12 @@ class GreenletLook:
         return [Leaf("greenlet", one.name, None, str(self._sync(one)), self._at(one)) for one in self.all]
 
 
+def _outside(one: SwitchedOut) -> list[Slots]:
+    """Its frames without those of gevent."""
+    return [frame for frame in one.frames if "/gevent/" not in frame.file]
+
+
 def _because(hold: Hold) -> str:
+    if not hold.file:
+        return "owner of the RLock"
     return f"inside its `with` at {hold.file.rpartition('/')[2]}:{hold.line if hold.line is not None else '?'}"

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from pellucid.kernel.memory import Unreadable
 from pellucid.runtimes.cpython.holders import Hold, holds
+from pellucid.runtimes.cpython.layouts.opcodes import NUMBERS
 from pellucid.runtimes.cpython.slots import Slots
 from pellucid.runtimes.cpython.sync import Sights
 
@@ -33,6 +34,10 @@ class SwitchedOut(Struct, frozen=True):
     name: str
     frames: tuple[Slots, ...]
     on: tuple[int, str] | None
+    owner: int = 0
+    """The greenlet that has the RLock which it waits for, as the lock itself says."""
+    timed: bool = False
+    """It was called with arguments, which may be a timeout; or it is inside of a `with gevent.Timeout`."""
 
 
 def greenlets(sights: Sights) -> tuple[SwitchedOut, ...]:
@@ -114,7 +119,37 @@ def _greenlet(address: int, sights: Sights) -> SwitchedOut | None:
     kind = values.kind(address).name
     if not frames or kind == "Hub":
         return None
-    return SwitchedOut(address, kind, frames[-1].qualname, tuple(frames), _works_on(frames[0], sights))
+    again = _in_rlock(frames, sights)
+    on = (again, "RLock") if again else _works_on(frames[0], sights)
+    timed = _timed(frames[1:] if again else frames, sights)
+    return SwitchedOut(address, kind, frames[-1].qualname, tuple(frames), on, _owner(again, sights), timed)
+
+
+def _timed(frames: list[Slots], sights: Sights) -> bool:
+    """Whether the innermost call has arguments (`acquire(timeout=5)`, where `with` gives none), or a Timeout of gevent is around it."""
+    values = sights.values
+    if any(values.name_of_kind(hold.thing) == "Timeout" for hold in holds(0, frames, values, sights.opener)):
+        return True
+    if not frames:
+        return False
+    innermost = frames[0]
+    calls = NUMBERS.get(values.layout.minor, {})
+    number, argument = values.pages.read(innermost.shape.instructions + 2 * innermost.unit, 2)
+    called = (*calls.get("CALL", ()), *calls.get("PRECALL", ()))
+    return (number in called and argument > 0) or number in calls.get("CALL_KW", ())
+
+
+def _in_rlock(frames: list[Slots], sights: Sights) -> int:
+    """The RLock of gevent whose `acquire` waits, which it does for a Semaphore of its own (gevent/lock.py); 0 where none does."""
+    innermost = frames[0]
+    if innermost.qualname != "RLock.acquire" or not innermost.file.endswith("/gevent/lock.py"):
+        return 0
+    thing = innermost.local("self")
+    return thing if thing and sights.values.name_of_kind(thing) == "RLock" else 0
+
+
+def _owner(rlock: int, sights: Sights) -> int:
+    return sights.values.named(rlock, "_owner") if rlock else 0
 
 
 def _works_on(frame: Slots, sights: Sights) -> tuple[int, str] | None:
