@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pellucid.kernel import procfs
+from pellucid.kernel.own_malloc import give_back
 from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood, UsageError
 from pellucid.model.heap import TypeCount, TypeGrowth
 from pellucid.model.heap_jvm import (
@@ -41,6 +42,8 @@ _HISTOGRAM_LIMIT_S = 120.0
 MOST_OBJECTS = 20
 _MOST_ELEMENTS = 16
 _MOST_HOLDERS = 8
+_LARGE = 8 << 20
+"""Bytes: an array of one number an object of a dump; those of a part of the heap are smaller."""
 
 
 def is_dump(path: str) -> bool:
@@ -195,6 +198,7 @@ def opened(path: str, told: Told) -> "Iterator[Heap]":
     from pellucid.runtimes.jvm.hprof import Hprof
     from pellucid.runtimes.jvm.hprof_heap import Heap
 
+    give_back(_LARGE)
     with Hprof(path) as dump:
         told(f"reading {dump.size / 1e6:,.0f} MB")
         yield Heap(dump)

@@ -1,7 +1,8 @@
 """Who holds whom among millions of objects: the graph of references, whatever runtime they belong to.
 
     objects   0 … n-1, numbered by the caller; `sizes` int64, bytes of each
-    edges     CSR: the references of object v are `targets[first[v]:first[v + 1]]`; first int64 (n + 1), targets int32 (m)
+    edges     CSR: the references of object v are `targets[first[v]:first[v + 1]]`; first int64 (or int32, where m is small enough) (n + 1),
+              targets int32 (m)
     roots     int32, objects that something outside of the heap holds (a module, a thread's stack)
     parents   int32 (n): the object before it on a shortest way from a root; itself for a root, -1 for what no root reaches
     idom      int32 (n): the immediate dominator: all ways from the roots lead through it; n where only the roots together hold it, -1 as above
@@ -31,7 +32,7 @@ class References:
 
     __slots__ = ("first", "targets")
 
-    def __init__(self, first: Longs, targets: Indices) -> None:
+    def __init__(self, first: Longs | Indices, targets: Indices) -> None:
         self.first = first
         self.targets = targets
 
@@ -162,7 +163,7 @@ class References:
         """(first, end) of neighbouring objects that have about _AT_ONCE references together."""
         low = 0
         while low < len(self):
-            high = int(np.searchsorted(self.first, self.first[low] + _AT_ONCE, "right")) - 1
+            high = int(np.searchsorted(self.first, self.first.dtype.type(self.first[low] + _AT_ONCE), "right")) - 1
             high = min(max(high, low + 1), len(self))
             yield low, high
             low = high

@@ -16,6 +16,7 @@ from pellucid.runtimes.references import Indices, References, packed
 
 _OBJECTS_AT_ONCE = 1 << 17
 _ELEMENTS_AT_ONCE = 1 << 19
+_MOST_SHORT = (1 << 31) - (1 << 20)
 _NOT_HOLDING = ("java.lang.ref.WeakReference", "java.lang.ref.PhantomReference")
 
 Edges = NDArray[np.uint64]
@@ -25,19 +26,24 @@ def references(heap: Heap) -> References:
     """The graph of what holds what."""
     of_classes = _of_classes(heap)
     targets: list[Indices] = []
-    first = np.zeros(len(heap) + 1, np.int64)
+    first = np.zeros(len(heap) + 1, np.int32)
     for low, high in _stretches(heap):
         parts = [*_of_instances(heap, low, high), *_of_arrays(heap, low, high)]
         begin, end = np.searchsorted(of_classes, np.array([low, high], np.uint64) << np.uint64(32))
         parts.append(of_classes[begin:end])
         targets.append(_ordered(parts, first, low, high))
         heap.dump.forget_pages()
-    np.cumsum(first, out=first)
-    graph = References(first, _joined(targets, int(first[-1])))
-    return _with_classes(heap, graph)
+    return _with_classes(heap, _graph(first, targets))
 
 
-def _ordered(parts: list[Edges], first: NDArray[np.int64], low: int, high: int) -> Indices:
+def _graph(counts: Indices, targets: list[Indices]) -> References:
+    """Of how many references each object has, and these in parts. Where each begins takes four bytes, as long as that is enough."""
+    total = int(counts.sum(dtype=np.int64))
+    first = np.cumsum(counts, dtype=np.int32, out=counts) if total < _MOST_SHORT else np.cumsum(counts, dtype=np.int64)
+    return References(first, _joined(targets, total))
+
+
+def _ordered(parts: list[Edges], first: Indices, low: int, high: int) -> Indices:
     """What the objects from `low` on hold, in their order; `first` gets how many each has."""
     edges = np.concatenate([*parts, np.zeros(0, np.uint64)])
     edges.sort()
@@ -160,7 +166,7 @@ def _with_classes(heap: Heap, graph: References) -> References:
     number_of = np.full(len(heap.classes) + 1, -1, np.int32)
     number_of[heap.type[numbers[~held]]] = numbers[~held]
     targets: list[Indices] = []
-    first = np.zeros(len(heap) + 1, np.int64)
+    first = np.zeros(len(heap) + 1, np.int32)
     for low, high in _stretches(heap):
         instances = np.arange(low, high, dtype=np.int32)[heap.kind[low:high] == INSTANCE]
         of_class = number_of[heap.type[instances]]  # the last stands for a class that the dump does not have
@@ -168,5 +174,4 @@ def _with_classes(heap: Heap, graph: References) -> References:
         holders = np.repeat(np.arange(low, high, dtype=np.int32), np.diff(graph.first[low : high + 1]))
         before = packed(holders, graph.targets[graph.first[low] : graph.first[high]])
         targets.append(_ordered([before, packed(instances[more], of_class[more])], first, low, high))
-    np.cumsum(first, out=first)
-    return References(first, _joined(targets, int(first[-1])))
+    return _graph(first, targets)
