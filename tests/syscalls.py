@@ -23,7 +23,7 @@ needs_bpf = pytest.mark.skipif(not _loads(), reason="needs CAP_BPF and CAP_PERFM
 each_way = pytest.mark.parametrize("way", [pytest.param("bpf", marks=needs_bpf), "ptrace", "seccomp"])
 
 
-def until(true, seconds=20):
+def until(true, seconds=60):
     """Wait for what a test can't go on without."""
     end = time.monotonic() + seconds
     while not true():

@@ -44,7 +44,7 @@ def prints(tmp_path):
         process = subprocess.Popen([sys.executable, PRINTING, way, pause, *more], stdin=subprocess.PIPE, **options)
         out.close()
         started.append(process)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while options["stdout"] is out and b"ready\n" not in Path(out.name).read_bytes():
             assert time.monotonic() < deadline
             time.sleep(0.02)

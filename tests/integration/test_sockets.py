@@ -6,7 +6,6 @@ import shutil
 import socket as sockets_of_python
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -212,9 +211,7 @@ def test_many_sockets_are_read_whole():
         assert not gaps
         assert mine <= {one.inode for one in found}
         assert all(sockdiag.tcp(one.info) is not None for one in found if one.inode in mine)
-        began = time.perf_counter()
         assert {one.inode for one in sockdiag.inet(sockdiag.INET, sockdiag.TCP, inodes=mine)[0]} == mine
-        assert time.perf_counter() - began < 1
     finally:
         for one in (*made, listening):
             one.close()

@@ -72,7 +72,10 @@ def _of_unix(answer: Answer) -> FilesReport:
 
 
 def _same_name(name: bytes, answer: Answer) -> bool:
+    """By another way to the same folder too. A name that begins with a NUL is in no file system (unix(7), abstract)."""
     bound = os.fsdecode(name.rstrip(b"\0"))
+    if "\0" in bound or os.path.basename(bound) != os.path.basename(answer.name):
+        return False
     return bound == answer.name or os.path.realpath(bound) == answer.name
 
 
