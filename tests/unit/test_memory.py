@@ -3,10 +3,17 @@
 import ctypes
 import errno
 import os
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 
+from pellucid.kernel import maps
+from pellucid.kernel.gather import gather
 from pellucid.kernel.memory import MAX_BYTES, MAX_RANGES, TOP, Memory, Unreadable, Vector
+from pellucid.model.errors import NoSuchProcess
 
 
 @pytest.fixture
@@ -126,3 +133,81 @@ def test_a_vector_says_how_far_it_came(known, hole):
 def test_a_vector_of_nothing_or_of_too_much_is_refused(ranges):
     with pytest.raises(ValueError, match="no batch"):
         Vector(os.getpid(), ranges)
+
+
+def test_each_range_and_what_came_of_it(memory, known, hole):
+    at, content = known
+    edge, page = hole
+    came = memory.read_each([at + 100, edge + page, edge + page - 8, 1 << 63], [16, 8, 16, 8])
+    assert came == [content[100:116], b"", bytes(8), b""]
+    into = bytearray(32)
+    assert memory.read_into(at + 256, memoryview(into)) == 32
+    assert into == content[256:288]
+    assert memory.read_into(edge + page - 8, memoryview(into)) == 8
+    assert memory.read_into(edge + page, memoryview(into)) == 0
+
+
+def test_words_of_many_places(memory, known, hole):
+    """In any order, equal ones, such as are not aligned, next to each other and far apart, and around what can't be read."""
+    at, content = known
+    edge, page = hole
+    places = [
+        at + 1024,
+        at + 8,
+        edge + page - 16,
+        at + 8,
+        at + 3,
+        edge + page - 8,
+        edge + page,
+        at + 5000,
+        1 << 60,
+        edge,
+    ]
+    for wanted in (places, [place for place in places if place % 8 == 0]):
+        words, good = gather(memory, np.array(wanted, np.uint64), 2)
+        for row, place in enumerate(wanted):
+            if at <= place < at + len(content):
+                assert words[row].tobytes() == content[place - at : place - at + 16]
+            assert good[row] == (place < 1 << 60 and not edge + page - 16 < place < edge + page + page)
+            assert good[row] or not words[row].any()
+
+
+def test_a_page_in_the_middle_that_is_gone(memory, known):
+    """What lies behind it, and would have been read by the same call, is read for itself."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    page = os.sysconf("SC_PAGESIZE")
+    at = libc.mmap(None, 3 * page, 3, 0x22, -1, 0)
+    ctypes.memset(at, 7, 3 * page)
+    libc.munmap(at + page, page)
+    places = np.arange(at + page - 256, at + 2 * page + 256, 256, dtype=np.uint64)
+    words, good = gather(memory, places, 1)
+    assert good.tolist() == [not at + page <= place < at + 2 * page for place in places.tolist()]
+    assert set(words[good, 0].tolist()) == {0x0707070707070707}
+    libc.munmap(at, page)
+    libc.munmap(at + 2 * page, page)
+
+
+@pytest.mark.parametrize(("last", "said"), [("pass", "ended"), ("os.execv('/bin/sleep', ['sleep', '60'])", "execve")])
+def test_the_memory_of_a_process_that_is_no_more(last, said):
+    program = f"import os, sys; print('ready', flush=True); sys.stdin.readline(); {last}"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        with Memory.open(process.pid) as memory:
+            at = next(one.start for one in maps.read(process.pid) if one.path == "[heap]")
+            assert memory.read_each([at], [8])[0]
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            with pytest.raises(NoSuchProcess, match=said):
+                _read_until_it_is_gone(memory, at)
+            process.kill()
+
+
+def _read_until_it_is_gone(memory, at):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        gather(memory, np.array([at], np.uint64), 1)
