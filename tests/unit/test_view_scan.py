@@ -3,10 +3,12 @@
 import os
 import time
 
+import msgspec
+
 from pellucid.present.view.rows import Row
 from pellucid.present.view.scan import RESTING, SETTLED_S, SOON_S, YOUNG_S, Looked, Scan
 
-NOW = time.time()
+NOW = 1_800_000_000.0
 
 
 def row(pid, age_s=1000.0, cpu=0.0, runtime="Python 3.11"):
@@ -20,8 +22,8 @@ def looked(one, ago_s):
 def walked(rows):
     """The pids in the order in which they are looked at for the first time."""
     scan, order = Scan(), []
-    scan.rows({one.pid: one for one in rows})
-    while (one := scan._next()) is not None:
+    scan.rows({one.pid: one for one in rows}, NOW)
+    while (one := scan._next(NOW)) is not None:
         order.append(one.pid)
         scan.looks += 1
         scan.found = {**scan.found, one.pid: looked(one, 0.0)}
@@ -40,30 +42,30 @@ def test_one_that_has_only_just_begun_or_is_no_python_is_left():
 def test_one_that_has_done_nothing_since_is_looked_at_seldom():
     scan = Scan()
     quiet, busy = row(1), row(2, cpu=0.5)
-    scan.rows({1: quiet, 2: busy})
+    scan.rows({1: quiet, 2: busy}, NOW)
     scan.found = {1: looked(quiet, 2 * SOON_S), 2: looked(busy, 1.5 * SOON_S)}
-    assert scan._next() is quiet, "it may have only just come to rest"
+    assert scan._next(NOW) is quiet, "it may have only just come to rest"
     scan._stirred[1] = NOW - 2 * SOON_S - SETTLED_S - 1
-    assert scan._next() is busy
+    assert scan._next(NOW) is busy
     scan.found = {1: looked(quiet, 1.1 * SOON_S / RESTING), 2: looked(busy, 0.0)}
     scan._stirred[1] = NOW - 10_000
-    assert scan._next() is quiet
-    scan.rows({1: row(1, cpu=0.01), 2: busy})
+    assert scan._next(NOW) is quiet
+    scan.rows({1: row(1, cpu=0.01), 2: busy}, NOW)
     scan.found = {1: looked(quiet, 1.1 * SOON_S), 2: looked(busy, 0.0)}
-    assert scan._next().pid == 1, "it does something again"
+    assert scan._next(NOW).pid == 1, "it does something again"
 
 
 def test_another_process_with_the_same_pid_was_not_looked_at():
     scan = Scan()
-    scan.rows({1: row(1, age_s=50.0)})
+    scan.rows({1: row(1, age_s=50.0)}, NOW)
     scan.found = {1: looked(row(1, age_s=500.0), 1.0)}
-    assert scan._next().pid == 1
+    assert scan._next(NOW).pid == 1
 
 
 def test_it_rests_while_nobody_looks():
     scan = Scan()
     scan.wanted(by_anybody=False)
-    scan.rows({os.getpid(): row(os.getpid())})
+    scan.rows({os.getpid(): msgspec.structs.replace(row(os.getpid()), started_at=time.time() - 1000.0)})
     scan.start()
     try:
         time.sleep(0.3)

@@ -3,6 +3,7 @@
 import time
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.diagnose.engine import diagnose
 from pellucid.model import Snapshot
@@ -36,8 +37,10 @@ def look(pid: int, *, ask: bool) -> Deep:
     """A quick look: 0.1 s. A failure is told by the value. `ask`: whether JVMs may be asked for their stacks, which stops them for a moment."""
     from pellucid.observe.snapshot import snapshot
 
+    cpu = time.thread_time()  # not of the process, where the scan and others run meanwhile
     try:
-        return of(snapshot(pid, ask=ask))
+        found = of(snapshot(pid, ask=ask))
+        return replace(found, cost_s=time.thread_time() - cpu)
     except LookError as error:
         return Deep(pid, time.time(), failed=told.failed(error))
 

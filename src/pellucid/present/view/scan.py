@@ -80,9 +80,9 @@ class Scan:
         else:
             self._wanted.clear()
 
-    def rows(self, rows: Mapping[int, Row]) -> None:
-        """Who is there now; what was found of those that are gone is forgotten."""
-        now, before = time.time(), self._rows
+    def rows(self, rows: Mapping[int, Row], at: float | None = None) -> None:
+        """Who is there now (or was `at`); what was found of those that are gone is forgotten."""
+        now, before = time.time() if at is None else at, self._rows
         stirred = {}
         for pid, row in rows.items():
             known = before.get(pid)
@@ -101,20 +101,20 @@ class Scan:
     def _run(self) -> None:
         # Not at a lower priority: while it waits for a CPU it may have the GIL, for which whoever draws the screen would wait too.
         last = time.monotonic()
-        while not self._ended.wait(0.0 if self._credit > 0 and self._next() is not None else _STEP_S):
+        while not self._ended.wait(0.0 if self._credit > 0 and self._next(time.time()) is not None else _STEP_S):
             self._wanted.wait()
             now = time.monotonic()
             self._credit = min(BEGIN_S, self._credit + (now - last) * self.share)
             last = now
-            row = self._next() if self._credit > 0 and not self._ended.is_set() else None
+            row = self._next(time.time()) if self._credit > 0 and not self._ended.is_set() else None
             if row is not None:
                 self._look(row)
 
-    def _next(self) -> Row | None:
+    def _next(self, now: float) -> Row | None:
         """Whoever was never looked at, mostly the newest, each third time who has been there longest, so that many new ones keep nobody waiting for ever;
         then whoever was longest ago, those in trouble and those that have done something sooner.
         """
-        now, found = time.time(), self.found
+        found = self.found
         rows = [row for row in tuple(self._rows.values()) if _readable(row) and now - row.started_at >= YOUNG_S]
         known = {row.pid: found[row.pid] for row in rows if row.pid in found and not _other(found[row.pid], row)}
         never = [row for row in rows if row.pid not in known]

@@ -26,7 +26,9 @@ LIST_SHARE = 0.005
 """Of a CPU, for the list: where there are thousands of processes it is read less often."""
 ALONE_S = 15.0
 DUTY = 25.0
-"""A closer look is made no more often than that many times what it took."""
+"""A closer look is made no more often than that many times what it took..."""
+RESTING = 8.0
+"""...and at one that has used no CPU since then so many times more seldom: there is nothing new but the time."""
 KEEP_S = 600.0
 """A process that nobody has open any more keeps its points of memory so long."""
 MOST_POINTS = 60
@@ -68,6 +70,8 @@ class Hub:
         self._looking: dict[object, asyncio.Task[None]] = {}
         self._not_before: dict[tuple[str, int], float] = {}
         self._seen: dict[tuple[str, int], float] = {}
+        self._looked: dict[tuple[str, int], tuple[float, float, float]] = {}
+        """Of each closer look here: when, the CPU seconds of the process until then, and those that the look took."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -122,10 +126,23 @@ class Hub:
                 self._start(pid, self._memory(pid))
             elif wanted.view in _DEEP_VIEWS and not self._java(wanted):
                 known = self.deep.get(key)
-                if now >= self._not_before.get(key, 0.0) and not (known is not None and refused(known)):
+                if (
+                    now >= self._not_before.get(key, 0.0)
+                    and not self._rests(wanted, now)
+                    and not (known is not None and refused(known))
+                ):
                     self._start(key, self._deep(wanted))
         for key in [key for key, at in self._seen.items() if now - at > KEEP_S]:
             self._forget(key)
+
+    def _rests(self, wanted: Wanted, now: float) -> bool:
+        """It has done nothing since it was looked at, and that look was a costly one."""
+        row = self.board.rows.get(wanted.pid or 0)
+        looked = self._looked.get(_key(wanted))
+        if wanted.host or row is None or looked is None:
+            return False
+        at, cpu_s, cost_s = looked
+        return self.board.cpu_s.get(row.pid) == cpu_s and now < at + RESTING * DUTY * cost_s
 
     def row(self, host: str, pid: int) -> Row | None:
         """Of the list; None where it is not there (any more)."""
@@ -153,7 +170,9 @@ class Hub:
             self.deep[key] = await asyncio.to_thread(elsewhere.look, wanted.host, wanted.pid, wanted.view)
             self._not_before[key] = began + elsewhere.AGAIN_S
         else:
+            cpu_s = self.board.cpu_s.get(wanted.pid, 0.0)
             self.deep[key] = await asyncio.to_thread(look, wanted.pid, ask=ask)
+            self._looked[key] = (began, cpu_s, self.deep[key].cost_s)
             self._not_before[key] = began + DUTY * self.deep[key].cost_s
             self._learn(self.deep[key])
         self.tell()
@@ -182,6 +201,7 @@ class Hub:
         del self._seen[key]
         self.deep.pop(key, None)
         self._not_before.pop(key, None)
+        self._looked.pop(key, None)
         live = self.memory.pop(key[1], None) if not key[0] else None
         if live is not None:
             live.close()
