@@ -386,7 +386,7 @@ def test_without_permission_one_reason_is_told(target):
     def look():
         with pytest.raises(NotPermitted) as refused:
             profiled(process.pid, rate_hz=100, seconds=0.2)
-        assert str(process.pid) in refused.value.remedy
+        assert f"pellucid profile {process.pid}" in refused.value.remedy
 
     as_nobody(look)
 

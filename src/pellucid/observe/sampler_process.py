@@ -109,7 +109,7 @@ class Watched:
             self.next_attach = now + max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S)
             return
         try:
-            python = self._forked() or cpython.attach(self.pid)
+            python = self._forked() or cpython.attach(self.pid, "profile")
         except NotUnderstood as error:
             self._rename()
             ending = not os.path.exists(f"/proc/{self.pid}/exe")

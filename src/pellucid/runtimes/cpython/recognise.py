@@ -16,10 +16,13 @@ from pellucid.runtimes.cpython.process import CPython
 _LEVELS = {0xA: "a", 0xB: "b", 0xC: "rc"}
 
 
-def attach(pid: int) -> CPython:
-    """The CPython in process `pid`. Raises NotUnderstood, and NoSuchProcess or NotPermitted where it can't be looked at."""
-    mappings = maps.read(pid, "stacks", files=True)
-    memory = Memory.open(pid, "stacks")
+def attach(pid: int, command: str = "stacks") -> CPython:
+    """The CPython in process `pid`. Raises NotUnderstood, and NoSuchProcess or NotPermitted where it can't be looked at.
+
+    `command` is what the remedy repeats.
+    """
+    mappings = maps.read(pid, command, files=True)
+    memory = Memory.open(pid, command)
     try:
         return _attach(memory, mappings)
     except BaseException:
