@@ -12,6 +12,8 @@ strace strace
 lsof lsof
 chromium chromium fonts-dejavu-core
 npm npm
+zsh zsh
+fish fish
 "
 
 [ "$(id -u)" -eq 0 ] || {

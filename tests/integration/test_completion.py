@@ -8,6 +8,13 @@ import sys
 import pytest
 
 LIMIT_S = 60
+ASKED = {
+    "bash": 'eval "$(cat)"; COMP_WORDS=(pellucid sta) COMP_CWORD=1; _pellucid_completion pellucid; echo "${COMPREPLY[@]}"',
+    "zsh": 'autoload -Uz compinit; compinit -D -u; eval "$(cat)"; echo $_comps[pellucid]',
+    "fish": "source -; complete -C 'pellucid sta'",
+}
+"""What each shell is asked once it has read what `completion SHELL` prints; zsh completes at a terminal only."""
+OFFERED = {"bash": "stacks", "zsh": "_pellucid_completion", "fish": "stacks\tThe stacks of all threads"}
 
 
 def asked(words, *, shell="zsh"):
@@ -22,6 +29,11 @@ def asked(words, *, shell="zsh"):
     ended = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert not ended.stderr
     return ended.stdout.splitlines()
+
+
+def with_ours():
+    """An environment in which `pellucid` is the one that is tested."""
+    return {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
 
 
 def test_commands_are_offered_with_their_line_of_help():
@@ -56,3 +68,13 @@ def test_a_shell_understands_what_is_printed(shell):
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} here to read it")
     subprocess.run([shell, "-n"], input=told, text=True, timeout=LIMIT_S, check=True)
+    told = subprocess.run(
+        [shell, "-c", ASKED[shell]],
+        input=told,
+        text=True,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=True,
+        env=with_ours(),
+    )
+    assert OFFERED[shell] in told.stdout, told.stderr

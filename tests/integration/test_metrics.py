@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests import interpreters
 
@@ -33,6 +34,15 @@ def test_a_stuck_process_is_told_with_its_finding(target):
             time.sleep(1)
         assert re.search(rf'pellucid_process_cpu_seconds_total{{pid="{stuck.pid}",name="[^"]*"}} [\d.e-]+\n', page)
         assert "hunter2" not in page
+        families = {family.name: family for family in text_string_to_metric_families(page)}
+        told = [
+            sample
+            for family in families.values()
+            for sample in family.samples
+            if sample.labels.get("pid") == str(stuck.pid)
+        ]
+        assert {"pellucid_finding", "pellucid_process_threads"} <= {sample.name for sample in told}
+        assert all(family.documentation and family.type in {"gauge", "counter"} for family in families.values())
         assert "# TYPE pellucid_process_resident_memory_bytes gauge" in page
         with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             scraped(address.replace("/metrics", "/"))

@@ -4,6 +4,7 @@ import base64
 import email.parser
 import gzip
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import threading
 import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from tests import interpreters
 
 LIMIT_S = 60
+VIEWERS = Path(__file__).parents[1] / "viewers"
 OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
 
 
@@ -52,6 +55,14 @@ def store():
     thread.join()
 
 
+def decoded(profile):
+    """As a decoder of others reads it; None where that is not here."""
+    if shutil.which("node") is None or not (VIEWERS / "node_modules").is_dir():
+        return None
+    line = ["node", str(VIEWERS / "decode_pprof.mjs")]
+    return json.loads(subprocess.run(line, input=profile, capture_output=True, check=True, timeout=LIMIT_S).stdout)
+
+
 def pushing(pid, url, *options, **environment):
     line = [sys.executable, "-m", "pellucid", "profile", str(pid), "--push", url, "--every", "1", *options]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment or None)
@@ -78,6 +89,10 @@ def test_profiles_arrive_until_ctrl_c(target, store):
     assert 1 <= int(query["until"][0]) - int(query["from"][0]) <= LIMIT_S
     assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"me:secret"
     assert b"six" in gzip.decompress(parts["profile"])
+    told = decoded(parts["profile"])
+    if told is not None:
+        assert any(frame[0] == "six" for sample in told["samples"] for frame in sample["frames"])
+        assert ["wall", "nanoseconds"] in told["types"]
     assert set(json.loads(parts["sample_type_config"])) == {"wall"}
 
 

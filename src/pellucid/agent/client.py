@@ -17,6 +17,7 @@ from pellucid.agent import hosts, protocol
 from pellucid.agent.hosts import Host
 from pellucid.agent.protocol import AgentError, Ask, BadFrame, End, Hello, Refusal, Refused, encode, frame
 from pellucid.model.errors import UsageError, os_words
+from pellucid.terminal import coloured
 
 CONNECT_S, ANSWER_S = 5.0, 15.0
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
@@ -117,7 +118,7 @@ def _question(host: Host, connection: ssl.SSLSocket, words: tuple[str, ...]) -> 
     assert certificate
     proof = protocol.proof(host.token, hello.nonce, certificate, words)
     columns = shutil.get_terminal_size().columns
-    connection.sendall(frame(protocol.ASK, encode(Ask(words, proof, columns, _coloured()))))
+    connection.sendall(frame(protocol.ASK, encode(Ask(words, proof, columns, coloured()))))
 
 
 def _asked(host: Host, connection: ssl.SSLSocket, words: tuple[str, ...], place: str) -> int:
@@ -236,14 +237,6 @@ def _exactly(connection: ssl.SSLSocket, size: int) -> bytes:
             raise EOFError("the agent ended the connection")
         content += part
     return bytes(content)
-
-
-def _coloured() -> bool:
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE"):
-        return True
-    return os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
 def _unknown(host: Host, error: ssl.SSLCertVerificationError) -> AgentError:

@@ -3,12 +3,11 @@
 A process chooses its own name, paths and thread names; an escape sequence or a line break in them must not reach the terminal.
 """
 
-import os
-import sys
 from collections.abc import Sequence
 
 from pellucid.model import Finding, Gap, Severity
 from pellucid.present.view.inert import inert
+from pellucid.terminal import coloured
 
 _COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}
 _CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
@@ -16,15 +15,6 @@ _CODES = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
 printable = inert
 """Whatever another process chose is printed by it."""
 _MARKS: dict[Severity, str] = {"critical": "!!", "warning": "!", "notice": "-", "info": "·"}
-
-
-def coloured() -> bool:
-    """By NO_COLOR, FORCE_COLOR, CLICOLOR_FORCE, TERM=dumb and whether stdout is a terminal, in that order."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE"):
-        return True
-    return os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
 def say(text: str = "", *, bold: bool = False, dim: bool = False, colour: str | None = None) -> None:
