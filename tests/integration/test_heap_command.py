@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from pellucid.kernel.pause import Pause
 from tests import interpreters
 from tests.conftest import TARGETS
 
@@ -202,6 +203,28 @@ def test_a_process_that_was_stopped_before_stays_so(leaking):
     assert run("heap", process.pid, "--json").returncode == 0
     assert state(process.pid) == "T"
     process.send_signal(signal.SIGCONT)
+
+
+def test_who_looks_comes_first_for_the_pause_and_is_as_before_after_it():
+    """Also where that is not permitted, and where the process was stopped before."""
+    before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            for short in (True, False):
+                with Pause(process.pid, short=short) as pause:
+                    assert state(process.pid) == "T"
+                    assert os.sched_getscheduler(0) in ({os.SCHED_FIFO, before[0]} if short else {before[0]})
+                assert not pause.already
+                assert (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)) == before
+            process.send_signal(signal.SIGSTOP)
+            while state(process.pid) != "T":
+                time.sleep(0.01)
+            with Pause(process.pid, short=True) as pause:
+                assert pause.already
+            assert (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)) == before
+            assert state(process.pid) == "T"
+        finally:
+            process.kill()
 
 
 def test_the_process_goes_on_though_pellucid_is_killed_while_it_stands_still():

@@ -51,8 +51,10 @@ if not heard or os.read(pipe, 1) == b"":
 class Pause:
     """A context manager. Raises NoSuchProcess, NotPermitted, and LookError where no watchdog could be started: then nothing is stopped."""
 
-    def __init__(self, pid: int, command: str = "heap") -> None:
+    def __init__(self, pid: int, command: str = "heap", *, short: bool = False) -> None:
+        """`short`: what is done meanwhile takes some tenths of a second at most, and then comes before all else on the machine."""
         self.pid = pid
+        self._short = short
         self.already = False
         """It was stopped before, and is left so."""
         self.moving: tuple[int, ...] = ()
@@ -63,6 +65,7 @@ class Pause:
         self._watchdog = 0
         self._began = 0.0
         self._nice: int | None = None
+        self._policy: tuple[int, os.sched_param] | None = None
 
     def arm(self) -> None:
         """Starts the watchdog, which takes as long as a Python takes to start; `with` does it where it was not done."""
@@ -130,7 +133,18 @@ class Pause:
         return self
 
     def _hurry(self) -> None:
-        """On a machine that is busy the process would stand still until it is our turn again: for the pause we come first, if we may."""
+        """On a machine that is busy the process would stand still until it is our turn again: for the pause we come first, if we may.
+
+        A nice value counts only among the processes of one session where the kernel has autogroups (sched(7)); SCHED_FIFO counts among all,
+        and whatever threads begin meanwhile have it too.
+        """
+        if self._short:
+            with contextlib.suppress(
+                OSError
+            ):  # not permitted, or no share of it in our cgroup: the nice value does what it can
+                before = os.sched_getscheduler(0), os.sched_getparam(0)
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+                self._policy = before
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         with contextlib.suppress(OSError):  # without CAP_SYS_NICE our turn comes when it comes
             os.setpriority(os.PRIO_PROCESS, 0, _FIRST)
@@ -143,6 +157,9 @@ class Pause:
             with contextlib.suppress(ProcessLookupError):  # it was killed meanwhile: who looks at it next will say so
                 signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
             self.seconds = time.perf_counter() - self._began
+        if self._policy is not None:
+            os.sched_setscheduler(0, *self._policy)
+            self._policy = None
         if self._nice is not None:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, 0, self._nice)

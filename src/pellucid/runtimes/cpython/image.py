@@ -23,6 +23,7 @@ from pellucid.model.errors import NoSuchProcess
 Words = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
+_SHORT = 1 << 30  # bytes: copied in some tenths of a second
 _TRIES = 4  # each with twice as much to spare
 _SPARE = (
     4 << 20
@@ -146,7 +147,7 @@ def take(pid: int, *, pause: bool, limit: int, command: str = "heap") -> Image:
             raise TooLarge(first.bytes, limit)
         wanted, paused = first.bytes, 0.0
         for number in range(_TRIES):
-            stop = Pause(pid, command) if pause else None
+            stop = Pause(pid, command, short=wanted <= _SHORT) if pause else None
             if stop is not None:
                 stop.arm()
             buffer = bulk.Buffer(wanted + (wanted // 16 + _SPARE << number))
