@@ -90,7 +90,9 @@ def test_the_unified_log_is_added_up():
     assert found.throughput == pytest.approx(1 - 1.679171 / 3.997)
     assert found.promotion_rate == pytest.approx((10405 << 10) / 3.997)
     assert [round(left / (1 << 20)) for _, left in found.points] == [20, 30, 40, 51], "without what a tool asked for"
-    assert found.verdict_kind == "rising" and "are full in" in found.verdict
+    assert found.verdict_kind == "rising" and "are full in" not in found.verdict, "the heap may still grow"
+    with_limit = judged("[0.002s][info][gc,init] Heap Max Capacity: 64M\n" + UNIFIED)
+    assert with_limit.limit == 64 << 20 and "the 64.0 MiB are full in" in with_limit.verdict
     assert any("█" in line for line in lines(found)) and any(
         line.startswith("verdict: rising") for line in lines(found)
     )
@@ -113,6 +115,21 @@ def test_decorations_do_not_matter(decorate):
         assert other.span_s == pytest.approx(plain.span_s)
     else:
         assert other.gaps and other.allocation_rate is None and " a second" not in other.verdict
+
+
+def test_a_heap_that_fills_what_it_has_and_may_still_grow_is_not_full():
+    cycles = "".join(
+        f"[{n}.000s][info][gc] GC({n}) Pause Init Mark 0.1ms\n[{n}.100s][info][gc] GC({n}) Concurrent cleanup 19M->18M(19M) 0.1ms\n"
+        for n in range(1, 7)
+    )
+    assert judged(cycles).points_of == "concurrent cycles" and judged(cycles).verdict_kind == "steady"
+    full = "".join(
+        f"[{n}.0s][info][gc] GC({n}) Pause Full (Allocation Failure) 61M->60M(61M) 400.0ms\n" for n in range(1, 6)
+    )
+    assert judged(full).verdict_kind == "full"
+    assert judged("[0.01s][info][gc,init] Heap Max Capacity: 512M\n" + full).verdict_kind == "steady"
+    flags = "CommandLine flags: -XX:InitialHeapSize=67108864 -XX:MaxHeapSize=67108864 -XX:+PrintGC -XX:+UseSerialGC \n"
+    assert (judged(flags + JAVA8).limit, judged(flags + JAVA8).collector) == (64 << 20, "Serial")
 
 
 def test_java_8_with_and_without_details():

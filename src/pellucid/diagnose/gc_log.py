@@ -7,7 +7,7 @@ the one before had left. What tools forced (a histogram of live objects) is left
 from collections.abc import Sequence
 from typing import Protocol
 
-from pellucid.diagnose.floor import floor
+from pellucid.diagnose.floor import Floor, floor
 from pellucid.diagnose.trend import Point
 from pellucid.model import Gap
 from pellucid.model.gc_log import GcLogReport, LogEvent, Pauses
@@ -29,6 +29,8 @@ class Looked(Protocol):
     @property
     def lines(self) -> int: ...
     @property
+    def limit(self) -> int | None: ...
+    @property
     def first_s(self) -> float | None: ...
     @property
     def last_s(self) -> float | None: ...
@@ -42,7 +44,7 @@ def report(log: Looked, taken_at: float) -> GcLogReport:
     paused = sum(event.pause_s for event in events)
     capacity = next((event.capacity for event in reversed(events) if event.capacity), None)
     points, what = log.whole()
-    verdict = floor(points, capacity, what, timed=bool(span))
+    verdict = _verdict(points, what, log.limit, capacity, timed=bool(span))
     causes: dict[str, int] = {}
     for event in events:
         if event.kind != "pause":
@@ -73,7 +75,17 @@ def report(log: Looked, taken_at: float) -> GcLogReport:
         troubles=log.troubles,
         lines=log.lines,
         capacity=capacity,
+        limit=log.limit,
     )
+
+
+def _verdict(points: Sequence[Point], what: str, limit: int | None, capacity: int | None, *, timed: bool) -> Floor:
+    """Against -Xmx where the log has it. Else a line tells only how large the heap was then: it may still grow, unless full collections leave it full."""
+    if limit is None:
+        now = floor(points, capacity, what, timed=timed)
+        if now.kind == "full" and what == "full collections":
+            return now
+    return floor(points, limit, what, timed=timed)
 
 
 def _pauses(events: Sequence[LogEvent]) -> list[Pauses]:

@@ -62,3 +62,5 @@ class GcLogReport(Report, frozen=True, kw_only=True):
     """Lines that tell of distress, by what they say: allocation stalls, to-space exhausted, humongous allocations."""
     lines: int
     capacity: int | None
+    limit: int | None = None
+    """-Xmx, where the log has it; `capacity` is how large the heap was at the end."""

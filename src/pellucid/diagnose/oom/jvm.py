@@ -211,7 +211,7 @@ MESSAGES: tuple[_Message, ...] = (
         "The JVM says only that an OutOfMemoryError came while another was being told: the typical end of a heap that was filled to the brim. The "
         "cause is not in this line; the log of collections and a dump tell it. -XX:+HeapDumpOnOutOfMemoryError (also on a JVM that runs: "
         "pellucid jvm arm) writes one at the first error.",
-        ("pellucid jvm arm PID", "pellucid gc LOG", "pellucid heap FILE.hprof"),
+        ("pellucid gc LOG", "pellucid heap FILE.hprof", "pellucid jvm arm PID  (a dump at the next one)"),
     ),
     _Message(
         "array-limit",
@@ -236,7 +236,7 @@ MESSAGES: tuple[_Message, ...] = (
         "nearly all time goes into collections, and they free almost nothing",
         "More than 98 % of the time was spent in full collections that freed less than 2 % of the heap (-XX:GCTimeLimit, GCHeapFreeLimit; the Parallel "
         'collector). It is a full heap that has not quite run out: the cause is that of "Java heap space".',
-        ("pellucid gc LOG", "pellucid heap PID", "pellucid jvm arm PID"),
+        ("pellucid gc LOG", "pellucid heap PID", "pellucid jvm arm PID  (a dump at the next one)"),
     ),
     _Message(
         "permgen",

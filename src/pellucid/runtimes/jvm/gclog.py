@@ -40,8 +40,12 @@ _CAUSE = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 _OLD_BYTES = re.compile(rf"^(?:Tenured|ParOldGen|PSOldGen): {_SIZE}(?:\([^)]*\))?->{_SIZE}")
 _OLD_REGIONS = re.compile(r"^Old regions: (\d+)->(\d+)")
 _REGION = re.compile(rf"Heap Region Size: {_SIZE}")
-_USING = re.compile(r"\bUsing (?:The )?(G1|Serial|Parallel|Concurrent Mark Sweep|Z|Shenandoah|Epsilon)\b")
-_COLLECTORS = {"Z": "ZGC", "Concurrent Mark Sweep": "CMS"}
+_USING = re.compile(
+    r"\b(?:Using (?:The )?|CommandLine flags: .*-XX:\+Use)(G1|Serial|Parallel|Concurrent Mark Sweep|ConcMarkSweep|Z|Shenandoah|Epsilon)(?:GC)?\b"
+)
+_COLLECTORS = {"Z": "ZGC", "Concurrent Mark Sweep": "CMS", "ConcMarkSweep": "CMS"}
+_LIMIT = re.compile(r"(?<!Soft )Max Capacity: (\d+)([BKMGT])(?!\w|\()|^CommandLine flags: .*-XX:MaxHeapSize=(\d+)")
+"""Printed at the start: by `-Xlog:gc*` since JDK 15, by JDK 8 into its file."""
 _ENOUGH = 4
 OBSERVERS = ("Heap Inspection Initiated GC", "Heap Dump Initiated GC")
 _TROUBLES = (
@@ -79,6 +83,8 @@ class Log(Struct, frozen=True):
     lines: int
     first_s: float | None
     last_s: float | None
+    limit: int | None = None
+    """-Xmx, where it is told."""
 
     def whole(self) -> tuple[tuple[tuple[float, float], ...], str]:
         """((seconds, bytes) that collections of the whole heap left, which these are): full ones, or where there are few mixed ones and cycles."""
@@ -143,12 +149,15 @@ def parse(lines: Iterable[str], files: tuple[str, ...] = ()) -> Log:
     troubles: dict[str, int] = {}
     count = 0
     collector = ""
+    limit: int | None = None
     for line in lines:
         count += 1
         if len(unified.events) + len(java8.events) + len(openj9.events) >= MAX_EVENTS:
             break
         if not (openj9.line(line) or unified.line(line)):
             java8.line(line)
+        if limit is None and (found := _LIMIT.search(line)):
+            limit = int(found[3]) if found[3] else size_of(found[1], found[2])
         if not collector and (found := _USING.search(line)):
             collector = _COLLECTORS.get(found[1], found[1])
         for mark, what in _TROUBLES:
@@ -164,6 +173,7 @@ def parse(lines: Iterable[str], files: tuple[str, ...] = ()) -> Log:
         events=tuple(_renumbered(best.events)),
         troubles=troubles,
         lines=count,
+        limit=limit,
         first_s=best.first_s,
         last_s=best.last_s,
     )
