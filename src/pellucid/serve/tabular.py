@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pellucid.model.errors import UsageError
-from pellucid.serve import stored_code
+from pellucid.serve import csv_table, stored_code
 from pellucid.serve.recipe import Recipe
 from pellucid.serve.signature import MOST_CATEGORIES
 
@@ -35,7 +35,7 @@ def recipe(
     path: str, *, target: str, name: str | None, identity: str | None, pipeline: str | None, folds: int
 ) -> Recipe:
     """UsageError where the file, a column or the pipeline is not as it is named."""
-    data = _read(path)
+    data = csv_table.read(path)
     for column in (target, *([identity] if identity else [])):
         if column not in data.columns:
             raise UsageError(
@@ -51,6 +51,7 @@ def recipe(
             remedy=f"give at least {folds * 4} rows",
         )
     regression = is_quantity(data[target])
+    _check_classes(path, data[target], folds)
     own = _own(pipeline) if pipeline else None
     columns = [str(column) for column in data.columns if column not in {target, identity}]
     if own is None:
@@ -69,15 +70,30 @@ def recipe(
     )
 
 
-def _read(path: str) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
+def _check_classes(path: str, values: "pd.Series", folds: int) -> None:
+    """UsageError where there is nothing to tell apart, or a class too rare to be both learnt and tried."""
+    counts = values.value_counts()
+    if len(counts) == 1:
         raise UsageError(
-            tried=f"read {path} as CSV", said=str(error).splitlines()[0], remedy="give a CSV file with a header line"
-        ) from error
+            tried=f"train on {path}",
+            said=f"every row has the same {values.name}: {counts.index[0]!r}",
+            remedy="give rows of more than one kind, or another --target",
+        )
+    if is_quantity(values):
+        return
+    if len(counts) > len(values) / 2:
+        raise UsageError(
+            tried=f"train on {path}",
+            said=f"{values.name} has {len(counts)} different values in {len(values)} rows, and is no number to be estimated: nearly each row is a class of its own",
+            remedy="name another --target",
+        )
+    rare = [repr(value) for value, count in counts.items() if count < folds]
+    if rare:
+        raise UsageError(
+            tried=f"train on {path}",
+            said=f"fewer than {folds} rows have the {values.name} {', '.join(rare[:5])}{' ...' if len(rare) > 5 else ''}: not one for each of {folds} folds",
+            remedy="leave those rows out, or give more of them" + (", or use fewer --folds" if folds > 2 else ""),
+        )
 
 
 def is_quantity(values: "pd.Series") -> bool:
