@@ -43,6 +43,7 @@ HEALTHY = [
     "gil",
     "healthy_workers",
     "healthy_moving",
+    "healthy_handed_over",
     "healthy_pools",
     "healthy_executor",
     "mp_holder",

@@ -73,6 +73,7 @@ def test_what_is_no_cycle_and_yet_stuck(state, rule, confidence, words):
 
 
 PROCESSES = [
+    ("fork_under_lock", "lock-copied-by-fork", "certain", ["kid", "copied locked by fork", "the parent was inside"]),
     ("file_locks", "deadlock", "certain", ["a lock on fd", "pellucid-test-", "/proc/locks"]),
     ("mp_slots_lost", "slots-lost", "certain", ["w0", "no free slot"]),
     ("mp_abba", "deadlock", "certain", ["P1", "P2", "multiprocessing.Lock", "multiprocessing.RLock"]),
@@ -271,7 +272,14 @@ def test_who_waits_for_the_gil():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("healthy_workers",), ("healthy_moving",), ("healthy_pools", "fork"), ("healthy_executor", "fork")]
+    "arguments",
+    [
+        ("healthy_workers",),
+        ("healthy_moving",),
+        ("healthy_handed_over",),
+        ("healthy_pools", "fork"),
+        ("healthy_executor", "fork"),
+    ],
 )
 def test_healthy_programs_raise_nothing(arguments):
     with started(*arguments) as pids:

@@ -428,6 +428,24 @@ def healthy_moving():
     time.sleep(600)
 
 
+def healthy_handed_over():
+    """A lock that is a signal: who takes it waits for who waits for it, and somebody else gives it back."""
+    baton = threading.Lock()
+    baton.acquire()
+
+    def runner():
+        baton.acquire()
+
+    def starter():
+        time.sleep(600)
+        baton.release()
+
+    start("starter", starter)
+    thread = start("runner", runner)
+    ready()
+    thread.join()
+
+
 def gil():
     """Two threads that compute, and take turns."""
 

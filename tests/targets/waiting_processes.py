@@ -28,6 +28,26 @@ def fork_locked():
     os.waitpid(pid, 0)
 
 
+def fork_under_lock():
+    """Dead: the parent forks inside of the `with` itself, so that its very frames are copied too."""
+
+    class Log:
+        lock = threading.Lock()
+
+        def emit(self):
+            with self.lock:
+                pass
+
+        def begin(self):
+            with self.lock:
+                child = mp.Process(target=self.emit, name="kid")
+                child.start()
+            ready()
+            child.join()
+
+    Log().begin()
+
+
 def openmp():
     """A child of fork that uses a team of OpenMP threads which stayed in the parent. The second argument is the library."""
     import ctypes

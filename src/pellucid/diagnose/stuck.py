@@ -51,7 +51,7 @@ def placed(one: Stuck, pid: int) -> Finding:
         return one.finding
     name = next((node.waiting.process for node in one.members if node.waiting and node.waiting.process), "")
     where = f"pid {pids.pop()}" + (f" ({name})" if name else "")
-    return replace(one.finding, title=f"In {where}: {one.finding.title}")
+    return one.finding if where in one.finding.title else replace(one.finding, title=f"In {where}: {one.finding.title}")
 
 
 def _keys(nodes: tuple[Node, ...]) -> set[str]:

@@ -65,6 +65,8 @@ class Held(Struct, frozen=True):
     confidence: Confidence
     because: str
     """`inside its "with" at bank.py:5`, `RLock owner, count 1`."""
+    copied: bool = False
+    """It was locked when the process was forked, by a parent that could release its own copy only."""
 
 
 class Ordered(Struct, frozen=True):

@@ -98,6 +98,10 @@ class Needs:
     def _for_lock(self, each: Seen, tid: int, blocked: Blocked, anybody: Waker) -> Need:
         certain = [held for held in blocked.holders if held.confidence == "certain"]
         if any(held.tid is None for held in certain):
+            if certain[0].copied:  # another thread of the child may have released the copy and taken it since
+                return nothing(
+                    certain[0].because, "lock-copied-by-fork", "certain" if len(each.tasks) == 1 else "likely"
+                )
             return nothing(certain[0].because, "holder-is-gone")
         if certain:
             return all_of(*(Waker(f"{each.pid}/{held.tid}", "certain", held.because) for held in certain))
@@ -233,7 +237,7 @@ def _end_of(pid: int) -> Waker:
 def _likely(each: Seen, tid: int, blocked: Blocked) -> tuple[Waker, ...]:
     """Those that seem to hold it, the thread itself not among them."""
     return tuple(
-        Waker(f"{each.pid}/{held.tid}", "likely", held.because)
+        Waker(f"{each.pid}/{held.tid}", "possible" if held.confidence == "possible" else "likely", held.because)
         for held in blocked.holders
         if held.tid is not None and held.tid != tid
     )

@@ -81,7 +81,12 @@ class Rows:
         name = each.name(held.tid) if held.tid is not None else "a thread that is not in this process"
         certain = held.confidence == "certain" and (held.tid is None or each.steady(held.tid))
         # A holder that moved during the look had it at one moment, and may have given it back since.
-        return Holder(each.pid, held.tid, name, "certain" if certain else "likely")
+        return Holder(
+            each.pid,
+            held.tid,
+            name,
+            "certain" if certain else held.confidence if held.confidence == "possible" else "likely",
+        )
 
     def _itself(self, each: Seen, wakers: tuple[Waker, ...]) -> list[Holder]:
         """The process, where nobody else is concerned: it has the other end of its own pipe, or the lock on a file of its own."""

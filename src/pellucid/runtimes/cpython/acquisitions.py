@@ -31,8 +31,12 @@ class Acquisitions:
         self._minor = values.layout.minor
         self._calls: dict[int, tuple[Shape, tuple[tuple[int, bool, Path], ...]]] = {}
 
-    def of(self, frame: Slots) -> Iterator[tuple[int, int | None]]:
-        """(address of the lock, line of the call) for each lock that the frame seems to have taken and not released."""
+    def of(self, frame: Slots) -> Iterator[tuple[int, int | None, bool]]:
+        """(address of the lock, line of the call, whether this code gives it back) for each lock that the frame took and has not released.
+
+        Code that takes a lock and nowhere releases it may mean it as a signal: somebody else gives it back.
+        """
+        gives_back = {path for _, acquires, path in self._called(frame.shape) if not acquires}
         last: dict[Path, tuple[bool, int]] = {}
         for unit, acquires, path in self._called(frame.shape):
             if unit >= frame.unit:
@@ -42,7 +46,7 @@ class Acquisitions:
             if acquires:
                 lock = self._resolved(path, frame)
                 if lock:
-                    yield lock, frame.shape.code.lines.at(unit)
+                    yield lock, frame.shape.code.lines.at(unit), path in gives_back
 
     def _called(self, shape: Shape) -> tuple[tuple[int, bool, Path], ...]:
         known = self._calls.get(shape.instructions)

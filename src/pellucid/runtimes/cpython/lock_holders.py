@@ -28,7 +28,8 @@ class LockHolders:
         self._tid_of = {sight.ident: sight.tid for sight in threads.values()}
         self._holds: dict[int, list[Hold]] | None = None
         self._aliases: dict[int, list[int]] | None = None
-        self._acquired: dict[int, list[tuple[int, int | None, Slots]]] | None = None
+        self._acquired: dict[int, list[tuple[int, int | None, Slots, bool]]] | None = None
+        self._copied: dict[int, Hold] = {}
         self._known: dict[int, tuple[Held, ...]] = {}
 
     def of(self, thing: int) -> tuple[Held, ...]:
@@ -66,8 +67,10 @@ class LockHolders:
         if self._holds is None:
             self._holds = {}
             for sight in self._threads.values():
-                for hold in holds(sight.tid, (*sight.frames, *sight.copied), self._values, self._opener):
+                for hold in holds(sight.tid, sight.frames, self._values, self._opener):
                     self._holds.setdefault(hold.thing, []).append(hold)
+                for hold in holds(sight.tid, sight.copied, self._values, self._opener):
+                    self._copied.setdefault(hold.thing, hold)
         return self._holds
 
     def _found(self, thing: int) -> tuple[Held, ...]:
@@ -83,22 +86,28 @@ class LockHolders:
                     hold.who, Held(hold.who, "certain" if certain else "likely", f"inside its `with` at {place}")
                 )
         if not found:
-            for who, line, frame in self._by_acquire().get(thing, ()):
+            for who, line, frame, gives_back in self._by_acquire().get(thing, ()):
                 place = f"{frame.file.rpartition('/')[2]}:{line if line is not None else '?'}"
-                found.setdefault(who, Held(who, "likely", f"called acquire() at {place}, and no release() since"))
+                because = f"called acquire() at {place}, and no release() since"
+                found.setdefault(who, Held(who, "likely" if gives_back else "possible", because))
+        if not found and thing in self._copied:
+            hold = self._copied[thing]
+            place = f"{hold.file.rpartition('/')[2]}:{hold.line if hold.line is not None else '?'}"
+            copied = f"it was copied locked by fork(2): the parent was inside a `with` over it at {place}"
+            return (Held(None, "certain", copied, copied=True),)
         return tuple(found.values())
 
-    def _by_acquire(self) -> dict[int, list[tuple[int, int | None, Slots]]]:
-        """Lock → (tid, line, frame) of those whose own code took it by `acquire()`."""
+    def _by_acquire(self) -> dict[int, list[tuple[int, int | None, Slots, bool]]]:
+        """Lock → (tid, line, frame, whether that code releases it) of those whose own code took it by `acquire()`."""
         if self._acquired is None:
             self._acquired = {}
             reader = Acquisitions(self._values, self._opener)
             for sight in self._threads.values():
                 for frame in (*sight.frames, *sight.copied):
                     if library_path(frame.file) is None:
-                        for thing, line in reader.of(frame):
+                        for thing, line, gives_back in reader.of(frame):
                             for lock in (thing, *self._taken_by(thing, "acquire")):
-                                self._acquired.setdefault(lock, []).append((sight.tid, line, frame))
+                                self._acquired.setdefault(lock, []).append((sight.tid, line, frame, gives_back))
         return self._acquired
 
     def _is_condition(self, thing: int) -> bool:
