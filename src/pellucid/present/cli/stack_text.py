@@ -29,9 +29,9 @@ def lines(report: StacksReport, *, every: bool) -> Iterator[str]:
     python = [thread for thread in report.threads if thread.python]
     other = [thread for thread in report.threads if not thread.python]
     count = len(report.threads)
-    code = "Python" if process.runtime and "Python" in process.runtime else "Java"
+    code = "Java" if process.runtime and "Python" not in process.runtime else "Python"
     yield screen.printable(
-        f"pid {process.pid} {process.name} · {process.runtime} · {count} thread{'' if count == 1 else 's'}"
+        f"pid {process.pid} {process.name} · {process.runtime or 'no Python'} · {count} thread{'' if count == 1 else 's'}"
     )
     for group in equal(python):
         yield ""
