@@ -182,7 +182,7 @@ def test_a_dump_of_a_jvm_says_who_holds_most_and_two_say_what_changed(open_web, 
     with java("MemLeak", "20000") as leaking:
         page = open_web(f"{shown.web.base}/#/p/{leaking.pid}/memory")
         page.locator("svg.chart").first.wait_for()
-        assert "Pauses it: the JVM counts its own objects" in text(page)
+        page.wait_for_selector("text=Pauses it: the JVM counts its own objects")
         page.click("[data-action=dump]")
         page.locator(".finding", has_text="20,000 of its keys are MemLeak").wait_for()
         page.click("[data-action=dump]")
@@ -246,7 +246,7 @@ def test_the_past_is_recorded_and_can_be_gone_through(open_web, shown):
     page.wait_for_selector("text=No recording in")
     page.click("[data-action=record]")
     page.wait_for_selector("text=/It runs, for/")
-    group = page.locator("#moment-heading ~ .group", has_text="pay-1, pay-2")
+    group = page.locator("section[data-key=moment] .group", has_text="pay-1, pay-2")
     limit = time.monotonic() + 90.0
     while not shown.recorded_s("deadlock") > 3.0:
         assert time.monotonic() < limit, "the recorder writes nothing down"

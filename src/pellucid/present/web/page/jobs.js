@@ -6,14 +6,15 @@ import { clock, duration } from "./words.js";
 
 // What can be asked of this process: name → offer; empty until it is known.
 export function offers(known, draw) {
-  const told = fetched(known, "offers", path(known, "offers"), draw);
+  // What costs how much depends on the runtime, and that is known once the process is in the list.
+  const told = fetched(known, `offers ${rowOf(known).runtime}`, path(known, "offers"), draw);
   return new Map((told.value || []).map((one) => [one.action, one]));
 }
 
 // The button of one action. `more` are further controls; `read()` gives what was chosen in them.
 export function offer(known, action, draw, { more = null, read = () => ({}), title = null } = {}) {
-  const one = offers(known, draw).get(action);
-  if (!one || ended(known)) return null; // of one that has ended nothing can be asked any more
+  const one = rowOf(known) ? offers(known, draw).get(action) : null; // of one that has ended nothing can be asked any more
+  if (!one) return null;
   const chosen = { ...(one.timed ? { seconds: one.seconds } : {}), ...read() };
   const running = known.jobs.some((row) => row.action === action && row.state === "running");
   const failed = known.documents.get(`failed ${action}`)?.failed;
@@ -38,11 +39,6 @@ export function offer(known, action, draw, { more = null, read = () => ({}), tit
 function spelled(line, { seconds = null, mode = null, pause = true }) {
   const timed = seconds ? line.replace(/ -d \S+/, ` -d ${seconds}`) : line;
   return (mode ? timed.replace(/ --mode \S+/, ` --mode ${mode}`) : timed) + (pause ? "" : " --no-pause");
-}
-
-function ended(known) {
-  const { host } = known.place;
-  return (host ? known.hosts.has(host) && !known.hosts.get(host).failed : known.listed) && !rowOf(known);
 }
 
 // The jobs of one action of this process, newest first.
