@@ -38,8 +38,8 @@ def sleeper():
 
 def told_when(pid, rule, *words, tries=8):
     """(the snapshot, the findings of `rule`), once each of `words` is in one of them: on a busy machine a target does little in a second."""
-    for _ in range(tries):
-        seen = snapshot(pid, watch_s=1)
+    for turn in range(tries):
+        seen = snapshot(pid, watch_s=1 << turn // 2)
         found = [finding for finding in diagnose(seen) if finding.rule == rule]
         if all(any(word in one.sentence for one in found) for word in words):
             return seen, found

@@ -57,3 +57,10 @@ def test_silent_about_bursts_clients_and_what_is_closed_again():
     assert not judged(100, 106, 112, 118, 124, group=CLIENTS, openers=(ACCEPTS,))
     assert not judged(100, 150, 90, 104)
     assert not list(descriptors_become_more(snapshot(thread())))
+
+
+def test_a_call_without_a_stack_beside_those_of_one_line_hides_it_not():
+    """In a pid namespace the first call of a process has none, and nowhere that of a thread that has just begun."""
+    known, unknown = Opener("openat", (frame("load"),), (5, 6)), Opener("openat", (), (4,))
+    (told,) = judged(10, 22, 34, openers=(known, unknown))
+    assert "opened at" in told.sentence

@@ -66,6 +66,9 @@ def _opener(seen: Snapshot, group: FileGroup) -> tuple[str, tuple[Frame, ...]]:
     calls = seen.over_time.calls if seen.over_time else None
     numbers = frozenset(group.fds)
     found = [one for one in calls.opened if numbers.intersection(one.fds)] if calls is not None else []
+    found = [
+        one for one in found if one.stack
+    ] or found  # the first call of a thread that was not known yet has no stack
     if len(found) != 1 or len(numbers.intersection(found[0].fds)) * 2 < len(numbers):
         return "", ()
     return found[0].name, found[0].stack
