@@ -190,7 +190,7 @@ class TaskLook:
         wakers: tuple[Waker, ...] = ()
         mode = "live"
         held = [hold for hold in self.holders(task.address) if wait is not None and wait.role == "lock"]
-        if wait is not None and steady and not task.running and not timed:
+        if wait is not None and wait.until is None and steady and not task.running and not timed:
             if wait.on and (wait.role == "task" or not wait.every):
                 mode = "and" if wait.role == "task" else "or"
                 wakers = tuple(

@@ -117,7 +117,9 @@ def _by_rule(task: Awaiting, tasks: Mapping[int, Awaiting], sights: Sights, at: 
     if role == "wait":
         members = _awaited(frame, values)
         detail = f"{len(members)} awaited" if members else ""
-        return TaskWait(role, Sync(kind, None, detail), at, tuple(one for one in members if one in tasks), False)
+        until = _when(frame.local("timeout_handle"), values)
+        pending = tuple(one for one in members if one in tasks)
+        return TaskWait(role, Sync(kind, None, detail), at, pending, False, until=until)
     if role == "wait_for":
         inner = frame.local("fut")
         return TaskWait(
@@ -147,7 +149,7 @@ def _awaited(frame: Slots, values: Values) -> tuple[int, ...]:
 def _when(handle: int, values: Values) -> float | None:
     """When the loop calls a TimerHandle, by its clock, which is CLOCK_MONOTONIC (Lib/asyncio/base_events.py, BaseEventLoop.time)."""
     try:
-        return values.real(values.named(handle, "_when")) if handle else None
+        return values.real(values.named(handle, "_when")) if handle and not values.is_none(handle) else None
     except Unreadable:
         return None
 
