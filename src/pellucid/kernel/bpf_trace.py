@@ -223,13 +223,18 @@ class BpfTracer:
         return found
 
     def unfinished(self) -> Iterator[Unfinished]:
-        """The calls that threads are in, of those whose beginning was seen."""
+        """The calls that threads are in, of those whose beginning was seen; in a pid namespace of each process's first thread only."""
         for key, value in self._threads.items():
             start, _, _, at, number, in_call, _, length, tgid, _, _, _, path = THREAD.packing.unpack(value)
             if in_call:
                 pid = self._pid(tgid)
+                tid: int = _U32.unpack(key)[0]
+                if self._namespace is not None:
+                    if tid != tgid:  # what number it has in our namespace is not known: /proc tells of its call
+                        continue
+                    tid = pid
                 text = path[: length - 1] if length else _string(pid, at)
-                yield Unfinished(pid, _U32.unpack(key)[0], number, start, text)
+                yield Unfinished(pid, tid, number, start, text)
 
     def lost(self) -> dict[str, int]:
         """How much found no room, by what it was; `skipped`: how often a program was due while it ran on the same CPU."""
