@@ -169,12 +169,17 @@ def waits(wait: Wait) -> str:
             return f"waits in {wait.call} on {_things(wait)}"
 
 
+RESULTS = ("Future", "futures", "Pool result")
+"""What is computed by somebody, and held by nobody."""
+
+
 def held_by(wait: Wait) -> str:
-    """`, held by pay-2`; "" where no holder is known."""
+    """`, held by pay-2`, `, computed by exec_0` of a result; "" where no holder is known."""
     if not wait.holders:
         return ""
+    verb = "computed" if (wait.object or "").startswith(RESULTS) else "held"
     names = [one.name + ("" if one.confidence == "certain" else f" ({one.confidence})") for one in wait.holders[:3]]
-    return f", held by {', '.join(names)}" + (", ..." if len(wait.holders) > 3 else "")
+    return f", {verb} by {', '.join(names)}" + (", ..." if len(wait.holders) > 3 else "")
 
 
 def since(wait: Wait) -> str:

@@ -49,8 +49,8 @@ def _held(seen: Snapshot, thread: Thread) -> str:
     if wait is None or not wait.holders:
         return ""
     links = chain(by_key(seen.graph), f"{seen.process.pid}/{thread.tid}") if seen.graph else ()
-    told = words.held_by(wait).removeprefix(", held by ")
-    said = f" Held by {told}"
+    told = words.held_by(wait).removeprefix(", ")
+    said = f" {told[:1].upper()}{told[1:]}"
     for link in links:
         if link.kind == "process":
             continue
