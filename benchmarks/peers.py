@@ -30,7 +30,7 @@ class Peer(Struct, frozen=True):
 
     def prepare(self, folder: Path, port: int, workers: int) -> list[str]:
         """The command line that starts it; makes its environment if need be. Raises harness.Failed."""
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         return self.command(self.environ() / "bin", folder, port, workers)
 
     def environ(self) -> Path:
