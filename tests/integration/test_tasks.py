@@ -19,7 +19,7 @@ from tests.settling import settled
 
 each_python = pytest.mark.parametrize("python", interpreters.each((*interpreters.OLDER, *interpreters.EXPECTED)))
 OURS = interpreters.Interpreter(f"{sys.version_info[0]}.{sys.version_info[1]}", sys.executable)
-WITHIN_S = 0.3
+WITHIN_S = 1.0  # a crowded machine may be late between the target's clock and its call, or between a look and ours
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def look(pid):
 @each_python
 def test_time_sleep_says_how_long_yet(waiting, python):
     pid, _, began = waiting(python, "sleep", 20)
-    time.sleep(1.0)
+    time.sleep(2.0)
     task, descriptors, (timed, left) = look(pid)
     passed = time.monotonic() - began
     assert (task.state, descriptors, timed) == ("sleeping", (), True)
@@ -154,7 +154,7 @@ def test_each_cpu_has_a_clock_of_its_own_and_both_agree_on_the_time_asleep(targe
             OURS, "kernel_waits.py", "sleep", "20", preexec_fn=lambda cpu=cpu: os.sched_setaffinity(0, {cpu})
         )
         began = float(line.split()[1])
-        time.sleep(0.5)
+        time.sleep(1.5)
         task = look(process.pid)[0]
         assert abs(task.asleep_s - (time.monotonic() - began)) < WITHIN_S
     assert os.sched_getaffinity(0) == mine, "our own thread may run where it could before"
@@ -178,13 +178,15 @@ def test_threads_with_names_in_the_order_of_their_ids(waiting):
 def test_threads_that_end_during_the_look_are_a_gap_or_not_there(waiting):
     pid, _, _ = waiting(OURS, "churn")
     ended = 0
-    for _ in range(60):
-        found, gaps = tasks.tasks(pid)
-        assert found[0].tid == pid
-        for gap in gaps:
-            assert gap.why == "they ended meanwhile"
-            ended += int(gap.what.split()[0])
-    assert ended, "60 looks at threads of a millisecond hit none that ended: the situation was not tested"
+    deadline = time.monotonic() + 60
+    while not ended:
+        assert time.monotonic() < deadline, "no look hit a thread that ended: the situation was not tested"
+        for _ in range(60):
+            found, gaps = tasks.tasks(pid)
+            assert found[0].tid == pid
+            for gap in gaps:
+                assert gap.why == "they ended meanwhile"
+                ended += int(gap.what.split()[0])
 
 
 def test_a_thread_that_is_not_there_is_a_gap(waiting):
