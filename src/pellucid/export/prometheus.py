@@ -14,13 +14,15 @@ class Sample(Struct, frozen=True):
 
     value: float
     labels: tuple[tuple[str, str], ...] = ()
+    part: Literal["", "bucket", "sum", "count"] = ""
+    """Of a histogram; a bucket has its bound as the label `le`."""
 
 
 class Family(Struct, frozen=True):
     """Numbers of one meaning. `name` ends in its unit; that of a counter in `_total`."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     says: str
     samples: tuple[Sample, ...]
 
@@ -35,7 +37,8 @@ def _lines(family: Family) -> Iterator[str]:
     yield f"# TYPE {family.name} {family.kind}"
     for sample in family.samples:
         labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
-        yield f"{family.name}{{{labels}}} {sample.value:.17g}" if labels else f"{family.name} {sample.value:.17g}"
+        name = f"{family.name}_{sample.part}" if sample.part else family.name
+        yield f"{name}{{{labels}}} {sample.value!r}" if labels else f"{name} {sample.value!r}"
 
 
 def _escaped(value: str, *, quotes: bool = True) -> str:

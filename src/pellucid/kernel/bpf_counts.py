@@ -16,7 +16,6 @@ from typing import Self
 from pellucid.kernel import bpf
 from pellucid.kernel.bpf_assembler import (
     GET_CURRENT_PID_TGID,
-    GET_NS_CURRENT_PID_TGID,
     MAP_UPDATE,
     R0,
     R1,
@@ -27,7 +26,7 @@ from pellucid.kernel.bpf_assembler import (
     R10,
     Assembler,
 )
-from pellucid.kernel.bpf_output import own_namespace
+from pellucid.kernel.bpf_namespace import Namespace, ids_here
 from pellucid.kernel.bpf_parts import lookup
 
 MAX_PROCESSES = 1 << 12
@@ -47,7 +46,7 @@ class Counts:
         try:
             self._wanted = self._map(4, 4, MAX_PROCESSES, b"procs")
             self._counts = self._map(8, 8, MAX_COUNTS, b"calls")
-            program = self._open.enter_context(bpf.Program("counts", self._code(own_namespace())))
+            program = self._open.enter_context(bpf.Program("counts", self._code(Namespace.own())))
             self._open.enter_context(program.attach("sys_enter"))
         except BaseException:
             self._open.close()
@@ -75,19 +74,14 @@ class Counts:
             found.setdefault(pid, {})[number] = _VALUE.unpack(value)[0]
         return found
 
-    def _code(self, namespace: tuple[int, int] | None) -> bytes:
+    def _code(self, namespace: Namespace | None) -> bytes:
         code = Assembler()
         code.load(R7, R1, _NUMBER)
         if namespace is None:
             code.call(GET_CURRENT_PID_TGID)
             code.store(R10, _HERE, R0)  # the tgid is its upper half
         else:
-            code.constant(R1, namespace[0])
-            code.constant(R2, namespace[1])
-            code.address(R3, R10, _HERE)  # struct bpf_pidns_info: pid, tgid
-            code.move(R4, 8)
-            code.call(GET_NS_CURRENT_PID_TGID)
-            code.jump_if(R0, "!=", 0, "out")
+            ids_here(code, namespace, _HERE, "out")
         lookup(code, self._wanted.fd, _HERE + 4)
         code.jump_if(R0, "==", 0, "out")
         code.load(R1, R10, _HERE + 4, 4)

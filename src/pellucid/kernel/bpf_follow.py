@@ -8,7 +8,6 @@ where the process is not one that is followed: a lookup, some 20 ns a call.
 from msgspec import Struct
 
 from pellucid.kernel.bpf_assembler import (
-    GET_NS_CURRENT_PID_TGID,
     KTIME_GET_NS,
     MAP_DELETE,
     MAP_UPDATE,
@@ -28,6 +27,7 @@ from pellucid.kernel.bpf_assembler import (
     Assembler,
     Register,
 )
+from pellucid.kernel.bpf_namespace import Namespace, ids_here
 from pellucid.kernel.bpf_parts import IDS, NO_WAKEUP, WAKEUP, count_lost, lookup, own_process
 from pellucid.kernel.bpf_records import (
     CALLS,
@@ -48,12 +48,8 @@ from pellucid.kernel.bpf_records import (
 )
 from pellucid.kernel.traced import COMPAT
 
-
-class Namespace(Struct, frozen=True):
-    """The pid namespace of this process: st_dev and st_ino of /proc/self/ns/pid."""
-
-    device: int
-    inode: int
+_HERE = -24
+"""The place on the stack of the ids that our pid namespace has."""
 
 
 class FollowMaps(Struct, frozen=True):
@@ -181,22 +177,12 @@ def wanted(code: Assembler, wanted_fd: int, number: Register) -> None:
     code.jump_if(R0, "==", 0, "out")
 
 
-def _own_ids_here(code: Assembler, namespace: Namespace, failed: str) -> None:
-    """At -24: this thread's id as our pid namespace has it, and 4 bytes on that of its process."""
-    code.constant(R1, namespace.device)
-    code.constant(R2, namespace.inode)
-    code.address(R3, R10, -24)
-    code.move(R4, 8)
-    code.call(GET_NS_CURRENT_PID_TGID)
-    code.jump_if(R0, "!=", 0, failed)
-
-
 def _first_seen(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None:
     """Tell the pid of a process (R9) as our namespace has it, once: fork only knew the kernel's own."""
     code.load(R1, R9, PROCESS["pid"], 4)
     code.jump_if(R1, "!=", 0, "seen before")
-    _own_ids_here(code, namespace, "seen before")
-    code.load(R1, R10, -20, 4)
+    ids_here(code, namespace, _HERE, "seen before")
+    code.load(R1, R10, _HERE + 4, 4)
     code.store(R9, PROCESS["pid"], R1, 4)
     _tell(code, maps.ring, SEEN, NO_WAKEUP, R9)
     code.label("seen before")
@@ -205,8 +191,8 @@ def _first_seen(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None
 def _awaited(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None:
     """A process that is not followed yet: is it one that our namespace knows by an awaited pid?"""
     code.label("unknown")
-    _own_ids_here(code, namespace, "out")
-    lookup(code, maps.awaited, -20)
+    ids_here(code, namespace, _HERE, "out")
+    lookup(code, maps.awaited, _HERE + 4)
     code.jump_if(R0, "==", 0, "out")
     code.map_address(R1, maps.processes)
     code.address(R2, R10, IDS + 4)
@@ -214,7 +200,7 @@ def _awaited(code: Assembler, maps: FollowMaps, namespace: Namespace) -> None:
     code.move(R4, 0)
     code.call(MAP_UPDATE)
     code.map_address(R1, maps.awaited)
-    code.address(R2, R10, -20)
+    code.address(R2, R10, _HERE + 4)
     code.call(MAP_DELETE)
     lookup(code, maps.processes, IDS + 4)
     code.jump_if(R0, "==", 0, "out")

@@ -10,7 +10,6 @@ buffers of a writev), and what never passed through the process's memory (sendfi
 Not seen: io_uring, and 32-bit programs. It needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), Linux 5.10, x86-64.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from errno import E2BIG
@@ -23,9 +22,7 @@ from msgspec import Struct
 from pellucid.kernel import bpf, bpf_files, bpf_task
 from pellucid.kernel.bpf_assembler import (
     GET_CURRENT_PID_TGID,
-    GET_NS_CURRENT_PID_TGID,
     KTIME_GET_NS,
-    MAP_LOOKUP,
     MAP_UPDATE,
     PROBE_READ_KERNEL,
     PROBE_READ_USER,
@@ -43,9 +40,10 @@ from pellucid.kernel.bpf_assembler import (
     Assembler,
     Register,
 )
+from pellucid.kernel.bpf_namespace import Namespace, ids_here
+from pellucid.kernel.bpf_parts import lookup
 from pellucid.kernel.bpf_records import Fields
 from pellucid.kernel.bpf_ring import Ring
-from pellucid.kernel.permission import INITIAL_PID_NS
 
 RING_BYTES = 1 << 24
 PIECE = 1 << 14
@@ -120,7 +118,7 @@ class OutputTracer:
             self._files = self._new(bpf.HASH, 8, 4, MAX_FILES, b"files")
             self._lost = self._new(bpf.ARRAY, 4, 8, len(LOST), b"lost")
             self._scratch = self._new(bpf.PERCPU_ARRAY, 4, _SCRATCH.size, 1, b"call")
-            self._namespace = own_namespace()
+            self._namespace = Namespace.own()
             self._ended = self._open.enter_context(bpf.Program("out_x", self._at_exit()))
             self._forked = self._open.enter_context(bpf.Program("out_f", self._at_fork(bpf_task.ids_offset())))
         except BaseException:
@@ -189,7 +187,7 @@ class OutputTracer:
         code.jump_if(R9, "signed <=", 0, "out")
         self._followed(code)
         code.store(R10, _KEY, 0)
-        _lookup(code, self._scratch, _KEY)
+        lookup(code, self._scratch.fd, _KEY)
         code.jump_if(R0, "==", 0, "out")
         code.move(R7, R0)
         code.store(R7, _SCRATCH["remaining"], R9)
@@ -213,7 +211,7 @@ class OutputTracer:
         """Our ids at _IDS; leaves where this process is not followed."""
         code.call(GET_CURRENT_PID_TGID)
         code.store(R10, _IDS, R0)
-        _lookup(code, self._processes, _IDS + 4)
+        lookup(code, self._processes.fd, _IDS + 4)
         code.jump_if(R0, "==", 0, "unknown" if self._namespace else "out")
         code.label("followed")
 
@@ -222,8 +220,8 @@ class OutputTracer:
         if not self._namespace:
             return
         code.label("unknown")
-        _ids_here(code, self._namespace, "out")
-        _lookup(code, self._awaited, _HERE + 4)
+        ids_here(code, self._namespace, _HERE, "out")
+        lookup(code, self._awaited.fd, _HERE + 4)
         code.jump_if(R0, "==", 0, "out")
         code.store(R10, _KEY, 1)
         code.map_address(R1, self._processes.fd)
@@ -279,7 +277,7 @@ class OutputTracer:
         code.shift_right(R9, 32)
         code.store(R7, _SCRATCH["fd"], R9)
         bpf_files.file_of(code, self.layout, R9, "out")
-        _lookup(code, self._files, _FILE)
+        lookup(code, self._files.fd, _FILE)
         code.jump_if(R0, "==", 0, "out")
         code.load(R1, R0, 0, 4)
         code.jump_if(R1, "!=", STDOUT | STDERR, "one stream")
@@ -360,7 +358,7 @@ class OutputTracer:
 
     def _who(self, code: Assembler) -> None:
         if self._namespace:
-            _ids_here(code, self._namespace, "ids of the kernel")
+            ids_here(code, self._namespace, _HERE, "ids of the kernel")
             code.load(R1, R10, _HERE + 4, 4)
             code.load(R2, R10, _HERE, 4)
             code.jump("ids")
@@ -398,37 +396,12 @@ class OutputTracer:
         return code.assembled()
 
 
-def _lookup(code: Assembler, known: bpf.Map, key_at: int) -> None:
-    """R0 = address of the value, 0 where there is none."""
-    code.map_address(R1, known.fd)
-    code.address(R2, R10, key_at)
-    code.call(MAP_LOOKUP)
-
-
 def _load(code: Assembler, to: Register, register: int) -> None:
     code.load(to, R7, _SCRATCH["registers"] + register - _FROM)
 
 
-def _ids_here(code: Assembler, namespace: tuple[int, int], failed: str) -> None:
-    """At _HERE: tid and tgid as our pid namespace has them."""
-    code.constant(R1, namespace[0])
-    code.constant(R2, namespace[1])
-    code.address(R3, R10, _HERE)
-    code.move(R4, 8)
-    code.call(GET_NS_CURRENT_PID_TGID)
-    code.jump_if(R0, "!=", 0, failed)
-
-
 def _add_lost(code: Assembler, lost: bpf.Map, name: str, amount: Register, absent: str) -> None:
     code.store(R10, _KEY, LOST.index(name))
-    _lookup(code, lost, _KEY)
+    lookup(code, lost.fd, _KEY)
     code.jump_if(R0, "==", 0, absent)
     code.atomic_add(R0, 0, amount)
-
-
-def own_namespace() -> tuple[int, int] | None:
-    """Device and inode of our pid namespace as the kernel packs them; None in the first one."""
-    seen = os.stat("/proc/self/ns/pid")
-    if seen.st_ino == INITIAL_PID_NS:
-        return None
-    return os.major(seen.st_dev) << 20 | os.minor(seen.st_dev), seen.st_ino

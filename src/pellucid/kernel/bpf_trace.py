@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 from pellucid.kernel import bpf, bpf_decode, bpf_exit, bpf_follow, bpf_task
 from pellucid.kernel.bpf_call import CallMaps
 from pellucid.kernel.bpf_code import CodeMaps
+from pellucid.kernel.bpf_namespace import Namespace
 from pellucid.kernel.bpf_records import (
     ARGUMENTS,
     CALLS,
@@ -43,7 +44,6 @@ from pellucid.kernel.bpf_records import (
 from pellucid.kernel.bpf_ring import Ring
 from pellucid.kernel.bpf_scratch import CODE_SCRATCH_SIZE, SCRATCH
 from pellucid.kernel.memory import Memory, Unreadable
-from pellucid.kernel.permission import INITIAL_PID_NS
 from pellucid.kernel.stack_layout import StackLayout
 from pellucid.kernel.traced import Failure, Moved, Told, Total, Unfinished, Wanted, Watch
 from pellucid.model.errors import LookError
@@ -108,7 +108,7 @@ class BpfTracer:
     def _load(self, watch: Watch) -> None:
         for number, wanted in watch.wanted.items():
             self._wanted.set(_U32.pack(number), _packed(wanted))
-        self._namespace = _own_namespace()
+        self._namespace = Namespace.own()
         follow = bpf_follow.FollowMaps(
             processes=self._processes.fd,
             threads=self._threads.fd,
@@ -171,9 +171,9 @@ class BpfTracer:
         else:
             self._layouts += 1
             known |= asdict(layout) | {"program": self._layouts}
-            inside = namespace is not None and namespace.st_ino != INITIAL_PID_NS
-            known["namespace_device"] = _kernel_device(namespace.st_dev) if namespace and inside else 0
-            known["namespace_inode"] = namespace.st_ino if namespace and inside else 0
+            theirs = Namespace.of(namespace) if namespace is not None else None
+            known["namespace_device"] = theirs.device if theirs else 0
+            known["namespace_inode"] = theirs.inode if theirs else 0
         self._processes.set(key, PROCESS.pack(**known))
 
     def forget(self, pid: int) -> None:
@@ -292,16 +292,3 @@ def _packed(wanted: Wanted) -> bytes:
         reads=register(wanted.reads),
         writes=register(wanted.writes),
     )
-
-
-def _own_namespace() -> bpf_follow.Namespace | None:
-    """None in the first pid namespace, whose numbers are the kernel's own."""
-    seen = os.stat("/proc/self/ns/pid")
-    if seen.st_ino == INITIAL_PID_NS:
-        return None
-    return bpf_follow.Namespace(_kernel_device(seen.st_dev), seen.st_ino)
-
-
-def _kernel_device(device: int) -> int:
-    """As the kernel itself packs major and minor (include/linux/kdev_t.h, MKDEV), which is not as stat(2) gives them."""
-    return os.major(device) << 20 | os.minor(device)

@@ -38,7 +38,6 @@ _BATCH = 4  # from this many ranges on, one readv is cheaper than so many preads
 _U64 = Struct("<Q")
 _U32 = Struct("<I")
 _I32 = Struct("<i")
-_PF_EXITING = 0x4  # include/linux/sched.h
 
 
 class Unreadable(Exception):  # noqa: N818  a value of the look, not an error of the program
@@ -83,14 +82,11 @@ class Memory:
         self.close()
 
     def gone(self, tried: str) -> NoSuchProcess:
-        """What to raise where the address space has no user any more: the process has ended, or replaced itself by exec.
+        """What to raise where the address space has no user any more: the process has ended, or replaced itself by exec."""
+        from pellucid.kernel.procfs import parse_stat, read_small  # few reads end like this
 
-        One that ends gives its memory up before it is a zombie, and is known by its flags until then (kernel/exit.c, do_exit).
-        """
         try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                state, *rest = file.read().rpartition(b")")[2].split()
-            ended = state in b"ZX" or bool(int(rest[5]) & _PF_EXITING)
+            ended = parse_stat(read_small(f"/proc/{self.pid}/stat", 4096)).ended
         except OSError:
             ended = True
         return (NoSuchProcess.ended if ended else NoSuchProcess.replaced)(self.pid, tried)

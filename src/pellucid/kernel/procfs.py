@@ -29,7 +29,8 @@ STATES = {
 """The letter of /proc/PID/stat to a word (fs/proc/array.c, task_state_array)."""
 
 KERNEL_THREAD = 0x00200000
-"""PF_KTHREAD of include/linux/sched.h, in the flags of /proc/PID/stat."""
+EXITING = 0x00000004
+"""PF_KTHREAD and PF_EXITING of include/linux/sched.h, in the flags of /proc/PID/stat."""
 
 NOT_EXECUTED = 0x00000040
 """PF_FORKNOEXEC: it was forked, and has not called execve since."""
@@ -53,6 +54,8 @@ class Stat(Struct, frozen=True):
     letter: str
     ppid: int
     flags: int
+    major_faults: int
+    """Page faults that had to wait for a disk."""
     cpu_s: float
     """User and system, all threads, in the kernel's ticks of 10 ms."""
     threads: int
@@ -68,6 +71,11 @@ class Stat(Struct, frozen=True):
     @property
     def kernel_thread(self) -> bool:
         return bool(self.flags & KERNEL_THREAD)
+
+    @property
+    def ended(self) -> bool:
+        """It is a zombie, or about to be: it gives its memory up before (kernel/exit.c, do_exit)."""
+        return self.letter in "ZX" or bool(self.flags & EXITING)
 
 
 def read_file(path: str, limit: int = _MAX_FILE, dir_fd: int | None = None) -> bytes:
@@ -128,6 +136,7 @@ def parse_stat(text: bytes) -> Stat:
         letter=field[0].decode(),
         ppid=int(field[1]),
         flags=int(field[6]),
+        major_faults=int(field[9]),
         cpu_s=(int(field[11]) + int(field[12])) / TICKS_PER_SECOND,
         threads=int(field[17]),
         start_ticks=int(field[19]),

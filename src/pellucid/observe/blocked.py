@@ -15,10 +15,10 @@ from pellucid.model.errors import LookError
 from pellucid.model.sync import Blocked
 from pellucid.observe.stacks import Look, watched_inodes
 from pellucid.runtimes.cpython import CPython
-from pellucid.runtimes.cpython.library import own_frame
 from pellucid.runtimes.cpython.managers import connections
 from pellucid.runtimes.cpython.semaphores import SharedLock, shared_locks
 from pellucid.runtimes.cpython.sight import place_of
+from pellucid.runtimes.cpython.standard_library import own_frame
 from pellucid.runtimes.cpython.sync import Sights
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pellucid.model.sync import Sync, Waiting
 from pellucid.model.tree import Leaf
 from pellucid.runtimes.cpython.greenlets import SwitchedOut, again, greenlets, holds_of
 from pellucid.runtimes.cpython.holders import Hold
-from pellucid.runtimes.cpython.library import own_frame
 from pellucid.runtimes.cpython.sight import place_of
 from pellucid.runtimes.cpython.slots import Slots
+from pellucid.runtimes.cpython.standard_library import own_frame
 from pellucid.runtimes.cpython.sync import Sights
 
 _LOCKS = frozenset({"Semaphore", "BoundedSemaphore", "RLock", "DummySemaphore"})

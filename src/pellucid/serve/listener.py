@@ -75,7 +75,10 @@ def holder(port: int) -> str:
             for one in sockdiag.inet(family, sockdiag.TCP, sockdiag.LISTENING)[0]
             if one.local_port == port and one.inode
         }
-        pids = sorted({pid for held in fds.holders(inodes).values() for pid, _ in held})
+        holders = {pid for held in fds.holders(inodes).values() for pid, _ in held}
+        pids = sorted(
+            holders, key=lambda pid: procfs.stat(pid).start_ticks
+        )  # who opened it is the oldest: pids begin again
         named = [
             f"pid {pid} ({' '.join(procfs.command(pid))[:80] or 'its command can not be read'})" for pid in pids[:3]
         ]

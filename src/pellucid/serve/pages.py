@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import pellucid
+from pellucid.export.prometheus import CONTENT_TYPE
 from pellucid.model.errors import UsageError
 from pellucid.serve import docs_page, health, metrics, openapi
 from pellucid.serve.app import Service
@@ -103,7 +104,7 @@ class Pages:
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002
         page = metrics.text(self.board, self.manifest, self.timeout_s)
-        return Response(page, headers={"content-type": metrics.CONTENT_TYPE})
+        return Response(page, headers={"content-type": CONTENT_TYPE})
 
     async def list_incidents(self, request: Request) -> Response:  # noqa: ARG002
         rows, gaps = self.incidents.newest(LISTED)

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from pellucid.kernel.memory import Unreadable
 from pellucid.runtimes.cpython.asyncio_tasks import Awaiting
-from pellucid.runtimes.cpython.library import library_path
 from pellucid.runtimes.cpython.slots import Slots
+from pellucid.runtimes.cpython.standard_library import library_path
 from pellucid.runtimes.cpython.sync import Sights
 
 _LOOPS = frozenset(

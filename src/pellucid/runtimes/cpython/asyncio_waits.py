@@ -12,9 +12,9 @@ from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Sync
 from pellucid.runtimes.cpython.asyncio_tasks import Awaiting
 from pellucid.runtimes.cpython.futures import tied_to
-from pellucid.runtimes.cpython.library import library_path, own_frame
 from pellucid.runtimes.cpython.sight import place_of
 from pellucid.runtimes.cpython.slots import Slots
+from pellucid.runtimes.cpython.standard_library import library_path, own_frame
 from pellucid.runtimes.cpython.sync import Sights
 from pellucid.runtimes.cpython.values import Values
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Ordered
-from pellucid.runtimes.cpython.library import library_path
 from pellucid.runtimes.cpython.pools import pool_of
 from pellucid.runtimes.cpython.sight import Sight
+from pellucid.runtimes.cpython.standard_library import library_path
 from pellucid.runtimes.cpython.values import Values
 
 MAX_CALLS = 1 << 12

@@ -9,8 +9,8 @@ shield's closure holds the inner future (Lib/asyncio/tasks.py). The thread that 
 from collections.abc import Iterable
 
 from pellucid.kernel.memory import Unreadable
-from pellucid.runtimes.cpython.library import library_path
 from pellucid.runtimes.cpython.sight import Sight
+from pellucid.runtimes.cpython.standard_library import library_path
 from pellucid.runtimes.cpython.values import Values
 
 MAX_CALLBACKS = 64

@@ -11,10 +11,10 @@ from pellucid.kernel.memory import Unreadable
 from pellucid.model.sync import Held
 from pellucid.runtimes.cpython.acquisitions import Acquisitions
 from pellucid.runtimes.cpython.holders import Hold, holds
-from pellucid.runtimes.cpython.library import library_path
 from pellucid.runtimes.cpython.sight import Sight
 from pellucid.runtimes.cpython.slept_on import LOCKS
 from pellucid.runtimes.cpython.slots import Opener, Slots
+from pellucid.runtimes.cpython.standard_library import library_path
 from pellucid.runtimes.cpython.values import Values
 
 

@@ -1,7 +1,7 @@
 """Which thread of a manager serves which connection: `Server.serve_client(self, conn)` of Lib/multiprocessing/managers.py has it as `conn`."""
 
 from pellucid.kernel.memory import Unreadable
-from pellucid.runtimes.cpython.library import library_path
+from pellucid.runtimes.cpython.standard_library import library_path
 from pellucid.runtimes.cpython.sync import Sights
 
 

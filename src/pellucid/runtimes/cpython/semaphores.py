@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from pellucid.kernel.memory import Unreadable
-from pellucid.runtimes.cpython.library import library_path
 from pellucid.runtimes.cpython.slots import Slots
+from pellucid.runtimes.cpython.standard_library import library_path
 from pellucid.runtimes.cpython.sync import Sights
 from pellucid.runtimes.cpython.values import Values
 

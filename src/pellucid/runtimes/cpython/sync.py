@@ -13,7 +13,6 @@ from pellucid.model.sync import IN_A_CALLBACK, Blocked, Held, Ordered, Sync
 from pellucid.model.thread import Stack
 from pellucid.runtimes.cpython.executors import of_pool, ordered, working_on
 from pellucid.runtimes.cpython.futures import computed_by, tied_to
-from pellucid.runtimes.cpython.library import Rule, library_path, own_frame, rule_of
 from pellucid.runtimes.cpython.lock_holders import LockHolders
 from pellucid.runtimes.cpython.process import CPython
 from pellucid.runtimes.cpython.registry import Pythonic, Registry
@@ -22,6 +21,7 @@ from pellucid.runtimes.cpython.sizes import size
 from pellucid.runtimes.cpython.slept_on import SleptOn
 from pellucid.runtimes.cpython.slots import Opener, Slots
 from pellucid.runtimes.cpython.spelling import Spelling
+from pellucid.runtimes.cpython.standard_library import Rule, library_path, own_frame, rule_of
 from pellucid.runtimes.cpython.values import Values
 
 MAX_PARTS = 64

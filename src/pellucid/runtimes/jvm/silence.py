@@ -116,26 +116,21 @@ def _threads(pid: int) -> dict[int, _Thread]:
         tids = os.listdir(f"/proc/{pid}/task")[:MOST_THREADS]
     except OSError:
         return found
-    ticks = os.sysconf("SC_CLK_TCK")
     for tid in tids:
         place = f"/proc/{pid}/task/{tid}"
         try:
-            stat = procfs.read_small(f"{place}/stat", 1024)
+            stat = procfs.parse_stat(procfs.read_small(f"{place}/stat", 1024))
             used = procfs.read_small(f"{place}/schedstat", 128).split()
-            status = procfs.read_small(f"{place}/status", 4096)
+            status = procfs.parse_status(procfs.read_small(f"{place}/status", 4096))
         except OSError:
             continue  # it has ended
-        opening, closing = stat.index(b"("), stat.rindex(b")")
-        fields = stat[closing + 2 :].split()
-        cpu_s = int(used[0]) / 1e9 if used else (int(fields[11]) + int(fields[12])) / ticks
-        switches = sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(b"voluntary_ctxt"))
         found[int(tid)] = _Thread(
-            name="".join(c if c.isprintable() else "?" for c in stat[opening + 1 : closing].decode("utf-8", "replace")),
-            letter=fields[0].decode(),
-            cpu_s=cpu_s,
+            name="".join(c if c.isprintable() else "?" for c in stat.name),
+            letter=stat.letter,
+            cpu_s=int(used[0]) / 1e9 if used else stat.cpu_s,
             delayed_s=int(used[1]) / 1e9 if len(used) > 1 else 0.0,
-            switches=switches,
-            faults=int(fields[9]),
+            switches=int(status.get("voluntary_ctxt_switches", 0)),
+            faults=stat.major_faults,
         )
     return found
 
