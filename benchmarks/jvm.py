@@ -39,7 +39,7 @@ def watch():
         most[:] = max(most[0], anonymous), max(most[1], anonymous + mapped)
 
 threading.Thread(target=watch, daemon=True).start()
-from pellucid.observe.jvm_heap import of_file
+from pellucid.observe.jvm_dump import of_file
 report = of_file(sys.argv[1], suspects=sys.argv[2] == "all")
 ended.set()
 rows = {row.type: row.count for row in report.types}

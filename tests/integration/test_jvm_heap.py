@@ -15,7 +15,8 @@ import pytest
 
 from pellucid.diagnose.heap_jvm import hint, told
 from pellucid.model.errors import NotUnderstood, UsageError
-from pellucid.observe.jvm_heap import diff, dump_of_pid, histogram_rows, objects, of_file, of_pid
+from pellucid.observe.jvm_dump import diff, objects, of_file
+from pellucid.observe.jvm_heap import dump_of_pid, histogram_rows, of_pid
 from pellucid.runtimes.jvm.hprof import Hprof, NotADump
 from pellucid.runtimes.jvm.hprof_heap import Heap
 from pellucid.runtimes.jvm.hprof_holders import held

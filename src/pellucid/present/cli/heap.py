@@ -140,7 +140,7 @@ def _java(
     values: bool,
 ) -> bool:
     """Whether it was about a JVM or its dumps; then it is done."""
-    from pellucid.observe.jvm_heap import is_dump
+    from pellucid.observe.jvm_dump import is_dump
 
     files = targets[1:] if targets[0] == "diff" and len(targets) == 3 else targets[:1]
     if all(_is_file(one) and is_dump(one) for one in files):

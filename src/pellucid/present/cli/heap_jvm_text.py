@@ -39,7 +39,7 @@ def process(pid: int, *, live: bool, as_json: bool, most: int) -> int:
 
 def file(path: str, *, as_json: bool, most: int, quick: bool = False) -> int:
     """`heap FILE.hprof`."""
-    from pellucid.observe.jvm_heap import of_file
+    from pellucid.observe.jvm_dump import of_file
 
     _print(told(of_file(path, told=_progress, suspects=not quick)), as_json=as_json, most=most)
     return 0
@@ -57,7 +57,7 @@ def dump(pid: int, path: str, *, live: bool, force: bool, as_json: bool, most: i
 
 def objects(path: str, *, type_name: str | None, object_id: str | None, values: bool, as_json: bool) -> int:
     """`heap FILE.hprof --type NAME` and `--object ID`."""
-    from pellucid.observe.jvm_heap import objects as found
+    from pellucid.observe.jvm_dump import objects as found
 
     report = found(path, type_name=type_name, object_id=object_id, values=values, told=_progress)
     if as_json:
@@ -97,7 +97,7 @@ def series(pid: int, seconds: float, looks: int, *, live: bool, as_json: bool, m
 
 def diff(before: str, after: str, *, as_json: bool, most: int) -> int:
     """`heap diff A.hprof B.hprof`."""
-    from pellucid.observe.jvm_heap import diff as compared
+    from pellucid.observe.jvm_dump import diff as compared
 
     report = compared(before, after, told=_progress)
     if as_json:
