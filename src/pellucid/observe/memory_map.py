@@ -2,7 +2,7 @@
 
     smaps → pages (pagemap) → heads of pools → chunks of malloc's heaps → what of them Python knows → the table
 
-Read are the heads of pools, and malloc's heaps up to MAX_WALK: not the pools themselves. Nothing is stopped; what moves meanwhile makes
+Read are the heads of pools, and malloc's heaps (`malloc_blocks.py`): not the pools themselves. Nothing is stopped; what moves meanwhile makes
 the numbers of neighbours differ by what moved.
 """
 
@@ -10,36 +10,25 @@ import time
 from bisect import bisect_left, bisect_right
 
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from pellucid.kernel import pages as page_maps
 from pellucid.kernel import procfs, smaps
 from pellucid.kernel.maps import Mapping
 from pellucid.kernel.memory import Memory
-from pellucid.kernel.pagemap import PAGE
-from pellucid.kernel.pages import Pages
 from pellucid.model import Gap
-from pellucid.model.memory import LargeBlock, MemoryMap, Part, SizeClass
+from pellucid.model.memory import MemoryMap, Part
+from pellucid.observe.malloc_blocks import Malloc
 from pellucid.runtimes.cpython import large_blocks, pool_headers
-from pellucid.runtimes.cpython.large_blocks import ARRAY, KIND_WORDS, UNKNOWN, Arrays, Large
+from pellucid.runtimes.cpython.large_blocks import ARRAY, KIND_WORDS, Large
 from pellucid.runtimes.cpython.pool_headers import POOL, Pools
 from pellucid.runtimes.cpython.process import CPython
-from pellucid.runtimes.glibc import arenas as malloc
-from pellucid.runtimes.glibc import chunks
 
-MAX_WALK = 1 << 30
-"""Bytes of malloc's heaps that are walked in one look."""
 MAX_READ_ONLY = 1 << 26
 """A larger mapping that can't be written to has no anonymous pages worth the reading of its page map."""
-_MOVING = 1 << 20
-"""Of a heap that could not be walked to its end: the program allocates there meanwhile."""
+_SWAPPED = 1 << 20
+"""Bytes in swap that are worth a word."""
 _RESERVED, _SPARSE = 1 << 30, 32
-_LARGE = 528  # 512 bytes and the head of a chunk
-_SMALL = 48
-_CHUNK_HEAD = 16
-_HEAD_WORDS = chunks.HEAD_WORDS
 _FILES = 4
 _ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "libhoard", "ld-musl")
 
@@ -65,7 +54,7 @@ class Where:
                 self.pid
             )  # of the moment of the pages: what comes while they are made sense of is in neither
             pools = pool_headers.read(self._memory, private, pages) if self._python is not None else _no_pools()
-            heap = _Malloc(self._memory, private, pages, pools, _arenas(pools), self._large(pools, mappings))
+            heap = Malloc(self._memory, private, pages, pools, _arenas(pools), self._large(pools, mappings))
         except OSError as error:
             tried = f"read the memory of pid {self.pid} (pagemap, /proc/{self.pid}/mem)"
             raise procfs.failed(self.pid, tried, error, "memory") from error
@@ -74,7 +63,7 @@ class Where:
             why = "its objects are in malloc's blocks: PYTHONMALLOC=malloc, or another allocator"
             self.gaps[Gap("the pools of CPython's allocator", why)] = None
         swapped = _kib(status, "VmSwap")
-        if swapped >= _MOVING:
+        if swapped >= _SWAPPED:
             what = f"what the {swapped >> 20:,} MiB in swap hold"
             self.gaps[
                 Gap(what, "to read them would bring them back into memory", f"pellucid heap {self.pid}  (which does)")
@@ -96,135 +85,6 @@ class Where:
 
     def _large(self, pools: Pools, mappings: tuple[Mapping, ...]) -> Large | None:
         return Large(self._python, pools, mappings) if self._python is not None else None
-
-
-class _Blocks(Struct, frozen=True):
-    """Blocks of malloc in use: `addresses` of their heads, `sizes`; `large`: indices of those whose first `words` are known."""
-
-    addresses: NDArray[np.uint64]
-    sizes: NDArray[np.int64]
-    large: NDArray[np.int64]
-    words: NDArray[np.uint64]
-
-
-class _Malloc:
-    """All of malloc's memory: what is in use, what is free, what of it Python knows."""
-
-    def __init__(
-        self,
-        memory: Memory,
-        mappings: tuple[Mapping, ...],
-        pages: Pages,
-        pools: Pools,
-        taken: list[tuple[int, int]],
-        large: Large | None,
-    ) -> None:
-        self.gaps: list[Gap] = []
-        self.heaps = malloc.heaps(memory, mappings, pages)
-        self.ranges = [(heap.first & -PAGE, heap.end) for heap in self.heaps]
-        self.own = malloc.own_mappings(memory, mappings, sorted([*taken, *self.ranges]), pages)
-        self.free_bytes = self.free_resident = self.walked_bytes = 0
-        least = _LARGE if len(pools.addresses) or large is None else _SMALL
-        parts = [self._heap(memory, mappings, heap, pages, least) for heap in self.heaps]
-        parts.append(self._mapped(memory))
-        counts = np.cumsum([0, *(len(part.addresses) for part in parts)])
-        self.blocks = _Blocks(
-            np.concatenate([part.addresses for part in parts]),
-            np.concatenate([part.sizes for part in parts]),
-            np.concatenate([part.large + first for part, first in zip(parts, counts.tolist()[:-1], strict=True)]),
-            np.concatenate([part.words for part in parts]),
-        )
-        self.used_bytes = int(self.blocks.sizes.sum()) - self._fast
-        self.heap_bytes = sum(heap.end - heap.first for heap in self.heaps)
-        self.resident = sum(pages.resident_of(start, end) for start, end in self.ranges) + int(
-            pages.resident(parts[-1].addresses, parts[-1].sizes.astype(np.uint64)).sum() if self.own else 0
-        )
-        self.kinds = np.zeros(len(self.blocks.addresses), np.int8)
-        self.arrays = Arrays(np.zeros(0, np.uint64), np.zeros(0, np.int64))
-        self.largest = self._tell(large)
-        self._touched(pages, parts[-1])
-
-    _fast = 0
-    untouched = 0
-    """Bytes of blocks with a mapping of their own that were never written to: in use, and not in memory."""
-
-    def _heap(
-        self, memory: Memory, mappings: tuple[Mapping, ...], heap: malloc.Heap, pages: Pages, least: int
-    ) -> _Blocks:
-        seen = chunks.walk(memory, heap, pages, max(0, MAX_WALK - self.walked_bytes), least)
-        self.walked_bytes += seen.walked_bytes
-        missed = heap.end - heap.first - seen.walked_bytes
-        if seen.broken and missed > max(_MOVING, (heap.end - heap.first) // 50):
-            self.gaps.append(
-                Gap(f"{(heap.end - heap.first - seen.walked_bytes) >> 10} KiB of a heap of malloc", seen.broken)
-            )
-        top = heap.top or (malloc.main_top(memory, mappings, seen.top) if heap.main and seen.top else 0)
-        _, fast = malloc.fast(memory, top) if top else (0, 0)
-        self._fast += fast
-        free = ~seen.used
-        sizes = seen.sizes[free]
-        self.free_bytes += int(sizes.sum()) + seen.top_bytes + fast
-        # A free chunk keeps its first and its last page; whole pages between may have been given back (malloc_trim).
-        big = sizes >= 4 * PAGE
-        inner = (
-            pages.resident(seen.addresses[free][big], sizes[big].astype(np.uint64))
-            if big.any()
-            else np.zeros(0, np.int64)
-        )
-        self.free_resident += int(sizes[~big].sum()) + int(np.minimum(inner, sizes[big]).sum()) + fast
-        if seen.top_bytes:
-            self.free_resident += pages.resident_of(seen.top, seen.top + seen.top_bytes)
-        number = np.cumsum(seen.used) - 1  # the place of each chunk among those in use
-        return _Blocks(seen.addresses[seen.used], seen.sizes[seen.used], number[seen.large], seen.words)
-
-    def _mapped(self, memory: Memory) -> _Blocks:
-        from pellucid.kernel.gather import gather
-
-        addresses = np.array([block.address for block in self.own], np.uint64)
-        words, _ = gather(memory, addresses + np.uint64(_CHUNK_HEAD), _HEAD_WORDS)
-        sizes = np.array([block.size for block in self.own], np.int64)
-        return _Blocks(addresses, sizes, np.arange(len(addresses)), words)
-
-    def _tell(self, large: Large | None) -> LargeBlock | None:
-        """Fills `kinds`; what the largest block holds."""
-        blocks = self.blocks
-        if large is not None:
-            self.kinds[blocks.large] = large.kinds(blocks.words)
-            self.arrays = large.arrays()
-            if len(self.arrays.addresses):
-                bodies = blocks.addresses + np.uint64(_CHUNK_HEAD)
-                self.kinds[np.isin(bodies, self.arrays.addresses)] = ARRAY
-        if not len(blocks.sizes):
-            return None
-        at = int(np.argmax(blocks.sizes))
-        kind, what = int(self.kinds[at]), "a block of malloc that no Python object is known for"
-        row = np.flatnonzero(blocks.large == at)
-        if kind == large_blocks.OBJECT and large is not None and len(row):
-            what = f"an object of type {large.name(blocks.words[row[0]]) or '?'}"
-        elif kind != UNKNOWN:
-            what = f"one of the {KIND_WORDS[kind]}"
-        return LargeBlock(what, int(blocks.sizes[at]))
-
-    def _touched(self, pages: Pages, own: _Blocks) -> None:
-        """Of a block with a mapping of its own only the pages that were touched are in memory."""
-        if len(own.addresses):
-            there = pages.resident(own.addresses, own.sizes.astype(np.uint64))
-            self.untouched = int(np.maximum(own.sizes - there, 0).sum())
-            self.blocks.sizes[len(self.blocks.sizes) - len(own.sizes) :] = np.minimum(own.sizes, there)
-
-    def of(self, *kinds: int) -> tuple[int, int]:
-        """(blocks, bytes in memory) of some kinds."""
-        chosen = np.isin(self.kinds, kinds)
-        return int(chosen.sum()), int(self.blocks.sizes[chosen].sum())
-
-    def native_sizes(self, most: int = 3) -> tuple[SizeClass, ...]:
-        """The sizes that nobody's blocks have, those with the most bytes first."""
-        sizes = self.blocks.sizes[self.kinds == UNKNOWN]
-        if not len(sizes):
-            return ()
-        found, counts = np.unique(sizes, return_counts=True)
-        order = np.argsort(-found * counts)[:most]
-        return tuple(SizeClass(int(found[at]), int(counts[at])) for at in order)
 
 
 def _may_be_anonymous(mapping: Mapping) -> bool:
@@ -285,7 +145,7 @@ def _table(
     status: dict[str, str],
     uses: tuple[smaps.Use, ...],
     pools: Pools,
-    heap: _Malloc,
+    heap: Malloc,
     allocator: str,
     cost_s: float,
     *,
@@ -363,17 +223,17 @@ def _fill(pools: Pools) -> str:
     return f"{100 * pools.used_bytes / pools.resident_bytes:.0f} % of {len(pools.addresses)} pools is in use"
 
 
-def _kinds(heap: _Malloc) -> str:
+def _kinds(heap: Malloc) -> str:
     told = [(heap.of(kind)[1], words) for kind, words in KIND_WORDS.items() if kind != ARRAY]
     return ", ".join(f"{words} {size >> 20} MiB" for size, words in sorted(told, reverse=True) if size >= 1 << 20)
 
 
-def _sizes(heap: _Malloc) -> str:
+def _sizes(heap: Malloc) -> str:
     told = [one for one in heap.native_sizes() if one.bytes >= 1 << 20]
     return ", ".join(f"{one.count} blocks of {one.size} bytes" for one in told)
 
 
-def _arena_words(heap: _Malloc) -> str:
+def _arena_words(heap: Malloc) -> str:
     count = len(heap.heaps)
     return f"in {count} heaps" if count > 1 else ""
 
@@ -398,7 +258,7 @@ def _stacks(uses: tuple[smaps.Use, ...]) -> tuple[int, int]:
     return count, size
 
 
-def _others(uses: tuple[smaps.Use, ...], pools: Pools, heap: _Malloc) -> str:
+def _others(uses: tuple[smaps.Use, ...], pools: Pools, heap: Malloc) -> str:
     """The largest private mapping in which neither pools nor malloc were found."""
     known = sorted(
         [*_arenas(pools), *heap.ranges, *((block.address, block.address + block.size) for block in heap.own)]
