@@ -7,6 +7,7 @@ A test asks that every command and option stands in both.
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +15,10 @@ import click
 
 from pellucid import __version__
 from pellucid.app import COMMANDS, ELSEWHERE
+from pellucid.present.cli.help_text import COMMAND_STATUS, EXAMPLES, STATUSES
 from pellucid.present.cli.lazy import group
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-STATUSES = (
-    ("0", "It is done; findings are no failure."),
-    ("1", "There are findings of that severity (only with --fail-on)."),
-    ("2", "What was asked can't be done as asked."),
-    ("3", "There is no such process, or it ended during the look."),
-    ("4", "Not permitted; the message names the check of the kernel that says no."),
-    ("5", "The runtime or its version is not understood."),
-    ("6", "A part could be seen."),
-    ("7", "The agent of another machine could not be reached, or is not the one that is known."),
-    ("130", "Interrupted."),
-)
 
 
 def commands() -> Iterator[tuple[str, click.Command, str]]:
@@ -75,6 +66,8 @@ def markdown() -> str:
         "| exit status | |",
         "|---|---|",
         *(f"| {number} | {says} |" for number, says in STATUSES),
+        "",
+        COMMAND_STATUS,
     ]
     for name, command, _ in commands():
         lines += ["", f"## pellucid {name}", "", f"    {usage(name, command)}", ""]
@@ -82,6 +75,9 @@ def markdown() -> str:
         if told := options(name, command):
             lines += ["| option | |", "|---|---|"]
             lines += [f"| `{_cell(spelled)}` | {_cell(_text(says))} |" for spelled, says in told]
+        if examples := EXAMPLES.get(name):
+            longest = max(len(line) for line, _ in examples)
+            lines += ["", "Examples:", "", *(f"    {line:<{longest}}  # {says}" for line, says in examples)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
@@ -112,18 +108,34 @@ def manual() -> str:
     ]
     for name, command, _ in commands():
         lines += [f".SS {_roff(usage(name, command))}"]
-        for part in paragraphs(command):
-            lines += [".PP", _roff(part)]
+        for at, part in enumerate(paragraphs(command)):
+            lines += [".PP", *_roff_lines(part)] if at else _roff_lines(part)
         for spelled, says in options(name, command):
-            lines += [".TP", f".B {_roff(spelled)}", _roff(says)]
+            lines += [".TP", f".B {_roff(spelled)}", *_roff_lines(says)]
+        if examples := EXAMPLES.get(name):
+            lines += [".PP", "Examples:"]
+            for line, says in examples:
+                lines += [".TP", f".B {_roff(line)}", *_roff_lines(says)]
     lines += [".SH EXIT STATUS"]
     for number, says in STATUSES:
-        lines += [".TP", f".B {number}", _roff(says)]
+        lines += [".TP", f".B {number}", *_roff_lines(says)]
+    lines += [".PP", *_roff_lines(COMMAND_STATUS)]
     lines += [
         ".SH ENVIRONMENT",
         ".TP",
         ".B XDG_DATA_HOME",
-        _roff("Models, incidents, recordings and known hosts are in pellucid below it; ~/.local/share without it."),
+        *_roff_lines(
+            "Models, incidents, recordings and known hosts are in pellucid below it; ~/.local/share without it."
+        ),
+        ".TP",
+        ".B PELLUCID_AGENT_TOKEN",
+        "The token for",
+        '.BR "pellucid agent add" ,',
+        "in place of a question.",
+        ".TP",
+        ".B PELLUCID_PUSH_TOKEN",
+        "Sent as a bearer token by",
+        '.BR "pellucid profile \\-\\-push" .',
         ".TP",
         ".B NO_COLOR, FORCE_COLOR",
         "No colours; colours also where the output is no terminal.",
@@ -133,6 +145,12 @@ def manual() -> str:
         ".BR process_vm_readv (2)",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _roff_lines(text: str) -> list[str]:
+    """A paragraph as lines of less than 80 bytes, each sentence on a line of its own (mandoc -T lint)."""
+    sentences = re.split(r"(?<=[a-z0-9)`][.!?:]) (?=[A-Z])", text)
+    return [_roff(line) for sentence in sentences for line in textwrap.wrap(sentence, 66, break_on_hyphens=False)]
 
 
 def _roff(text: str) -> str:

@@ -68,6 +68,7 @@ def test_the_list_of_commands_imports_no_command():
         "pellucid.app",
         "pellucid.present",
         "pellucid.present.cli",
+        "pellucid.present.cli.help_text",
         "pellucid.present.cli.lazy",
     }
     assert not seen & (HEAVY | {"msgspec"})

@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
+from pellucid.model.errors import NoSuchProcess
 from tests import interpreters
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -48,6 +50,37 @@ def zombie():
                     break
             time.sleep(0.01)
         yield process
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "why",
+        "info",
+        "env",
+        "stacks",
+        "waits",
+        "files",
+        "recover",
+        "output",
+        "sockets",
+        "syscalls",
+        "profile",
+        "memory",
+        "heap",
+        "gc",
+        "oom",
+        "record",
+        "top --plain",
+        "jvm flags",
+    ],
+)
+def test_a_number_that_is_no_pid_at_all(words):
+    from pellucid.app import COMMANDS
+    from pellucid.present.cli.lazy import group
+
+    caught = CliRunner().invoke(group(COMMANDS), [*words.split(), "99999999999999999999"]).exception
+    assert isinstance(caught, NoSuchProcess)
 
 
 @pytest.mark.parametrize("command", LOOKS)

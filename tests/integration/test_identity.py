@@ -162,6 +162,17 @@ def test_a_name_that_means_none():
         resolve("600.012*")  # a glob is of the whole
 
 
+def test_a_file_that_is_not_there_is_not_only_called_a_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        resolve("no-such-dump.hprof")
+    assert caught.value.said.endswith(", and there is no file of that name here")
+    (tmp_path / "no-such-dump.hprof").touch()
+    with pytest.raises(UsageError) as caught:
+        resolve("no-such-dump.hprof")
+    assert "file" not in caught.value.said
+
+
 def test_a_name_that_means_several_lists_them(started):
     processes = [started("sleep", "3600.0456") for _ in range(14)]
     with pytest.raises(UsageError) as caught:

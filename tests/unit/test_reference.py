@@ -5,8 +5,11 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from pellucid.app import COMMANDS
+from pellucid.present.cli.help_text import EXAMPLES, SECTIONS, STATUSES
+from pellucid.present.cli.lazy import group
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGES = {name: (DOCS / name).read_text() for name in ("reference.md", "pellucid.1")}
@@ -29,3 +32,24 @@ def test_every_command_and_option_stands_in_the_reference(name):
         one for one in spelled if one not in PAGES["reference.md"] or one.replace("-", "\\-") not in PAGES["pellucid.1"]
     ]
     assert not missing, "python scripts/reference.py"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_and_the_reference_have_the_examples(name):
+    told = CliRunner().invoke(group(COMMANDS), [name, "--help"], terminal_width=80).output
+    assert all(len(line) <= 80 for line in told.splitlines())
+    for line, says in EXAMPLES.get(name, ()):
+        assert line in told
+        assert says in told
+        assert line in PAGES["reference.md"]
+        assert line.replace("\\", "\\e").replace("-", "\\-").replace("`", "") in PAGES["pellucid.1"]
+
+
+def test_the_list_of_commands_is_in_parts_and_has_the_exit_statuses():
+    told = CliRunner().invoke(group(COMMANDS), ["--help"], terminal_width=80).output
+    lines = told.splitlines()
+    at = [lines.index(f"{heading}:") for _, heading in SECTIONS]
+    assert at == sorted(at)
+    assert [lines[place + 1].split()[0] for place in at] == [first for first, _ in SECTIONS]
+    assert all(f"  {name} " in told for name in COMMANDS)
+    assert all(f"  {number} " in told and says.split()[0] in told for number, says in STATUSES)

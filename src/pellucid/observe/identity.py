@@ -16,6 +16,7 @@ from pellucid.model.report import InfoReport, Listed, PsReport
 
 MAX_RELATIVES = 64
 MAX_CANDIDATES = 12
+_FILES = {".gz", ".heap", ".hprof", ".log", ".txt"}  # of what commands read in place of a process
 _MAX_THREADS = 64  # of a process whose every thread's state is read for one row
 _MAX_MAPS = 1 << 22
 
@@ -299,6 +300,8 @@ def resolve(target: str) -> int:
     tried = f"find the process that {target!r} means"
     if not found:
         said = "no process has it in its name or command line"
+        if os.path.splitext(target)[1] in _FILES and not os.path.lexists(target):
+            said += ", and there is no file of that name here"
         raise UsageError(tried=tried, said=said, remedy="pellucid ps  (lists the processes that run now)")
     listed = [f"  {pid}  {_named(pid)}" for pid in found[:MAX_CANDIDATES]]
     more = [f"  and {len(found) - MAX_CANDIDATES} more"] if len(found) > MAX_CANDIDATES else []

@@ -251,15 +251,16 @@ def _unasked(pid: int) -> NotUnderstood:
 
 def _without_memory(process: Process) -> NotUnderstood | None:
     """A zombie has given its memory back; a thread of the kernel never had any (no command line and no executable, proc_pid_exe(5))."""
+    pid = process.pid
     if process.state in {"zombie", "dead"}:
-        said = f"pid {process.pid} ({process.name}) is a zombie: it has ended and has no memory any more"
+        said = f"pid {pid} ({process.name}) is a zombie: it has ended and has no memory any more"
+        remedy = f"pellucid why {process.ppid}  (its parent, which has to collect it)"
     elif process.exe is None and not process.command:
-        said = f"pid {process.pid} ({process.name}) is a thread of the kernel: it runs no program"
+        said = f"pid {pid} ({process.name}) is a thread of the kernel: it runs no program"
+        remedy = f"pellucid info {pid}"
     else:
         return None
-    return NotUnderstood(
-        process.pid, tried=f"read the stacks of pid {process.pid}", said=said, remedy=f"pellucid why {process.pid}"
-    )
+    return NotUnderstood(pid, tried=f"read the stacks of pid {pid}", said=said, remedy=remedy)
 
 
 def cost(look: Look, began: float, cpu: float) -> Cost:

@@ -7,7 +7,7 @@ import click
 
 from pellucid import __version__
 from pellucid.present import cli
-from pellucid.present.cli import Table
+from pellucid.present.cli import Table, help_text
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -51,6 +51,10 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command)
         if cmd_name in self._hosted and all(one.name != _HOST.name for one in found.params):
             found.params.append(_HOST)
+        found.epilog = found.epilog or help_text.epilog(cmd_name)
+        if isinstance(found, click.Group):
+            for below in found.commands.values():  # click cuts the line of help off where it has none
+                below.short_help = below.short_help or _first_sentence(below.help or "")
         return found
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
@@ -63,8 +67,23 @@ class LazyGroup(click.Group):
         return found if found or not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
+        headings = dict(help_text.SECTIONS)
+        parts: list[tuple[str, list[tuple[str, str]]]] = []
+        for name, (_, text) in self.table.items():
+            if name in headings or not parts:
+                parts.append((headings.get(name, "Commands"), []))
+            parts[-1][1].append((name, text))
+        longest = max(map(len, self.table))
+        for heading, rows in parts:
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(longest), text) for name, text in rows])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Exit status"):
+            formatter.write_dl(list(help_text.STATUSES))
+        with formatter.indentation():
+            formatter.write_paragraph()
+            formatter.write_text(help_text.COMMAND_STATUS)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -82,6 +101,10 @@ class LazyGroup(click.Group):
             )
             ctx.fail(f"There is no command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split()).partition(". ")[0].removesuffix(".") + "."
 
 
 def group(table: Table, hosted: frozenset[str] = frozenset()) -> LazyGroup:

@@ -23,7 +23,7 @@ def command(what: str, as_json: bool) -> None:
     if as_json:
         options.emit(report)
         return
-    _show(report)
+    _show(report, what)
     for line in screen.gaps(report.gaps):
         screen.say(line, dim=True)
 
@@ -52,15 +52,15 @@ def _report(what: str) -> OomReport:
     )
 
 
-def _show(report: OomReport) -> None:
+def _show(report: OomReport, what: str) -> None:
     """The findings, each with its evidence: the lines of a log are what a person searches for."""
     if not report.findings:
-        screen.say(_nothing(report))
+        screen.say(_nothing(report, what))
         return
     screen.findings(report.findings, evidence=True)
 
 
-def _nothing(report: OomReport) -> str:
+def _nothing(report: OomReport, what: str) -> str:
     if report.process is not None:
         return (
             f"nothing says that pid {report.process.pid} died of memory or is near it: no kill in its cgroups"
@@ -68,4 +68,5 @@ def _nothing(report: OomReport) -> str:
         )
     if report.groups:
         return f"cgroup {report.groups[0].path} is not near its limit, and the OOM killer has ended nobody in it"
-    return "no line of this text is a known message about memory"
+    said = "no line of this text is a known message about memory"
+    return said if " " in what.strip() else f"{said}; a process is meant by its pid, a file or a cgroup by its path"

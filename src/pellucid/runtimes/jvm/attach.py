@@ -90,7 +90,7 @@ class Attach:
         self._tried = f"ask the JVM in pid {pid}"
         try:
             self._pidfd = os.pidfd_open(pid)
-        except ProcessLookupError as error:
+        except (ProcessLookupError, OverflowError) as error:  # a number that no pid_t holds
             raise NoSuchProcess.missing(pid) from error
         except OSError as error:
             raise procfs.failed(pid, f"look at pid {pid}", error, command) from error
