@@ -1,12 +1,15 @@
 """One version of a model as one file, to carry it to another machine: a tar with MANIFEST.json and the members, in this order.
 
-It is read without unpacking it to the disk: names are compared with those of the manifest, sizes are bounded, every hash is checked.
+It is read without unpacking it to the disk: names are compared with those of the manifest, every hash is checked, and nothing is read that is not
+there as it is (a tar that is compressed, or has holes, could be far larger than its file). What would run code at its load is refused without consent:
+a pickle, and the source of classes of its own, of which skops makes objects.
 """
 
 import io
 import os
 import tarfile
 from collections.abc import Mapping
+from shlex import quote
 from typing import BinaryIO
 
 import msgspec
@@ -56,15 +59,18 @@ def read(path: str) -> tuple[Manifest, dict[str, bytes]]:
 def unpacked(file: BinaryIO, path: str) -> tuple[Manifest, dict[str, bytes]]:
     """The same of an open file, which came from `path`. UsageError, OSError."""
     try:
-        with tarfile.open(fileobj=file) as archive:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
             first = archive.next()
             if first is None or first.name != MANIFEST or not 0 < first.size <= MOST_MANIFEST:
                 raise _damaged(path, f"it does not begin with {MANIFEST}")
             manifest = msgspec.json.decode(_content(archive, first), type=Manifest)
             sizes = {member.path: member.size for member in manifest.members}
+            for name in sizes:
+                if not name.isprintable() or name.startswith("/") or ".." in name.split("/"):
+                    raise _damaged(path, f"{name!r} is no name of a member")
             members: dict[str, bytes] = {}
             while (entry := archive.next()) is not None:
-                if sizes.get(entry.name) != entry.size or not entry.isfile():
+                if sizes.get(entry.name) != entry.size or entry.type != tarfile.REGTYPE or entry.issparse():
                     raise _damaged(path, f"{entry.name!r} is not what its manifest names")
                 members[entry.name] = _content(archive, entry)
     except (tarfile.TarError, msgspec.DecodeError, EOFError) as error:
@@ -115,13 +121,7 @@ def _damaged(path: str, said: str) -> UsageError:
 def bring_in(store: Store, path: str, wishes: Wishes) -> tuple[Manifest, bool]:
     """Store a bundle as the next version of its name. (the version, whether it is new: the same content is stored once)."""
     manifest, members = read(path)
-    if manifest.format in PICKLED and not wishes.allow_pickle:
-        seen = pickles.preflight(members[PICKLE])
-        raise UsageError(
-            tried=f"import {path}",
-            said=f"its model is a pickle that would import {', '.join(map(str, seen.globals[:20]))}",
-            remedy="--allow-pickle  (if you trust where it comes from)",
-        )
+    _consent(path, manifest, members, wishes)
     manifest = replace(
         manifest, name=wishes.name or manifest.name, origin=f"{path} ({manifest.name} version {manifest.version} there)"
     )
@@ -129,3 +129,24 @@ def bring_in(store: Store, path: str, wishes: Wishes) -> tuple[Manifest, bool]:
     if there is not None:
         return there, False
     return store.register(manifest, members, wishes.alias), True
+
+
+def _consent(path: str, manifest: Manifest, members: Mapping[str, bytes], wishes: Wishes) -> None:
+    """UsageError where loading it would run code that nobody has agreed to."""
+    if manifest.format in PICKLED:
+        if wishes.allow_pickle:
+            return
+        seen = pickles.preflight(members[PICKLE])
+        raise UsageError(
+            tried=f"import {path}",
+            said=f"its model is a pickle that would import {', '.join(map(str, seen.globals[:20]))}",
+            remedy="--allow-pickle  (if you trust where it comes from)",
+        )
+    code = manifest.code()
+    if code and not wishes.allow_code:
+        told = ", ".join(f"{one.path} ({len(members[one.path].splitlines())} lines)" for one in code)
+        raise UsageError(
+            tried=f"import {path}",
+            said=f"its model has classes of its own, whose code would run: {told}",
+            remedy=f"--allow-code  (if you trust where it comes from; tar -xOf {quote(path)} {quote(code[0].path)} shows it)",
+        )

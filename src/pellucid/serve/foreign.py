@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.model.errors import PellucidError, UsageError, os_words
-from pellucid.serve import package, pickles, pyfunc, stored_code
-from pellucid.serve.manifest import PICKLED, Format, Manifest, Training
+from pellucid.serve import package, pickles, pyfunc, stored_code, trust
+from pellucid.serve.manifest import FILES, PICKLED, Format, Manifest, Training
 from pellucid.serve.package import Parts
 from pellucid.serve.signature import Column, Signature, infer
 from pellucid.serve.store import LATEST, Store
@@ -48,6 +48,8 @@ class Wishes(Struct, frozen=True, kw_only=True):
     identity: str | None = None
     target: str | None = None
     allow_pickle: bool = False
+    allow_code: bool = False
+    """Of a bundle whose model has classes of its own."""
     alias: str = LATEST
 
 
@@ -91,17 +93,14 @@ def _found(place: str) -> Found:
         return mlflow_models.found(place)
     content = read(place)
     stem, suffix = os.path.splitext(os.path.basename(place))
-    formats: dict[str, Format] = {
-        ".onnx": "onnx", ".skops": "skops", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "pickle", ".dill": "pickle",
-        ".pk": "pickle", ".sav": "pickle",
-    }  # fmt: skip
-    if suffix.lower() not in formats:
+    form = FILES.get(suffix.lower())
+    if form is None:
         raise UsageError(
             tried=f"import {place}",
             said=f"{suffix or 'a file without a suffix'} is no kind of model file that is known here",
-            remedy=f"give one of {', '.join(formats)}, a .pellucid-model, the folder of an MLflow model, or models:/NAME@ALIAS",
+            remedy=f"give one of {', '.join(FILES)}, a .pellucid-model, the folder of an MLflow model, or models:/NAME@ALIAS",
         )
-    return Found(name=stem, content=content, format=formats[suffix.lower()], origin=place)
+    return Found(name=stem, content=content, format=form, origin=place)
 
 
 def read(path: str) -> bytes:
@@ -125,7 +124,7 @@ def _consent(found: Found, wishes: Wishes, tell: Tell) -> None:
     if not wishes.allow_pickle:
         raise UsageError(
             tried=f"import {found.origin}",
-            said=f"it is a pickle that would import {len(seen.globals)} names (listed above)",
+            said="it is a pickle, and what it would import is listed above",
             remedy="--allow-pickle  (if you trust where it comes from), or store it by skops",
         )
     modules = {one.module for one in seen.globals if one.missing} - own
@@ -154,11 +153,12 @@ def _revived(found: Found) -> Any:
         else:
             import skops.io
 
-            strangers = skops.io.get_untrusted_types(data=found.content)
-            pipeline = skops.io.loads(
-                found.content,
-                trusted=[one for one in strangers if one in package.OWN or one.startswith(package.OWN_PACKAGE)],
-            )
+            trust.not_too_large(found.content, found.origin)
+            named = skops.io.get_untrusted_types(data=found.content)
+            unknown = set(trust.strangers(named))
+            pipeline = skops.io.loads(found.content, trusted=[one for one in named if one not in unknown])
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(
             tried=f"load {found.origin}",

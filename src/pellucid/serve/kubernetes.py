@@ -11,7 +11,7 @@ import base64
 import json
 from typing import Any
 
-from pellucid.serve.manifest import Manifest
+from pellucid.serve.manifest import PICKLED, Manifest
 
 MOST_IN_A_CONFIG_MAP = 900_000
 """Bytes of the bundle; in base64 they are a third more, and 1 MiB is the limit of a ConfigMap (kubernetes.io, ConfigMap)."""
@@ -28,7 +28,7 @@ def documents(manifest: Manifest, bundle: bytes, *, image: str, workers: int, ti
     volume: dict[str, Any] = {"name": "model", "configMap": {"name": f"{name}-model"}} if small else {
         "name": "model", "persistentVolumeClaim": {"claimName": f"{name}-model"},
     }  # fmt: skip
-    container = _container(f"{PLACE}/{file}", image, workers, timeout_s)
+    container = _container(manifest, f"{PLACE}/{file}", image, workers, timeout_s)
     spec = {
         "terminationGracePeriodSeconds": round(timeout_s) + 10,
         "containers": [container],
@@ -73,7 +73,7 @@ def inference_service(manifest: Manifest, *, image: str, workers: int, timeout_s
         "spec": {
             "predictor": {
                 "timeout": round(timeout_s) + 5,
-                "containers": [_container(file, image, workers, timeout_s)],
+                "containers": [_container(manifest, file, image, workers, timeout_s)],
                 "volumes": [
                     {"name": "model", "configMap": {"name": f"{name}-model"}},
                     {"name": "state", "emptyDir": {}},
@@ -83,7 +83,7 @@ def inference_service(manifest: Manifest, *, image: str, workers: int, timeout_s
     }
 
 
-def _container(place: str, image: str, workers: int, timeout_s: float) -> dict[str, Any]:
+def _container(manifest: Manifest, place: str, image: str, workers: int, timeout_s: float) -> dict[str, Any]:
     def probe(path: str, **more: int) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 3, **more}
 
@@ -91,7 +91,10 @@ def _container(place: str, image: str, workers: int, timeout_s: float) -> dict[s
         "name": "pellucid",
         "image": image,
         "command": ["pellucid", "serve", place],
-        "args": ["--host", "0.0.0.0", "--port", str(PORT), "--workers", str(workers), "--timeout", f"{timeout_s:g}"],
+        "args": [
+            *("--host", "0.0.0.0", "--port", str(PORT), "--workers", str(workers), "--timeout", f"{timeout_s:g}"),
+            *_consent(manifest),
+        ],
         "env": [{"name": "XDG_DATA_HOME", "value": "/state"}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "startupProbe": probe("/readyz", periodSeconds=2, failureThreshold=90),
@@ -104,6 +107,13 @@ def _container(place: str, image: str, workers: int, timeout_s: float) -> dict[s
             {"name": "state", "mountPath": "/state"},
         ],
     }
+
+
+def _consent(manifest: Manifest) -> list[str]:
+    """What lets the model run code of its own: it comes from our own store."""
+    if manifest.format in PICKLED:
+        return ["--allow-pickle"]
+    return ["--allow-code"] if manifest.code() else []
 
 
 def _named(manifest: Manifest) -> str:

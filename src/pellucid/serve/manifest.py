@@ -12,6 +12,11 @@ Format = Literal["skops", "pickle", "pyfunc", "onnx", "callable"]
 """`pyfunc`: a pickle of MLflow's whose object has MLflow's own `predict` (`pyfunc.py`)."""
 PICKLED = frozenset({"pickle", "pyfunc"})
 """Loading one of these runs its code."""
+FILES: dict[str, Format] = {
+    ".onnx": "onnx", ".skops": "skops", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "pickle", ".dill": "pickle",
+    ".pk": "pickle", ".sav": "pickle",
+}  # fmt: skip
+"""What a model file is, by its suffix."""
 PICKLE = "model.pickle"
 GRAPH = "model.onnx"
 MODEL = "model.skops"

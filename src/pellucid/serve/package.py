@@ -1,7 +1,7 @@
 """A trained pipeline as a package in the store, and back to life; proved each time on its own stored sample.
 
 The pipeline is kept by skops, which loads no type that was not named as trusted, and runs no code of the file. Trusted are scikit-learn's
-and numpy's own (skops knows them), `OWN` below, and classes whose source lies in the package itself.
+and numpy's own (`trust.py`), and classes whose source lies in the package itself.
 A model made by other library versions loads with warnings and may predict something else; a warning is a guess, so the stored sample is
 predicted again: equal answers → it may serve, one different → it is refused.
 """
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from pellucid.model.errors import UsageError
-from pellucid.serve import stored_code
+from pellucid.serve import stored_code, trust
 from pellucid.serve.engines.pipeline import Engine, Name, Pipeline
 from pellucid.serve.manifest import (
     CODE,
@@ -38,10 +38,6 @@ from pellucid.serve.store import LATEST, Store
 
 if TYPE_CHECKING:
     from pellucid.serve.engines.choice import Wanted
-
-OWN = frozenset({"numpy.dtype"})
-OWN_PACKAGE = "sklearn."
-"""scikit-learn's own types, which skops does not all count as safe: its classes hold numbers and run no code of a file."""
 
 STORED_AS: dict[str, str] = {"skops": MODEL, "pickle": PICKLE, "pyfunc": PICKLE, "onnx": GRAPH}
 """The member that holds the model, by its format."""
@@ -207,6 +203,7 @@ def revive(manifest: Manifest, content: bytes, sources: Mapping[str, str], extra
             return pyfunc.loaded(content, extras) if manifest.format == "pyfunc" else unpickled(content)
         import skops.io
 
+        trust.not_too_large(content, f"the model {manifest.name!r}")
         package = stored_code.bring_to_life(sources, manifest.name)
         trusted = skops.io.get_untrusted_types(data=content)
         _refuse_strangers(manifest.name, trusted, package)
@@ -302,8 +299,7 @@ def drift(manifest: Manifest) -> str:
 
 
 def _refuse_strangers(name: str, types: Sequence[str], package: str) -> None:
-    strangers = [kind for kind in types if kind not in OWN and not kind.startswith((OWN_PACKAGE, f"{package}."))]
-    if strangers:
+    if strangers := trust.strangers(types, package):
         raise UsageError(
             tried=f"read the model {name!r}",
             said=f"it holds types that are neither scikit-learn's nor defined by its own stored code: {', '.join(strangers)}",

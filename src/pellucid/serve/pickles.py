@@ -9,12 +9,18 @@ and fetched again later is seen too. A name that is computed while loading can't
 in between: that is told.
 """
 
+import bz2
+import lzma
 import pickletools
+import zlib
 from importlib.util import find_spec
 from typing import Any
 
 from msgspec import Struct
 
+MOST_UNPACKED = 256 << 20
+"""Bytes of a compressed pickle that are looked at."""
+_ZLIB_OR_GZIP = 47
 _MARK = object()
 _UNKNOWN = object()
 _TEXT = frozenset(
@@ -36,8 +42,22 @@ _RUNS_ANYTHING = frozenset(
         "code",
         "webbrowser",
         "pip",
+        "pickle",
+        "_pickle",
+        "dill",
+        "cloudpickle",
+        "marshal",
+        "types",
+        "pdb",
+        "pydoc",
+        "timeit",
+        "cProfile",
+        "profile",
+        "multiprocessing",
     }
 )
+_RAW = "ArrayWrapper"
+"""joblib's classes of which one says: here come the bytes of an array. Numbers may look like opcodes, its end too."""
 _BUILTINS = frozenset({"eval", "exec", "compile", "__import__", "getattr", "open", "breakpoint", "input"})
 
 
@@ -78,14 +98,33 @@ def preflight(content: bytes) -> Preflight:
     """Walk the pickle; nothing of it is loaded or imported."""
     walk = _Walk()
     unreadable = ""
+    place = 0
     try:
-        for opcode, argument, _ in pickletools.genops(content):
+        content = _unpacked(content)
+        for opcode, argument, position in pickletools.genops(content):
             walk.step(opcode, argument)
+            place = position or 0
     except Exception as error:  # noqa: BLE001  whatever garbage raises in the walk: it is no pickle that we can read
         unreadable = f"{type(error).__name__}: {error}"
+    else:
+        if place + 1 < len(content):
+            unreadable = f"{len(content) - place - 1} bytes follow its end"
+    if any(_RAW in f"{module}.{name}" for module, name in walk.found):
+        unreadable = "raw arrays lie within it, and what follows the first of them is not seen"
     if walk.computed:
-        unreadable = unreadable or f"{walk.computed} names are computed while loading"
+        unreadable = unreadable or f"names that are computed while loading: {walk.computed}"
     return Preflight(tuple(_global(*pair) for pair in sorted(walk.found)), walk.sklearn, unreadable)
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What joblib has compressed (joblib/compressor.py), as far as it is not far larger than any model. Raises what the decompressors raise."""
+    if content[:1] == b"x" or content[:2] == b"\x1f\x8b":
+        return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(content, MOST_UNPACKED)
+    if content[:3] == b"BZh":
+        return bz2.BZ2Decompressor().decompress(content, MOST_UNPACKED)
+    if content[:2] == b"\x5d\x00" or content[:6] == b"\xfd7zXZ\x00":
+        return lzma.LZMADecompressor().decompress(content, MOST_UNPACKED)
+    return content
 
 
 class _Walk:
@@ -150,5 +189,11 @@ def _global(module: str, name: str) -> Global:
         missing = bool(module) and find_spec(top) is None
     except (ImportError, ValueError):
         missing = True
-    dangerous = top in _RUNS_ANYTHING or (module in {"builtins", "__builtin__"} and name in _BUILTINS)
+    parts = {
+        top,
+        *name.split("."),
+    }  # since protocol 4 a name may lead on: `joblib.os.system` of a module that has joblib
+    dangerous = not parts.isdisjoint(_RUNS_ANYTHING) or (
+        top in {"builtins", "__builtin__"} and not parts.isdisjoint(_BUILTINS)
+    )
     return Global(module, name, missing, dangerous)

@@ -90,7 +90,7 @@ def _import_skops() -> None:
     """Without the rest of scikit-learn: 6 MB that all processes would have.
 
     skops names the estimators that it trusts by importing every module that has one (skops/io/_trusted_types.py, 0.16). Types of scikit-learn are
-    trusted by their module here (`package.OWN_PACKAGE`), and the model brings along those that it has.
+    trusted by their module here (`trust.py`), and the model brings along those that it has.
     """
     import sklearn.utils
 

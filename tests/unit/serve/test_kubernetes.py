@@ -5,8 +5,10 @@ import io
 import tarfile
 
 import pytest
+from msgspec.structs import replace
 
 from pellucid.serve import kubernetes
+from pellucid.serve.manifest import Member
 from tests.unit.serve.test_slots import a_manifest
 
 yaml = pytest.importorskip("yaml")
@@ -54,3 +56,14 @@ def test_kserve_s_inference_service():
     assert (found["kind"], found["apiVersion"]) == ("InferenceService", "serving.kserve.io/v1beta1")
     (container,) = found["spec"]["predictor"]["containers"]
     assert container["args"][:4] == ["--host", "0.0.0.0", "--port", "8000"]
+
+
+@pytest.mark.parametrize(
+    ("form", "code", "allowed"), [("skops", False, []), ("skops", True, ["--allow-code"]), ("pickle", True, ["--allow-pickle"])]
+)  # fmt: skip
+def test_a_pod_may_run_the_code_that_its_model_brings_along(form, code, allowed):
+    members = (Member("code/own.py", "00", 1),) if code else ()
+    manifest = replace(a_manifest("loan", 3), format=form, members=members)
+    deployment = next(one for one in kubernetes.documents(manifest, bundle(9), **ASKED) if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["args"][8:] == allowed

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def is_place(name: str) -> bool:
     """Whether this is a file, a folder or `models:/…` rather than the name of a stored model."""
+    from pellucid.serve.manifest import FILES
+
     return (
-        name.startswith(("models:/", "runs:/"))
-        or os.sep in name
-        or name.endswith((".pellucid-model", ".onnx", ".skops"))
+        name.startswith(("models:/", "runs:/")) or os.sep in name or name.lower().endswith((".pellucid-model", *FILES))
     )
 
 

@@ -193,6 +193,9 @@ def export(
 @click.option(
     "--allow-pickle", is_flag=True, help="Load a pickle, which runs its code. What it would import is listed first."
 )
+@click.option(
+    "--allow-code", is_flag=True, help="Take a .pellucid-model whose model has classes of its own: their code will run."
+)
 @output.as_json
 @click.pass_context
 def bring_in(
@@ -203,6 +206,7 @@ def bring_in(
     identity: str | None,
     target: str | None,
     allow_pickle: bool,
+    allow_code: bool,
     as_json: bool,
 ) -> None:
     """Store a model that was made elsewhere: a .pellucid-model, an MLflow model, .onnx, .skops, or a pickle of an estimator."""
@@ -215,7 +219,9 @@ def bring_in(
     from pellucid.serve.store import Store
 
     extras.need("models import", extras.PREDICT)
-    wishes = Wishes(name=name, sample=sample, identity=identity, target=target, allow_pickle=allow_pickle)
+    wishes = Wishes(
+        name=name, sample=sample, identity=identity, target=target, allow_pickle=allow_pickle, allow_code=allow_code
+    )
     manifest, fresh = imported(Store(), place, wishes)
     if as_json or context.obj:
         output.emit(TrainReport(process=None, taken_at=time.time(), gaps=(), model=manifest))

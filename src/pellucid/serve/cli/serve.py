@@ -81,6 +81,11 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 @click.option(
     "--allow-pickle", is_flag=True, help="Where NAME is a file or an MLflow model: load a pickle, which runs its code."
 )
+@click.option(
+    "--allow-code",
+    is_flag=True,
+    help="Where NAME is a .pellucid-model whose model has classes of its own: their code will run.",
+)
 @click.option("--canary", metavar="NAME:VERSION", help="Let another version answer a share of the requests.")
 @click.option(
     "--shadow", metavar="NAME:VERSION", help="Send another version copies of requests, and compare (GET /beside)."
@@ -125,6 +130,7 @@ def command(
     max_growth: int,
     recorded: bool,
     allow_pickle: bool,
+    allow_code: bool,
     canary: str | None,
     shadow: str | None,
     share: float,
@@ -163,7 +169,7 @@ def command(
         _only_for_one_machine()
     store = Store()
     if is_place(name):
-        name = _imported(name, allow_pickle=allow_pickle)
+        name = _imported(name, allow_pickle=allow_pickle, allow_code=allow_code)
     function = name if callables.is_callable(name) else ""
     if function:
         model, version = callables.plain(name.partition(":")[2]), 1
@@ -288,19 +294,23 @@ def _beside(
     return Beside("canary" if canary else "shadow", told, share, path), line
 
 
-def _imported(place: str, *, allow_pickle: bool) -> str:
+def _imported(place: str, *, allow_pickle: bool, allow_code: bool) -> str:
     """`NAME:VERSION` of what lies there. It is loaded in another process: this one becomes the supervisor, which imports no library of a model."""
     import json
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "pellucid", "models", "import", place, "--json"]
-    ended = subprocess.run(
-        [*command, *(["--allow-pickle"] if allow_pickle else [])], stdout=subprocess.PIPE, check=False
-    )
-    if ended.returncode:
+    from pellucid.model.errors import UsageError
+
+    allowed = [*(["--allow-pickle"] if allow_pickle else []), *(["--allow-code"] if allow_code else [])]
+    command = [sys.executable, "-m", "pellucid", "models", "import", place, "--json", *allowed]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if ended.returncode and not ended.stdout:  # why, it has told on stderr
         sys.exit(ended.returncode)
-    model = json.loads(ended.stdout)["model"]
+    told = json.loads(ended.stdout)
+    if ended.returncode:
+        raise UsageError(**{key: told["error"][key] for key in ("tried", "said", "remedy")})
+    model = told["model"]
     return f"{model['name']}:{model['version']}"
 
 

@@ -37,7 +37,12 @@ class Pipeline:
         self._methods = ("decision_function", "predict_proba") if raw else ("predict_proba", "decision_function")
 
     def predict(self, inputs: "pd.DataFrame") -> Any:
-        return self.estimator.predict(inputs)
+        found = self.estimator.predict(inputs)
+        if hasattr(found, "tolist"):
+            return found
+        import numpy as np
+
+        return np.asarray(found)  # who writes a predict of one's own may return a list
 
     def scores(self, inputs: "pd.DataFrame") -> Any:
         for method in self._methods:
