@@ -96,6 +96,16 @@ class Watched:
     def threads(self) -> int:
         return len(self._by_state)
 
+    @property
+    def all_slept(self) -> bool:
+        """At the last tick."""
+        return self._states is not None and self._states.all_slept
+
+    @property
+    def unnamed(self) -> bool:
+        """Threads have come since the last `refresh`."""
+        return self._new
+
     def attach(self) -> None:
         """Try to; where that fails, `next_attach` says when to try again, or `refusal` why there is no use."""
         now = time.monotonic()
@@ -178,12 +188,28 @@ class Watched:
 
     def tick(self, now_ns: int) -> None:
         """One sample of all threads."""
+        if self._program is not None and self._states is not None:
+            self._sample(self._program, self._states, self._states.process_cpu_s(), now_ns)
+
+    def tick_or_rest(self, now_ns: int) -> bool:
+        """As `tick`; True where nothing has run in it since the last one, so that each thread is where it was, and nothing is read again.
+
+        All its threads slept, and its CPU clock stands still. One that has begun to run in the last moments is seen at the next tick.
+        """
         program, states = self._program, self._states
         if program is None or states is None:
-            return
+            return False
+        cpu_s = states.process_cpu_s()
+        if states.rested(cpu_s):
+            self.asked += 1
+            self.ticks += 1
+            return True
+        self._sample(program, states, cpu_s, now_ns)
+        return False
+
+    def _sample(self, program: Program, states: States, cpu_s: float, now_ns: int) -> None:
         self.asked += 1
         number = self.ticks
-        cpu_s = states.process_cpu_s()
         try:
             tick = program.sampled.tick()
         except Unreadable as gone:
@@ -212,18 +238,6 @@ class Watched:
         self.ticks = number + 1
         self.lost_threads += tick.ended
         self.unlisted += tick.unlisted
-
-    def rest(self) -> bool:
-        """Instead of a tick: nothing has run in it since the last one, so that each thread is where it was. False where that is not known.
-
-        All its threads slept, and its CPU clock stands still. One that has begun to run in the last moments is seen at the next tick.
-        """
-        program, states = self._program, self._states
-        if program is None or states is None or not states.rested():
-            return False
-        self.asked += 1
-        self.ticks += 1
-        return True
 
     def take(self, now_ns: int) -> list[tuple[Program, Timeline]]:
         """All that was sampled since the last call, for a sampler that goes on for days: to be cleared by the caller. What has ended is forgotten."""

@@ -82,9 +82,14 @@ class States:
         self._cpu_s, self._at = cpu_s, now
         return self._changed(ran, span)
 
-    def rested(self) -> bool:
-        """Nobody has run since the last tick, as far as the kernel has counted, and all slept at it."""
-        return self.process_cpu_s() == self._cpu_s and all(each.state == "waiting" for each in self.threads.values())
+    @property
+    def all_slept(self) -> bool:
+        """At the last tick, as far as their states were read at it."""
+        return all(each.state == "waiting" for each in self.threads.values())
+
+    def rested(self, cpu_s: float) -> bool:
+        """Nobody has run since the last tick, as far as the kernel has counted, and all slept at it. `cpu_s`: `process_cpu_s()` now."""
+        return cpu_s == self._cpu_s and self.all_slept
 
     def _changed(self, ran: float, span: float) -> list[Doing]:
         threads = self.threads

@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
@@ -37,7 +39,11 @@ LATER_S = {"why": 5.0, "files": 5.0, "memory": 20.0}
 _LONGEST_S = 3600.0
 _RESTING_S = 60.0
 """Of a process that rests it is written at least so often that it still does."""
-_IDLE_S = 0.2
+_IDLE_S = 1.0
+"""Where nothing is due, it is asked again so often whether anything has become so: to wake a thread costs more than to look."""
+_LEAST_S = 0.05
+_AT_ONCE = 16
+"""Looks that are made before it is asked again which are due, which takes a pass over all of them."""
 _OF_ITS_OWN = frozenset({"files", "trends"})
 """Made again though nothing ran in the process."""
 _JAVA_S = 30.0
@@ -74,6 +80,12 @@ class Looked(Struct, frozen=True):
 _Identity = tuple[str, tuple[int, ...] | str]
 """What makes two findings the same one at two moments: the rule and its threads; the title where it is about none. The titles of trends have
 figures, so that it is the rule alone."""
+
+
+_PUT_FINDING = (
+    "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (id) DO UPDATE SET last = excluded.last, "
+    "severity = excluded.severity, confidence = excluded.confidence, title = excluded.title, about = excluded.about"
+)
 
 
 class _Due:
@@ -123,7 +135,9 @@ class Looks:
         self._seen: deque[Looked] = deque()
         self._closing: list[Subject] = []
         self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._stop = False
+        self._news = threading.Event()
+        """Processes have come, or it is to end."""
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
         self._makes: dict[str, Callable[[Subject], tuple[Any, tuple[Finding, ...]] | None]] = {
@@ -151,6 +165,7 @@ class Looks:
         wait = {kind.name: FIRST_S if subject.asked else LATER_S.get(kind.name, FIRST_S) for kind in self._kinds}
         with self._lock:
             self._due[subject.key] = [_Due(subject, kind, now + wait[kind.name]) for kind in self._kinds]
+        self._news.set()
 
     def end(self, subject: Subject) -> None:
         """It has ended, and is closed when no look goes on."""
@@ -169,7 +184,8 @@ class Looks:
 
     def close(self) -> bool:
         """End the thread; False where a look goes on, which is given up: it ends with the program."""
-        self._stop.set()
+        self._stop = True
+        self._news.set()
         if self._thread.is_alive():
             self._thread.join(0.5)
         if self._thread.is_alive():
@@ -179,13 +195,15 @@ class Looks:
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stop:
                 self._close_ended()
-                due = self._next()
-                if due is None:
-                    self._stop.wait(_IDLE_S)
-                else:
-                    self._look(due)
+                several, rest_s = self._next()
+                for due in several:
+                    if not self._stop:
+                        self._look(due)
+                if not several:
+                    self._news.wait(rest_s)
+                    self._news.clear()
         except BaseException as error:  # noqa: BLE001  raised again by `take`, in the thread that records
             self._failed = error
 
@@ -195,15 +213,14 @@ class Looks:
         for subject in closing:
             subject.close()
 
-    def _next(self) -> _Due | None:
+    def _next(self) -> tuple[list[_Due], float]:
+        """(some that are due, the longest waiting first; how long to rest where none is)."""
         now = time.time()
         with self._lock:
-            longest = max(
-                (each for several in self._due.values() for each in several),
-                key=lambda one: one.wanted(now),
-                default=None,
-            )
-        return longest if longest is not None and longest.wanted(now) >= 0 else None
+            waiting = [(each.wanted(now), each) for several in self._due.values() for each in several]
+        due = nlargest(_AT_ONCE, (one for one in waiting if one[0] >= 0), key=itemgetter(0))
+        soonest = max(map(itemgetter(0), waiting), default=-_IDLE_S)
+        return [each for _, each in due], min(_IDLE_S, max(_LEAST_S, -soonest))
 
     def _look(self, due: _Due) -> None:
         began, cpu = time.time(), time.thread_time()
@@ -295,15 +312,15 @@ class Kept:
         self._next = before.next_finding
         self._last: dict[tuple[int, str], tuple[int, bytes, float]] = {}
         """(process, kind) → (id of the last look that was written, its blob, its moment)."""
-        self._open: dict[tuple[int, bool], dict[_Identity, int]] = {}
-        """(process, whether they are trends) → identity of a finding that lasts → its id."""
+        self._open: dict[tuple[int, bool], dict[_Identity, tuple[int, float]]] = {}
+        """(process, whether they are trends) → identity of a finding that lasts → (its id, since when)."""
 
     def resume(self, key: int) -> None:
         """The process was recorded by an earlier session: what was wrong then may still be."""
-        for number, about in self._before.findings.pop(key, ()):
+        for number, first, about in self._before.findings.pop(key, ()):
             finding = schema.unpack(about, Finding)
             trend = finding.rule in RULES
-            self._open.setdefault((key, trend), {})[_identity(finding, trend=trend)] = number
+            self._open.setdefault((key, trend), {})[_identity(finding, trend=trend)] = number, first
 
     def keep(self, looked: Looked) -> None:
         """Write one look."""
@@ -346,25 +363,19 @@ class Kept:
     def _findings(self, key: int, at: float, findings: tuple[Finding, ...], *, trend: bool = False) -> None:
         """What is healthy, said in words (info), is in the look itself and has no interval."""
         before = self._open.get((key, trend), {})
-        now: dict[_Identity, int] = {}
+        now: dict[_Identity, tuple[int, float]] = {}
         for finding in findings:
             if finding.severity == "info":
                 continue
             identity = _identity(finding, trend=trend)
             if identity in now:
                 continue
-            number = before.get(identity)
-            if number is None:
-                number, self._next = self._next, self._next + 1
-                values = (number, key, finding.rule, finding.severity, finding.confidence, finding.title, at, at)
-                sql = "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)"
-                self._store.add(sql, *values, schema.pack(finding))
-            else:
-                sql = "UPDATE finding SET last = ?, severity = ?, confidence = ?, title = ?, about = ? WHERE id = ?"
-                told = (finding.severity, finding.confidence, finding.title, schema.pack(finding))
-                self._store.add(sql, at, *told, number)
-            now[identity] = number
-        for identity, number in before.items():
+            number, first = before.get(identity) or (self._next, at)
+            self._next = max(self._next, number + 1)
+            told = (finding.rule, finding.severity, finding.confidence, finding.title, first, at)
+            self._store.add(_PUT_FINDING, number, key, *told, schema.pack(finding))
+            now[identity] = number, first
+        for identity, (number, _) in before.items():
             if identity not in now:
                 self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
         self._open[key, trend] = now
@@ -373,7 +384,7 @@ class Kept:
         """The process has ended, and with it what was wrong with it."""
         at = subject.death.at if subject.death is not None else time.time()
         for trend in (False, True):
-            for number in self._open.pop((subject.key, trend), {}).values():
+            for number, _ in self._open.pop((subject.key, trend), {}).values():
                 self._store.add("UPDATE finding SET ended = ? WHERE id = ?", at, number)
         for key, kind in [known for known in self._last if known[0] == subject.key]:
             number, _, looked_at = self._last.pop((key, kind))

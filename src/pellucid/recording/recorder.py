@@ -43,10 +43,15 @@ STATUS_S = 60.0
 SETTLED_S = 2.0
 """With --all a process is recorded that lives for so long: the many short ones of a shell script cost more than they tell."""
 MOST_PROCESSES = 500
-SAMPLING_SHARE = 0.0033
-"""Of a core, for each process: what ticks, numbers and writing may cost before ticks become rarer."""
+MOST_SHARE = 0.0045
+"""Of a core, for each process: what all of it may cost before ticks become rarer."""
+OTHERS_SHARE = 0.0019
+"""Of that, at most, for longer looks and the disk, which have limits of their own (`looks.KINDS`) but for their beginning."""
 LEAST_HZ = 1.0
 _CHECK_S = 10.0
+_UNINTERRUPTED_MS = 250.0
+"""So long it may sleep before it asks whether it is to stop."""
+_FASTER = 1.5
 _ATTACH_AT_ONCE = 2
 
 
@@ -161,6 +166,7 @@ class _Recording:
         self._before = before
         self._next_key = before.next_process
         self._newcomers = Newcomers()
+        self._found_at = 0.0
         self._young: list[int] = []
         """Those that may not live long enough to be recorded."""
         self._poll = select.poll()
@@ -171,7 +177,8 @@ class _Recording:
         self._missed_before = 0
         self._taken = 0
         self._total = RecorderCost(0.0, 0.0, 0.0, 0, 0)
-        self._main_s = 0.0
+        self._used = 0.0, 0.0
+        """CPU seconds of this thread and of all threads, when that was last asked."""
 
     def run(self, wanted: list[Process], begun: Callable[[], None]) -> Progress:
         for process in wanted:
@@ -179,7 +186,8 @@ class _Recording:
         self._find()
         begun()
         self.began, self.began_ns = time.time(), time.monotonic_ns()
-        self._begin_session()
+        self._put_session()
+        self.store.flush()
         self.looks.start()
         try:
             self._loop()
@@ -229,8 +237,10 @@ class _Recording:
 
     def _find(self) -> None:
         """Processes that have come: children of those that are recorded, or with `every` all that run Python or a JVM."""
-        if not (self.asked.every or self.asked.children):
-            return
+        before, self._found_at = self._found_at, time.time()
+        ran = any(each.active_at >= before or not each.watched.reading for each in self.subjects.values())
+        if not (self.asked.every or (self.asked.children and ran)):
+            return  # who sleeps starts none
         again, self._young = self._young, []
         for pid in (*again, *self._newcomers.pids()):
             if pid in self.subjects or len(self.subjects) >= MOST_PROCESSES:
@@ -261,7 +271,7 @@ class _Recording:
         number = 0
         counted = flushed = looked = checked = base
         self._cpu_s, self._wall_ns = time.process_time(), base
-        self._main_s = time.thread_time()
+        self._used = time.thread_time(), time.process_time()
         while not self.stopped():
             interval = round(self.interval_s * 1e9)
             due = base + int((number + jitter()) * interval)
@@ -301,7 +311,7 @@ class _Recording:
             rest = due - time.monotonic_ns()
             if rest <= 0:
                 return True
-            for fd, _ in self._poll.poll(min(rest / 1e6, 100.0)):
+            for fd, _ in self._poll.poll(min(rest / 1e6, _UNINTERRUPTED_MS)):
                 self._end(self._lives[fd])
             if self.stopped():
                 return False
@@ -356,6 +366,7 @@ class _Recording:
                 self.calls.end(subject)
         if self.store.segment_is_full():
             self.store.begin_segment()
+            self._put_session()
         missed = self._missed - self._missed_before
         self._missed_before = self._missed
         for subject in (*self.subjects.values(), *self.ended):
@@ -403,22 +414,22 @@ class _Recording:
 
     def _adapt(self, span_s: float) -> bool:
         """Let ticks become rarer where they cost too much, and again more frequent where they would not; whether they have."""
-        used_s, before = time.thread_time() - self._main_s, self.interval_s
-        self._main_s += used_s
-        share = used_s / span_s / max(1, len(self.subjects))
-        if share > SAMPLING_SHARE:
-            self.interval_s = min(1 / LEAST_HZ, self.interval_s * share / SAMPLING_SHARE * 1.1)
-        elif share < SAMPLING_SHARE / 2:
-            self.interval_s = max(1 / self.asked.rate_hz, self.interval_s / 1.5)
+        before, (main_s, all_s) = self.interval_s, self._used
+        self._used = time.thread_time(), time.process_time()
+        whole = span_s * max(1, len(self.subjects))
+        share, others = (self._used[0] - main_s) / whole, (self._used[1] - all_s) / whole
+        room = MOST_SHARE - min(OTHERS_SHARE, others - share)
+        if share > room:
+            self.interval_s = min(1 / LEAST_HZ, self.interval_s * share / room * 1.1)
+        elif share * _FASTER < 0.9 * room:
+            self.interval_s = max(1 / self.asked.rate_hz, self.interval_s / _FASTER)
         return self.interval_s != before
 
-    def _begin_session(self) -> None:
-        store = self.store
-        now = time.time()
-        values = (now, now, None, socket.gethostname(), self._boot, str(self.asked), self.asked.rate_hz, __version__)
-        sql = "INSERT INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        store.add(sql, self._session, *values, store.most_bytes, os.getpid())
-        store.flush()
+    def _put_session(self) -> None:
+        """Again with each segment: the row may have been lost while the disk was full."""
+        values = (time.time(), None, socket.gethostname(), self._boot, str(self.asked), self.asked.rate_hz, __version__)
+        sql = "INSERT OR IGNORE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self.store.add(sql, self._session, self.began, *values, self.store.most_bytes, os.getpid())
 
     def _now(self) -> Progress:
         return Progress(

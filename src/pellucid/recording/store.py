@@ -45,10 +45,11 @@ class Before:
             (boot, pid, ticks): (key, first, samples)
             for boot, pid, ticks, key, first, samples in connection.execute(sql)
         }
-        self.findings: dict[int, list[tuple[int, bytes]]] = {}
-        """Process → (id, blob) of those that had not ended."""
-        for process, number, about in connection.execute("SELECT process, id, about FROM finding WHERE ended IS NULL"):
-            self.findings.setdefault(process, []).append((number, about))
+        self.findings: dict[int, list[tuple[int, float, bytes]]] = {}
+        """Process → (id, since when, blob) of those that had not ended."""
+        sql = "SELECT process, id, first, about FROM finding WHERE ended IS NULL"
+        for process, number, first, about in connection.execute(sql):
+            self.findings.setdefault(process, []).append((number, first, about))
 
 
 class Store:
@@ -77,7 +78,7 @@ class Store:
         self._waiting: queue.Queue[Rows | None] = queue.Queue(_MOST_WAITING)
         (last,) = self.connection.execute("SELECT max(id) FROM segment").fetchone()
         self.segment = last or 0
-        self._serial = 0
+        self._serial = self._lost_before = 0
         self._began_at = 0.0
         self._frames: dict[Frame, int] = {}
         self._stacks: dict[tuple[int, int], int] = {}
@@ -116,13 +117,17 @@ class Store:
         return stack
 
     def segment_is_full(self) -> bool:
-        """A new one is to be begun, by who keeps numbers of this one."""
-        return self._bytes > self.most_bytes // _PARTS or time.monotonic() - self._began_at > SEGMENT_S
+        """A new one is to be begun, by who keeps numbers of this one: those that were lost mean nothing to a reader."""
+        return (
+            self.lost != self._lost_before
+            or self._bytes > self.most_bytes // _PARTS
+            or time.monotonic() - self._began_at > SEGMENT_S
+        )
 
     def begin_segment(self) -> None:
         """From here on all numbers of frames, stacks and threads are new."""
         self.segment += 1
-        self._serial, self._bytes, self._began_at = 0, 0, time.monotonic()
+        self._serial, self._bytes, self._began_at, self._lost_before = 0, 0, time.monotonic(), self.lost
         self._frames, self._stacks = {}, {}
         self.add("INSERT INTO segment VALUES (?, ?)", self.segment, time.time())
 
@@ -133,7 +138,6 @@ class Store:
             self._waiting.put(rows, block=wait_s > 0, timeout=wait_s or None)
         except queue.Full:
             self.lost += 1
-            self.begin_segment()  # the numbers that were thrown away with them mean nothing to a reader
             return False
         return True
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 
 from msgspec.structs import replace
 
@@ -26,6 +27,9 @@ from pellucid.recording import schema
 from pellucid.recording.store import Store
 from pellucid.runtimes.cpython.trie import EMPTY
 
+REFRESH_S = 2.0
+RESTING_S = 5.0
+"""Between the numbers of a process in which nothing runs: only the kernel changes them then, which takes pages from it."""
 MOST_STACKS = 100_000
 """Different stacks of one process in memory: then it is begun anew."""
 _IO = (b"syscr", b"syscw", b"read_bytes", b"write_bytes")
@@ -80,6 +84,7 @@ class Subject:
         self.gaps: dict[Gap, None] = {}
         self.active_at = self.ticked_at = time.time()
         """When something last ran in it; when it was last sampled."""
+        self._refreshed_at = self._counted_at = 0.0
         self._refused_exe: str | None = None
         """The program whose stacks can't be read."""
         self._readings = self._set = 0
@@ -91,6 +96,8 @@ class Subject:
         self._slice: tuple[int, list[tuple[int, int, int]]] | None = None
         """The last slice, if more samples of the same can be added to it: its id, and of each thread where it was."""
         self._before = (0, 0, 0)
+        self._told: tuple[Process, Death | None, tuple[Gap, ...]] | None = None
+        """What this segment of the recording has of it."""
 
     def close(self) -> None:
         if self.life is not None:
@@ -128,11 +135,12 @@ class Subject:
         self.samples += 1
         self._readings += 1
         self.ticked_at = time.time()
-        if self.watched.rest():
+        if self.watched.tick_or_rest(now_ns):
             return
         self.active_at = self.ticked_at
-        self.watched.tick(now_ns)
-        if self.memory is not None and self.memory.collecting():
+        if (
+            self.memory is not None and not self.watched.all_slept and self.memory.collecting()
+        ):  # who sleeps collects nothing
             self._set += 1
 
     def refresh(self, now_ns: int) -> None:
@@ -141,7 +149,10 @@ class Subject:
             self.java = runtime(self.pid, exe) == "JVM"
             self.watched.renew()
             return
-        if self.active_at > self._began:
+        if self.watched.unnamed or (
+            self.active_at > self._refreshed_at and time.time() - self._refreshed_at >= REFRESH_S
+        ):
+            self._refreshed_at = time.time()
             self.watched.refresh(now_ns)
 
     def learn(self, seen: object) -> None:
@@ -173,10 +184,19 @@ class Subject:
         return True
 
     def count(self, store: Store) -> None:
-        """A row of its numbers. Nothing where they can't be read any more."""
+        """A row of its numbers. Nothing where they can't be read any more, or were read a moment ago and nothing has run since."""
+        now = time.time()
+        if (
+            self.watched.reading
+            and self.active_at < self._counted_at
+            and self.table is None
+            and now - self._counted_at < RESTING_S
+        ):
+            return
         sample = self._sample()
         if sample is None:
             return
+        self._counted_at = now
         table, self.table = self.table, None
         reads = _io(self.pid)
         java = self.java_seen
@@ -227,7 +247,7 @@ class Subject:
         now = time.time() if self.death is None else self.death.at
         if store.segment != self._segment:
             self._segment = store.segment
-            self._numbers, self._threads, self._slice = {}, {}, None
+            self._numbers, self._threads, self._slice, self._told = {}, {}, None, None
         taken = self.watched.take(now_ns)
         unstable = sum(timeline.judge(program.sampled.judged) for program, timeline in taken)
         told = (self.watched.asked, self.watched.failed, self.watched.lost_threads)
@@ -301,8 +321,14 @@ class Subject:
         return found
 
     def _put(self, store: Store) -> None:
+        """Who it is, where that is not what the recording has."""
         death = self.death
-        gaps = tuple(dict.fromkeys((*self.gaps, *self._unseen())))
+        told = self.process, death, tuple(dict.fromkeys((*self.gaps, *self._unseen())))
+        if told == self._told:
+            sql = "UPDATE process SET last = ?, samples = ? WHERE id = ?"
+            store.add(sql, self.last_at, self.samples, self.key)
+            return
+        self._told, gaps = told, told[2]
         store.add(
             _PUT_PROCESS,
             self.key,
@@ -348,6 +374,7 @@ def _exe(pid: int) -> str | None:
         return None
 
 
+@cache
 def boot() -> str:
     """Which start of this machine it is (random(4)): with it a pid and a start time name one process for ever."""
     return read_small("/proc/sys/kernel/random/boot_id", 64).decode("ascii").strip()
