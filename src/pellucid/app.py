@@ -77,17 +77,21 @@ ELSEWHERE = frozenset(
     ]
 )
 """Commands that take `--host NAME`: the agent there runs them (`agent.policy.RULES`)."""
+HOST_OF_THEIR_OWN = frozenset(["top", "web", "serve"])
+"""Their --host means something else: machines beside this one, the address to listen on."""
 
 
 def elsewhere(words: list[str]) -> int | None:
     """The exit status of a command line with `--host NAME`, which an agent has run; None for one that is for this machine."""
-    if not words or words[0] not in ELSEWHERE:
+    if not words or words[0] in HOST_OF_THEIR_OWN or words[0] not in COMMANDS:
         return None
     ours = words[: words.index("--")] if "--" in words else words
     if not any(word == "--host" or word.startswith("--host=") for word in ours):
         return None
-    from pellucid.agent.words import without_host
+    from pellucid.agent.words import only_here, without_host
 
+    if words[0] not in ELSEWHERE:
+        raise only_here(words[0])
     name, others = without_host(words)
     from pellucid.agent.client import run as ask
 

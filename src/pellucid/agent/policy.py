@@ -16,8 +16,8 @@ from pellucid.model.errors import UsageError
 
 SCOPES: Final = ("contents", "pause")
 
-PID, PIDS, NAME, PATH, NONE = "pid", "pids", "name", "path", "none"
-"""What stands after the options: one process (a number or a pattern), several, a number or nothing, a path to look for, nothing."""
+PID, PIDS, NAME, PATH, NONE, INCIDENT = "pid", "pids", "name", "path", "none", "incident"
+"""What stands after the options: one process (a number or a pattern), several, a number or nothing, a path to look for, nothing, `show ID`."""
 
 MAX_WORDS: Final = 96
 MAX_WORD: Final = 4096
@@ -81,7 +81,7 @@ RULES: Final[Mapping[str, Rule]] = {
         sparing="no_pause",
     ),
     "check": Rule(NONE, _free()),
-    "incidents": Rule(NONE, _free()),
+    "incidents": Rule(INCIDENT, _free()),
 }  # fmt: skip
 BY_NUMBER: Final = frozenset({"oom", "gc", "profile", "heap"})
 """Commands that would take a name for a file of the agent's machine: these are asked by pid."""
@@ -160,6 +160,12 @@ def _allowed(name: str, rule: Rule, given: Mapping[str, object], scopes: frozens
 
 
 def _placed(name: str, rule: Rule, rest: list[str]) -> None:
+    if rule.after == INCIDENT:
+        if rest in ([], ["list"]) or (len(rest) == 2 and rest[0] == "show"):
+            return  # which names are those of incidents, serve.incidents judges
+        raise _refused(
+            f"run `pellucid {name}` there", "it is asked by `show ID`, or for the list", "pellucid incidents"
+        )
     most = {PID: 1, PIDS: 64, NAME: 1, PATH: 1, NONE: 0}[rule.after]
     least = 1 if rule.after in (PID, PIDS) else 0
     if not least <= len(rest) <= most:

@@ -7,7 +7,7 @@ import pytest
 
 from pellucid.agent.policy import RULES, planned
 from pellucid.agent.words import without_host
-from pellucid.app import COMMANDS, ELSEWHERE
+from pellucid.app import COMMANDS, ELSEWHERE, HOST_OF_THEIR_OWN, elsewhere
 from pellucid.model.errors import UsageError
 
 
@@ -25,6 +25,20 @@ def plan(*words, scopes=()):
 
 def test_the_commands_with_host_are_those_that_an_agent_runs():
     assert set(RULES) == ELSEWHERE
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - ELSEWHERE - HOST_OF_THEIR_OWN))
+def test_every_other_command_says_why_it_has_no_host(name):
+    with pytest.raises(UsageError) as refused:
+        elsewhere([name, "x", "--host", "gpu-07"])
+    assert refused.value.tried == f"run `pellucid {name}` on another machine"
+    assert elsewhere([name, "--", "x", "--host", "gpu-07"]) is None, "of the command that is started"
+
+
+@pytest.mark.parametrize("name", sorted(HOST_OF_THEIR_OWN))
+def test_those_with_a_host_of_their_own_are_run_here(name):
+    assert elsewhere([name, "--host", "gpu-07"]) is None
+    assert any("--host" in one.opts for one in command(name).params)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -48,6 +62,8 @@ def test_the_table_speaks_of_options_that_there_are(name):
         ("memory", "7", "--watch", "3.0"),
         ("heap", "7", "--no-pause"),
         ("check",),
+        ("incidents",),
+        ("incidents", "show", "2026-11-26-0001", "--json"),
     ],
 )
 def test_what_looks_is_run_as_it_was_asked(words):

@@ -5,14 +5,15 @@ import sys
 import click
 
 
-@click.command("schema")
-@click.argument("name", metavar="[COMMAND]", required=False)
-def command(name: str | None) -> None:
+@click.command("schema", context_settings={"ignore_unknown_options": True})  # `schema stacks --tasks`
+@click.argument("words", metavar="[COMMAND]", nargs=-1)
+def command(words: tuple[str, ...]) -> None:
     """Print the JSON schema of what COMMAND --json prints; without COMMAND, list the commands that have one."""
     from pellucid.export.json import REPORTS, schema
     from pellucid.model.errors import UsageError
 
-    if name is None:
+    name = " ".join(words)
+    if not name:
         click.echo("\n".join(REPORTS))
         return
     if name not in REPORTS:
