@@ -130,6 +130,21 @@ def test_a_port_in_time_wait_is_held_by_nobody():
     until(lambda: any("TIME_WAIT" in gap.why for gap in of_port(port).gaps), 60)
 
 
+def test_the_semaphores_of_multiprocessing_are_one_line(capsys):
+    from pellucid.present.cli import files_text
+
+    program = "import multiprocessing as m; locks = [m.Lock() for _ in range(3)]; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        process.stdout.readline()
+        files_text.tell(deleted(process.pid), as_json=False, deleted=True)
+        process.stdin.close()
+    told = capsys.readouterr().out
+    assert "sem." not in told
+    assert "and 3 semaphores in /dev/shm, mapped by 1 process: they take memory" in told
+
+
 def test_deleted_files_with_their_size(holds, folder):
     held, mapped = holds("deleted"), holds("deleted-map")
     of_all = {row.pid: row for row in deleted().files if row.path.startswith(str(folder))}

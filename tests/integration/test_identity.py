@@ -15,6 +15,7 @@ from pellucid.model.errors import NoSuchProcess, UsageError
 from pellucid.observe.identity import in_words, info, matching, ps, resolve
 from tests.forked import looked, needs_root, nobody
 from tests.integration.test_tasks import OURS
+from tests.syscalls import until
 
 
 @pytest.fixture
@@ -181,6 +182,16 @@ def test_a_name_that_means_several_lists_them(started):
     assert lines[0] == "14 processes match:"
     assert lines[1] == f"  {min(one.pid for one in processes)}  sleep  sleep 3600.0456"
     assert lines[-1] == "  and 2 more"
+
+
+def test_a_name_that_means_a_program_and_its_children_says_which_started_the_others(started):
+    parent = started("sh", "-c", "sleep 3600.0789 & sleep 3600.0789 & wait")
+    until(lambda: len(procfs.children(parent.pid)) == 2)
+    with pytest.raises(UsageError) as caught:
+        resolve("3600.0789")
+    assert caught.value.remedy.startswith(f"{parent.pid}, which started the others")
+    for child in procfs.children(parent.pid):
+        os.kill(child, signal.SIGKILL)
 
 
 def test_it_never_means_the_shell_that_runs_us():

@@ -306,7 +306,11 @@ def resolve(target: str) -> int:
     listed = [f"  {pid}  {_named(pid)}" for pid in found[:MAX_CANDIDATES]]
     more = [f"  and {len(found) - MAX_CANDIDATES} more"] if len(found) > MAX_CANDIDATES else []
     said = "\n".join([f"{len(found)} processes match:", *listed, *more])
-    raise UsageError(tried=tried, said=said, remedy="give the pid of one of them, or more of its command line")
+    roots = [pid for pid in found if (process := _if_there(pid)) is not None and process.ppid not in found]
+    remedy = "give the pid of one of them, or more of its command line"
+    if len(roots) == 1:  # a program and the workers that it has forked
+        remedy = f"{roots[0]}, which started the others; or the pid of one of these"
+    raise UsageError(tried=tried, said=said, remedy=remedy)
 
 
 def _named(pid: int) -> str:

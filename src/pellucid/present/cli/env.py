@@ -41,6 +41,7 @@ def command(target: str, as_json: bool, show_secrets: bool, changed: bool) -> No
         )
         screen.say(screen.printable(f"{mark} {variable.name}={value or ''}{was}{python}"))
     if hidden:
-        screen.say(f"{hidden} values are hidden (--show-secrets prints them)", dim=True)
+        values = "1 value is" if hidden == 1 else f"{hidden} values are"
+        screen.say(f"{values} hidden (--show-secrets prints them)", dim=True)
     for line in screen.gaps(report.gaps):
         screen.say(line, dim=True)

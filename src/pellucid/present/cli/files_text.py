@@ -102,7 +102,12 @@ def of_several(files: Sequence[OpenFile]) -> None:
 
 
 def of_deleted(files: Sequence[OpenFile]) -> None:
-    """Deleted files with their room on the disk, and the sum: a file that several hold is counted once."""
+    """Deleted files with their room on the disk, and the sum: a file that several hold is counted once.
+
+    The semaphores of multiprocessing have no name from their beginning, take a page of memory each, and are held by every worker: a line.
+    """
+    semaphores = [file for file in files if file.fd is None and file.path.startswith(_SEMAPHORE)]
+    files = [file for file in files if file not in semaphores]
     rows = [
         (
             size(file.allocated if file.allocated is not None else file.size),
@@ -113,10 +118,18 @@ def of_deleted(files: Sequence[OpenFile]) -> None:
         )
         for file in files
     ]
-    screen.table(("DISK", "PID", "COMMAND", "FD", "WHAT"), rows, right=frozenset({0, 1}))
+    if rows:
+        screen.table(("DISK", "PID", "COMMAND", "FD", "WHAT"), rows, right=frozenset({0, 1}))
+    if semaphores:
+        names, holders = len({file.path for file in semaphores}), len({file.pid for file in semaphores})
+        told = f"{names} semaphore{'s' * (names > 1)} in /dev/shm, mapped by {holders} process{'es' * (holders > 1)}"
+        screen.say(f"and {told}: they take memory, no disk (--json lists them)", dim=True)
     once = {(file.device, file.inode): file.allocated or 0 for file in files if file.inode is not None}
     if sum(once.values()):
         screen.say(f"{size(sum(once.values()))} in {len(once)} files; `pellucid recover PID` copies one back", dim=True)
+
+
+_SEMAPHORE = "/dev/shm/sem."  # what sem_open(3) makes, sem_overview(7)
 
 
 def of_groups(report: LeaksReport) -> None:
