@@ -32,12 +32,20 @@ _TOLD = frozenset({"LISTEN", "CLOSE_WAIT"})
 
 
 def snapshot(
-    pid: int, span_s: float = SPAN_S, watch_s: float = 0.0, *, alone: bool = False, ask: bool = True
+    pid: int,
+    span_s: float = SPAN_S,
+    watch_s: float = 0.0,
+    *,
+    alone: bool = False,
+    ask: bool = True,
+    untimed: bool = False,
 ) -> Snapshot:
     """Look at `pid` twice, `span_s` seconds apart, and once at the processes it waits for; watch it for `watch_s` seconds, 0 for not at all.
 
     `alone`: the waits are not followed beyond the processes at their other ends, which costs a fraction where there are many; a deadlock
-    over several processes is not seen then. `ask`: whether JVMs may be asked for their stacks, which stops them for a moment.
+    over several processes is not seen then. `ask`: whether JVMs may be asked for their stacks, which stops them for a moment. `untimed`: a wait
+    that ends by itself is not followed beyond the process at its other end. No deadlock is missed by that, and the event loop of a server leads
+    to all its clients, which may be of any size.
     NoSuchProcess when it does not exist or ended meanwhile. All else that can't be seen is a gap: a process whose memory may not
     be read, or that runs no Python, still has its system calls, files and sockets.
     """
@@ -49,7 +57,7 @@ def snapshot(
         look.gaps += gaps
         uses = Uses(pid)
         read = look.stacks()
-        beside = Beside(look, before, read, alone=alone, ask=ask)
+        beside = Beside(look, before, read, alone=alone, ask=ask, untimed=untimed)
         sampled = Sampled()
         earlier_kernel, earlier_stacks = before, read
         try:

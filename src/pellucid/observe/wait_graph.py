@@ -92,10 +92,17 @@ class Beside:
     """The graph around one process that is being looked at anyway: begun at its first look, finished at the second."""
 
     def __init__(
-        self, look: Look, tasks: tuple[Task, ...], stacks: Mapping[int, Stack], *, alone: bool = False, ask: bool = True
+        self,
+        look: Look,
+        tasks: tuple[Task, ...],
+        stacks: Mapping[int, Stack],
+        *,
+        alone: bool = False,
+        ask: bool = True,
+        untimed: bool = False,
     ) -> None:
-        """`alone`: no other process is looked at, and counts as alive. `ask` as for `Look`, of those others."""
-        self._world = _World(ask=ask)
+        """`alone`: no other process is looked at, and counts as alive. `ask` as for `Look`, of those others. `untimed` as for `snapshot`."""
+        self._world = _World(ask=ask, untimed=untimed)
         self._world.seen[look.pid] = Seen(look, tasks, stacks)
         self._own = self._world.seen[look.pid]
         self._children = () if alone else self._take_in(suspects(look.pid))
@@ -143,8 +150,9 @@ def _named(thread: Thread, waiting: Waiting | None) -> Thread:
 class _World:
     """The processes that were looked at, and what is asked of them."""
 
-    def __init__(self, *, ask: bool = True) -> None:
+    def __init__(self, *, ask: bool = True, untimed: bool = False) -> None:
         self._ask = ask
+        self._untimed = untimed
         self.seen: dict[int, Seen] = {}
         self.missed: set[int] = set()
         self.ends = Ends()
@@ -183,6 +191,8 @@ class _World:
         found: dict[int, None] = {}
         for each in self.seen.values():
             for tid, wait in each.waits.items():
+                if self._untimed and wait.timed:
+                    continue
                 blocked = each.blocked.get(tid)
                 for child in (wait.child, blocked.child if blocked else None):
                     if child:

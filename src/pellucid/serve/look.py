@@ -1,13 +1,14 @@
 """One look at a worker from outside, made in a child of the supervisor that writes a `LookAt` as JSON into a pipe.
 
 It is a process of its own, so that whatever a look meets (a process that vanishes, memory that does not hold still, a kernel that refuses)
-can't take time or life from the supervisor, which kills it when it takes too long. Nothing is stopped, nothing is written to the worker.
+can't take time or life from the supervisor, which kills it when it takes too long (`late.py`). Nothing is stopped, nothing is written to the worker.
 """
 
 import gc
 import os
 import time
 import traceback
+from collections.abc import Callable
 
 import msgspec
 
@@ -32,7 +33,7 @@ def look(pid: int, tid: int, moment: Moment) -> LookAt:
         return _grown(pid)
     began, at = time.perf_counter(), time.time()
     try:
-        seen = snapshot(pid)
+        seen = snapshot(pid, untimed=True)
     except PellucidError as error:
         return unseen(moment, time.perf_counter() - began, f"{error.said}; {error.remedy}")
     findings = diagnose(seen)
@@ -121,9 +122,14 @@ def prepare() -> None:
 
 def tell(pipe: int, pid: int, tid: int, moment: Moment) -> None:
     """Look, and write what was seen."""
+    write(pipe, moment, lambda: look(pid, tid, moment))
+
+
+def write(pipe: int, moment: Moment, see: Callable[[], LookAt]) -> None:
+    """What is seen, as JSON."""
     began = time.perf_counter()
     try:
-        seen = look(pid, tid, moment)
+        seen = see()
     except Exception as error:  # noqa: BLE001  a mistake of ours must not lose the incident: it becomes a part of it
         place = traceback.extract_tb(error.__traceback__)[-1]
         why_not = f"pellucid's own look failed: {type(error).__name__}: {error} ({place.filename}:{place.lineno})"

@@ -74,6 +74,9 @@ def test_a_deadlocked_worker_explains_itself_and_is_replaced(server, since):
         (thread,) = (one for one in look["snapshot"]["threads"] if one["name"] == "predict")
         assert thread["task"]["call"]["name"] == "futex"
         assert thread["wait"]["kind"] == "lock"
+        assert look["snapshot"]["graph"]["pids"] == [noticed["pid"]], (
+            "its clients, of whatever size, are not looked into"
+        )
     assert incident["request"]["rows"] == 1
     assert incident["request"]["age_s"] >= TIMEOUT
     assert place in incident["cause"]
