@@ -1,21 +1,30 @@
 """The list of processes on the terminal, by textual. What it shows is `present.view.top`; here are widgets and keys."""
 
 import asyncio
+import signal
 from typing import ClassVar
 
+from rich.console import Group
+from rich.table import Table as Grid
 from rich.text import Text
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Resize
 from textual.screen import ModalScreen, Screen
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import Footer, Input, Static
 
 from pellucid.present.tui.process import ProcessScreen
 from pellucid.present.tui.source import Source
+from pellucid.present.tui.table import Table
 from pellucid.present.view.top import SORTS, Line, Sort, Top, cells, columns, said
 
 COLOURS = {"critical": "bold red", "warning": "bold yellow", "notice": "cyan"}
 MOST_NEEDS = 4
+_HIGH = 30
+"""Lines of a screen that has room for so many."""
+_TERMINALS_OWN = "ansi-dark"
+"""The theme that takes the terminal's own colours, dark or light, and a dozen of them: textual 8."""
 _HELP = """\
 enter   open the process under the cursor
 esc     back
@@ -26,24 +35,30 @@ c       copy the command that shows the same
 p       pause and go on
 r       look now
 1 to 6  now, waits, time, memory, files, output
-q       quit
+q       quit (or ctrl-c; ctrl-z leaves it for a while)
 
 Nothing here stops or changes a process. A look that
 costs something says so, and begins with enter.
 The same as text: pellucid top --plain"""
 
 
-class TopApp(App[None]):
-    """`pellucid top`."""
+class TopApp(App[int]):
+    """`pellucid top`. It ends with an exit status, or None."""
 
     TITLE = "pellucid top"
     ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
     CSS = """
     #head { height: 1; text-style: bold; }
     #needs { height: auto; max-height: 8; }
-    #filter { dock: bottom; height: 1; border: none; display: none; }
+    #filter { height: 1; border: none; padding: 0; display: none; }
     #filter.shown { display: block; }
-    DataTable { height: 1fr; }
+    #list { height: 1fr; }
+    DataTable > .datatable--header, DataTable:ansi > .datatable--header { background: $background; text-style: bold underline; }
+    DataTable > .datatable--cursor, DataTable:focus > .datatable--cursor { background: $background; color: $foreground; text-style: bold reverse; }
     Help { align: center middle; }
     Help Static { width: 64; max-width: 100%; height: auto; padding: 0 1; border: round $primary; background: $surface; }
     """
@@ -57,7 +72,7 @@ class TopApp(App[None]):
         sort: Sort = "trouble",
         interval: float = 2.0,
     ) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True)  # said here, or NO_COLOR would be black on black
         self.source = source
         self.interval = interval
         self._pid = pid
@@ -65,6 +80,10 @@ class TopApp(App[None]):
         self._sort = sort
 
     def on_mount(self) -> None:
+        if _TERMINALS_OWN in self.available_themes:
+            self.theme = _TERMINALS_OWN
+        # The terminal is given back as it was.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, 128 + signal.SIGTERM)
         self.source.begin()
         self.push_screen(ListScreen(self.source, self.interval, self._pattern, self._sort))
         if self._pid is not None:
@@ -83,15 +102,6 @@ class Help(ModalScreen[None]):
         yield Static(Text(_HELP))
 
 
-class Rows(DataTable[Text]):
-    """home and end go to the first and the last row: its cursor is a whole row."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("home", "scroll_top", "first", show=False),
-        Binding("end", "scroll_bottom", "last", show=False),
-    ]
-
-
 class ListScreen(Screen[None]):
     """Everything that runs, worst first."""
 
@@ -101,7 +111,7 @@ class ListScreen(Screen[None]):
         Binding("s", "sort", "sort"),
         Binding("p,space", "pause", "pause"),
         Binding("n", "next", "next in need"),
-        Binding("c", "copy", "copy command"),
+        Binding("c", "copy", "copy"),
         Binding("r", "renew", "look now", show=False),
         Binding("question_mark,h", "help", "keys"),
         Binding("escape", "leave_filter", "back", show=False),
@@ -119,21 +129,18 @@ class ListScreen(Screen[None]):
         self._outdated = False
         """Something else is wanted than the look that goes on asks for."""
         self._seen: Top | None = None
-        self._shown: dict[str, tuple[str, ...]] = {}
         self._hosts = bool(source.hosts)
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         yield Static(id="needs")
-        yield Rows(id="list", cursor_type="row", zebra_stripes=False)
+        yield Table(id="list")
         yield Input(id="filter", value=self._pattern, placeholder="a word; esc shows all again")
         yield Footer()
 
     def on_mount(self) -> None:
-        table = self.query_one("#list", DataTable)
-        for head in columns(hosts=self._hosts):
-            table.add_column(head, key=head or "sign")
-        table.focus()
+        self.query_one("#filter", Input).set_class(bool(self._pattern), "shown")
+        self._table.focus()
         self.set_interval(self._interval, self._tick)
         self.run_worker(self._look())
 
@@ -153,48 +160,39 @@ class ListScreen(Screen[None]):
         finally:
             self._looking = False
 
-    def _draw(self, seen: Top) -> None:
-        self._seen = seen
-        head = Text(
-            seen.head + ("  PAUSED" if self._paused else "") + (f"  by {self._sort}" if self._sort != "trouble" else "")
-        )
-        self.query_one("#head", Static).update(head)
-        self.query_one("#needs", Static).update(_needs(seen))
-        self._fill(seen.lines)
+    def on_resize(self, _: Resize) -> None:
+        if self._seen is not None:
+            self.call_after_refresh(self._draw, self._seen)
 
-    def _fill(self, lines: tuple[Line, ...]) -> None:
-        """Cells that changed alone are drawn anew while the order stays: a whole table costs some hundred times as much."""
-        table = self.query_one("#list", DataTable)
-        wanted = {line.key: cells(line, hosts=self._hosts) for line in lines}
-        worst = {line.key: line.worst for line in lines}
-        heads = columns(hosts=self._hosts)
-        if list(wanted) == list(self._shown):
-            for key, row in wanted.items():
-                for head, cell, before in zip(heads, row, self._shown[key], strict=True):
-                    if cell != before:
-                        table.update_cell(key, head or "sign", Text(cell, style=COLOURS.get(worst[key], "")))
-        else:
-            chosen, at = self._key(), table.cursor_row
-            table.clear()
-            for key, row in wanted.items():
-                table.add_row(*(Text(cell, style=COLOURS.get(worst[key], "")) for cell in row), key=key)
-            keys = list(wanted)
-            table.move_cursor(row=keys.index(chosen) if chosen in wanted and at else 0)
-        self._shown = wanted
+    @property
+    def _table(self) -> Table:
+        return self.query_one("#list", Table)
+
+    def _draw(self, seen: Top) -> None:
+        marks = "PAUSED" if self._paused else "", f"by {self._sort}" if self._sort != "trouble" else ""
+        self.query_one("#head", Static).update(Text(seen.head(*marks), no_wrap=True, overflow="ellipsis"))
+        self.query_one("#needs", Static).update(
+            _needs(seen, MOST_NEEDS if self.size.height >= _HIGH else MOST_NEEDS - 1)
+        )
+        chosen, table = self._key(), self._table
+        keys = [line.key for line in seen.lines]
+        cursor = keys.index(chosen) if chosen in keys and table.cursor_row else 0
+        rows = [(cells(line, table.room, hosts=self._hosts), COLOURS.get(line.worst, "")) for line in seen.lines]
+        self._seen = seen
+        table.show(columns(table.room, hosts=self._hosts), rows, cursor=cursor)
 
     def _key(self) -> str:
         """Of the row under the cursor; "" where there is none."""
-        table = self.query_one("#list", DataTable)
-        keys = list(self._shown)
-        return keys[table.cursor_row] if 0 <= table.cursor_row < len(keys) else ""
+        line = self._line()
+        return line.key if line is not None else ""
 
     def _line(self) -> Line | None:
-        key = self._key()
-        return next((line for line in self._seen.lines if line.key == key), None) if self._seen else None
+        lines, at = self._seen.lines if self._seen else (), self._table.cursor_row
+        return lines[at] if 0 <= at < len(lines) else None
 
     def action_open(self) -> None:
         if self.query_one("#filter", Input).has_focus:
-            self.query_one("#list", DataTable).focus()
+            self._table.focus()
             return
         line = self._line()
         if line is not None:
@@ -209,17 +207,16 @@ class ListScreen(Screen[None]):
         box = self.query_one("#filter", Input)
         box.value = ""
         box.remove_class("shown")
-        self.query_one("#list", DataTable).focus()
+        self._table.focus()
 
     @on(Input.Changed, "#filter")
     async def _filtered(self, event: Input.Changed) -> None:
         self._pattern = event.value
-        self.query_one("#list", DataTable).move_cursor(row=0)  # the best of what fits, and not who stood there before
+        self._table.move_cursor(row=0)  # the best of what fits, and not who stood there before
         await self._look()
 
     async def action_sort(self) -> None:
         self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
-        self._shown = {} if self._seen is None else self._shown
         await self._look()
 
     async def action_pause(self) -> None:
@@ -231,7 +228,7 @@ class ListScreen(Screen[None]):
         await self._look()
 
     def action_next(self) -> None:
-        keys = list(self._shown)
+        keys = [line.key for line in self._seen.lines] if self._seen else []
         needy = [f"{need.host}/{need.pid}" for need in self._seen.needs] if self._seen else []
         if not needy:
             self.notify("Nobody needs you.")
@@ -239,7 +236,7 @@ class ListScreen(Screen[None]):
         here = self._key()
         after = needy[(needy.index(here) + 1) % len(needy)] if here in needy else needy[0]
         if after in keys:
-            self.query_one("#list", DataTable).move_cursor(row=keys.index(after))
+            self._table.move_cursor(row=keys.index(after))
 
     def action_copy(self) -> None:
         line = self._line()
@@ -252,15 +249,19 @@ class ListScreen(Screen[None]):
         self.app.push_screen(Help())
 
 
-def _needs(seen: Top) -> Text:
-    text = Text()
-    for need in seen.needs[:MOST_NEEDS]:
-        text.append(said(need) + "\n", style=COLOURS[need.severity])
-    if len(seen.needs) > MOST_NEEDS:
-        text.append(f"and {len(seen.needs) - MOST_NEEDS} more: n goes from one to the next\n")
+def _needs(seen: Top, most: int) -> Group:
+    """A line each; what is too long for one goes on below its own text."""
+    grid = Grid.grid(padding=0)
+    for need in seen.needs[:most]:
+        sign, _, rest = said(need).partition("  ")
+        style = COLOURS[need.severity]
+        grid.add_row(Text(f"{sign}  ", style=style, no_wrap=True), Text(rest, style=style))
+    others = Text()
+    if len(seen.needs) > most:
+        others.append(f"and {len(seen.needs) - most} more: n goes from one to the next\n")
     if not seen.needs:
-        text.append("Nobody needs you, of the Python processes that were looked at.\n")
+        others.append("Nobody needs you, of the Python processes that were looked at.\n")
     for line in seen.not_seen:
-        text.append(f"not seen: {line}\n", style="dim")
-    text.rstrip()
-    return text
+        others.append(f"not seen: {line}\n", style="dim")
+    others.rstrip()
+    return Group(*([grid] if seen.needs else []), *([others] if others else []))

@@ -57,14 +57,22 @@ def command(
             said="textual is not installed",
             remedy="pip install 'pellucid[ui]', or without it: pellucid top --plain",
         )
+    import os
     import sys
 
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise UsageError(tried="draw the terminal view", said="this is no terminal", remedy="pellucid top --plain")
+    if os.environ.get("TERM") == "dumb":
+        said = "it can't move its cursor (TERM=dumb)"
+        raise UsageError(tried="draw the terminal view", said=said, remedy="pellucid top --plain")
+    if "utf" not in sys.stdout.encoding.lower():
+        said = f"its lines can't be written in {sys.stdout.encoding}, which the locale asks for"
+        raise UsageError(
+            tried="draw the terminal view", said=said, remedy="LC_ALL=C.UTF-8 pellucid top, or pellucid top --plain"
+        )
     from pellucid.present.tui.app import TopApp
 
-    TopApp(source, pid=pid, pattern=pattern or "", sort=cast("Sort", sort), interval=interval).run()
-    return 0
+    return TopApp(source, pid=pid, pattern=pattern or "", sort=cast("Sort", sort), interval=interval).run() or 0
 
 
 def _resolved(target: str | None) -> int | None:

@@ -1,8 +1,8 @@
 """The terminal view as text without a cursor: one block of lines a look, for small containers, logs and screen readers. No line is drawn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from pellucid.diagnose.words import duration
+from pellucid.present.view.columns import line as text
 from pellucid.present.view.deep import Deep
 from pellucid.present.view.groups import Shown
 from pellucid.present.view.top import Top, cells, columns, said
@@ -13,7 +13,7 @@ _FRAMES = 6
 
 def listed(seen: Top, *, hosts: bool, width: int, most: int = _ROWS) -> Iterator[str]:
     """The lines of one look at everything: the findings, numbered, then the first processes of the list."""
-    yield seen.head
+    yield seen.head()
     for number, need in enumerate(seen.needs, 1):
         yield f"{number}. {said(need)}"
         yield f"   {need.sentence}"
@@ -22,17 +22,12 @@ def listed(seen: Top, *, hosts: bool, width: int, most: int = _ROWS) -> Iterator
         yield "Nobody needs you, of the Python processes that were looked at."
     for line in seen.not_seen:
         yield f"not seen: {line}"
-    yield from table(columns(hosts=hosts), [cells(line, hosts=hosts) for line in seen.lines[:most]], width)
+    shape = columns(width, hosts=hosts)
+    yield text([column.head for column in shape], shape)
+    for one in seen.lines[:most]:
+        yield text(cells(one, width, hosts=hosts), shape)
     if len(seen.lines) > most:
         yield f"and {len(seen.lines) - most} more"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Columns as wide as they need; the last is cut at the terminal's edge."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        line = "  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip()
-        yield line if len(line) <= width else line[: max(1, width - 3)] + "..."
 
 
 def looked(deep: Deep, name: str) -> Iterator[str]:
@@ -58,7 +53,6 @@ def looked(deep: Deep, name: str) -> Iterator[str]:
 
 
 def grouped(group: Shown) -> str:
-    """`x2 predict-0, predict-1: wait for Lock ..., for 41 s`."""
-    since = f", for {duration(group.since_s)}" if group.since_s is not None and "for " not in group.does else ""
+    """`x2 predict-0, predict-1: waits for Lock ..., for 41 s`."""
     marks = f"{' (has the GIL)' if group.gil else ''}{' (moving)' if group.moving else ''}"
-    return f"x{len(group.tids)} {group.who}: {group.does}{since}{marks}"
+    return f"x{len(group.tids)} {group.who}: {group.does}{marks}"

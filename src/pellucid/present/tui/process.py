@@ -1,24 +1,31 @@
 """One process on the terminal: what its threads do now, who waits for whom, and the looks that cost something."""
 
 import asyncio
+import time
+from collections.abc import Iterable
 from typing import ClassVar
 
+from rich.console import Group
+from rich.padding import Padding
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static, TabbedContent, TabPane
 
 from pellucid.diagnose.words import duration
 from pellucid.present.tui.looks import Look
 from pellucid.present.tui.source import Source
+from pellucid.present.tui.table import SCROLLBAR, Table
 from pellucid.present.view.actions import ACTIONS, Asked, Name
+from pellucid.present.view.columns import end, fitted
 from pellucid.present.view.deep import Deep
 from pellucid.present.view.groups import Shown
 from pellucid.present.view.memory_live import Point
-from pellucid.present.view.top import size
+from pellucid.present.view.top import Line, size
 from pellucid.present.view.waits import WaitRow
 
 VIEWS = ("now", "waits", "time", "memory", "files", "output")
@@ -43,11 +50,11 @@ class ProcessScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "app.pop_screen", "back"),
-        *(Binding(str(number), f"view('{name}')", name) for number, name in enumerate(VIEWS, 1)),
+        *(Binding(str(number), f"view('{name}')", name, show=False) for number, name in enumerate(VIEWS, 1)),
         Binding("enter", "begin", "begin", priority=True, show=False),
-        Binding("p,space", "pause", "pause", show=False),
-        Binding("c", "copy", "copy command"),
-        Binding("question_mark,h", "help", "keys", show=False),
+        Binding("p,space", "pause", "pause"),
+        Binding("c", "copy", "copy"),
+        Binding("question_mark,h", "help", "keys"),
         Binding("q", "app.quit", "quit"),
     ]
 
@@ -60,11 +67,12 @@ class ProcessScreen(Screen[None]):
         self._host = host
         self._paused = False
         self._looking = False
+        self._line: Line | None = None
         self._deep: Deep | None = None
         self._groups: tuple[Shown, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield Static(Text(self._title("")), id="who")
+        yield Static(self._title(), id="who")
         yield Static(id="found")
         with TabbedContent(initial="now", id="views"):
             with TabPane("1 now", id="now"):
@@ -72,15 +80,11 @@ class ProcessScreen(Screen[None]):
                     yield self._look("why", cost="the agent there looks, for two seconds")
                 else:
                     with Vertical():
-                        yield DataTable(id="groups", cursor_type="row")
+                        yield Table(id="groups")
                         with VerticalScroll(id="stack"):
                             yield Static(id="frames")
             with TabPane("2 waits", id="waits"):
-                yield (
-                    self._look("waits", cost="two short looks")
-                    if self._host
-                    else DataTable(id="rows", cursor_type="row")
-                )
+                yield (self._look("waits", cost="two short looks") if self._host else Table(id="rows"))
             with TabPane("3 time", id="time"):
                 yield self._offered("profile")
             with TabPane("4 memory", id="memory"):
@@ -105,17 +109,28 @@ class ProcessScreen(Screen[None]):
     def _words(self, words: tuple[str, ...]) -> tuple[str, ...]:
         return (*words, "--host", self._host) if self._host else words
 
-    def _title(self, runtime: str) -> str:
+    def _title(self) -> Text:
+        """`pellucid top  pid 8774 worker-2  CPython 3.13.0  up 3 h  cpu 0 %  rss 1.2G`."""
         where = f" on {self._host}" if self._host else ""
-        return f"pellucid top  pid {self._pid} {self._name}{where}  {runtime}{'  PAUSED' if self._paused else ''}"
+        parts = [f"pellucid top  pid {self._pid} {self._name}{where}"]
+        parts += ["PAUSED"] * self._paused
+        parts += [self._deep.runtime] if self._deep is not None and self._deep.runtime else []
+        if self._line is not None:
+            began = self._line.started_at
+            parts += [] if began is None else [f"up {duration(max(0.0, time.time() - began))}"]
+            parts += [] if self._line.cpu is None else [f"cpu {self._line.cpu * 100:.0f} %"]
+            parts.append(f"rss {size(self._line.rss_bytes)}")
+        return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
 
     def on_mount(self) -> None:
         if not self._host:
-            self.query_one("#groups", DataTable).add_columns("", "THREADS", "STATE", "SINCE", "AT")
-            self.query_one("#rows", DataTable).add_columns("WHO", "WAITS FOR", "HELD BY", "SINCE", "AT")
-            self.query_one("#groups", DataTable).focus()
+            self.query_one("#groups", Table).focus()
             self.set_interval(self._interval, self._tick)
             self.run_worker(self._renew())
+
+    def on_resize(self, _: Resize) -> None:
+        if self._deep is not None:
+            self.call_after_refresh(self._draw, self._deep)
 
     async def _tick(self) -> None:
         if not self._paused and self.app.screen is self:
@@ -126,6 +141,9 @@ class ProcessScreen(Screen[None]):
             return
         self._looking = True
         try:
+            self._line = await asyncio.to_thread(self._source.line, self._pid)
+            self._name = self._line.name if self._line is not None else self._name
+            self.query_one("#who", Static).update(self._title())
             view = self.query_one("#views", TabbedContent).active
             if view in ("now", "waits"):
                 self._draw(await asyncio.to_thread(self._source.deep, self._pid))
@@ -137,23 +155,27 @@ class ProcessScreen(Screen[None]):
 
     def _draw(self, deep: Deep) -> None:
         self._deep = deep
-        self.query_one("#who", Static).update(Text(self._title(deep.runtime)))
+        self.query_one("#who", Static).update(self._title())
         self.query_one("#found", Static).update(_found(deep))
         self.query_one("#gaps", Static).update(
             Text("\n".join(f"not seen: {gap.what}: {gap.why}" for gap in deep.not_seen[:3]))
         )
         self._groups = deep.groups
-        _filled(self.query_one("#groups", DataTable), [_group(group) for group in deep.groups])
-        _filled(self.query_one("#rows", DataTable), [_row(row) for row in deep.waits.rows])
-        self._stack(self.query_one("#groups", DataTable).cursor_row)
+        groups, room = self.query_one("#groups", Table), max(1, self.size.width - SCROLLBAR)
+        _fill(groups, ("", "THREADS", "AT", "STATE"), (5, room // 4, room // 4), map(_group, deep.groups), room)
+        heads, most = ("WHO", "WAITS FOR", "HELD BY", "SINCE", "AT"), (room // 5, room // 3, room // 5, 12)
+        _fill(self.query_one("#rows", Table), heads, most, map(_row, deep.waits.rows), room)
+        self._stack(groups.cursor_row)
 
     def _stack(self, at: int) -> None:
         text = Text()
         if 0 <= at < len(self._groups):
             group = self._groups[at]
-            text.append(f"STACK {', '.join(group.names[:8])}\n", style="bold")
+            text.append(f"STACK {', '.join(group.names[:8])}", style="bold")
+            text.append(f"  {group.does}\n")
             for frame in group.frames:
-                text.append(f"  {frame.where} {frame.who}\n", style="" if frame.own else "dim")
+                text.append(f"  {frame.who}", style="" if frame.own else "dim")
+                text.append(f"  {end(frame.where, max(20, self.size.width - len(frame.who) - 8))}\n", style="dim")
         self.query_one("#frames", Static).update(text)
 
     @on(DataTable.RowHighlighted, "#groups")
@@ -182,7 +204,7 @@ class ProcessScreen(Screen[None]):
 
     def action_pause(self) -> None:
         self._paused = not self._paused
-        self.query_one("#who", Static).update(Text(self._title(self._deep.runtime if self._deep else "")))
+        self.query_one("#who", Static).update(self._title())
 
     def action_copy(self) -> None:
         look = self._active()
@@ -197,43 +219,37 @@ class ProcessScreen(Screen[None]):
         self.app.push_screen(Help())
 
 
-def _found(deep: Deep) -> Text:
-    text = Text()
+def _fill(
+    table: Table, heads: tuple[str, ...], most: tuple[int, ...], rows: Iterable[tuple[str, ...]], room: int
+) -> None:
+    cells = list(rows)
+    table.show(fitted(heads, most, cells, room), [(row, "") for row in cells])
+
+
+def _found(deep: Deep) -> Group:
     if deep.failed is not None:
-        text.append(f"can't {deep.failed.tried}: {deep.failed.said}\ntry: {deep.failed.remedy}", style="yellow")
-        return text
+        said = f"can't {deep.failed.tried}: {deep.failed.said}\ntry: {deep.failed.remedy}"
+        return Group(Text(said, style="yellow"))
+    parts: list[Text | Padding] = []
     for finding in deep.findings[:3]:
-        text.append(f"{finding.severity}: {finding.title}\n", style=_COLOURS[finding.severity])
-        text.append(f"  {finding.sentence}\n")
-    text.rstrip()
-    return text
+        parts.append(Text(f"{finding.severity}: {finding.title}", style=_COLOURS[finding.severity]))
+        parts.append(Padding(Text(finding.sentence), (0, 0, 0, 2)))
+    if len(deep.findings) > len(parts) // 2:
+        parts.append(Text(f"and {len(deep.findings) - len(parts) // 2} more: pellucid why {deep.pid}", style="dim"))
+    return Group(*parts)
 
 
 def _group(group: Shown) -> tuple[str, ...]:
-    since = duration(group.since_s) if group.since_s is not None else ""
-    at = next((f"{frame.where} {frame.who}" for frame in group.frames if frame.own), "")
+    """The function first: by it a stack is recognised."""
+    at = next((frame for frame in group.frames if frame.own), group.frames[0] if group.frames else None)
     marks = f"{' GIL' if group.gil else ''}{' (moving)' if group.moving else ''}"
-    return (
-        f"x{len(group.tids)}",
-        group.who,
-        group.does + marks,
-        since,
-        at or (group.frames[0].where if group.frames else ""),
-    )
+    where = f"{at.who} {at.where.rpartition('/')[2]}" if at is not None else ""
+    return (f"x{len(group.tids)}", group.who, where, group.does + marks)
 
 
 def _row(row: WaitRow) -> tuple[str, ...]:
     since = duration(row.since_s) if row.since_s is not None else ""
     return (f"{'STUCK ' if row.stuck else ''}{row.who}", row.what, row.holders, since, row.at)
-
-
-def _filled(table: DataTable[Text], rows: list[tuple[str, ...]]) -> None:
-    """The rows anew, the cursor where it was."""
-    at = table.cursor_row
-    table.clear()
-    for row in rows:
-        table.add_row(*map(Text, row))
-    table.move_cursor(row=min(at, max(0, len(rows) - 1)))
 
 
 def _drawn(points: tuple[Point, ...]) -> str:

@@ -7,7 +7,7 @@ from pellucid.present.view.board import Board
 from pellucid.present.view.deep import Deep
 from pellucid.present.view.memory_live import MemoryLive, Point
 from pellucid.present.view.remote import Remote
-from pellucid.present.view.top import Sort, Top, top
+from pellucid.present.view.top import Line, Sort, Top, line, top
 
 
 class Source(Protocol):
@@ -20,6 +20,8 @@ class Source(Protocol):
     def end(self) -> None: ...
 
     def top(self, pattern: str, sort: Sort) -> Top: ...
+
+    def line(self, pid: int) -> Line | None: ...
 
     def deep(self, pid: int) -> Deep: ...
 
@@ -51,6 +53,11 @@ class Live:
         """The list, read anew."""
         self._board.look()
         return top(self._board, self._remotes, pattern, sort)
+
+    def line(self, pid: int) -> Line | None:
+        """Its row of the list, read anew; None where it has ended."""
+        row = self._board.look().get(pid)
+        return line(row) if row is not None else None
 
     def deep(self, pid: int) -> Deep:
         """A quick look at one process: 0.1 s. A JVM is not asked, which would stop it."""

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from pellucid.diagnose.words import duration
 from pellucid.present.view.board import Board, Own
+from pellucid.present.view.columns import Column, rest
 from pellucid.present.view.remote import Remote
 from pellucid.present.view.rows import Row
 
@@ -48,6 +49,7 @@ class Line(Struct, frozen=True):
     user: str
     command: str
     worst: str = ""
+    started_at: float | None = None
 
     @property
     def key(self) -> str:
@@ -65,28 +67,29 @@ class Top(Struct, frozen=True):
     own: Own
     not_seen: tuple[str, ...] = ()
 
-    @property
-    def head(self) -> str:
-        """`pellucid top  14:03:22  42 processes, 2 need you  self 0.4 % of a CPU, 41 MB`."""
+    def head(self, *marks: str) -> str:
+        """`pellucid top 14:03:22  42 processes, 2 need you  self 0.4 % CPU 41 MB`; `marks` stand where a narrow screen still shows them."""
         urgent = len(self.needs)
         shown = "" if len(self.lines) == self.all_count else f", {len(self.lines)} shown"
         moment = time.strftime("%H:%M:%S", time.localtime(self.at))
         needs = f"{urgent} need{'s' if urgent == 1 else ''} you"
-        own = f"self {self.own.cpu * 100:.1f} % of a CPU, {self.own.rss_bytes >> 20} MB"
-        return f"pellucid top  {moment}  {self.all_count} processes{shown}, {needs}  {own}"
+        own = f"self {self.own.cpu * 100:.1f} % CPU {self.own.rss_bytes >> 20} MB"
+        return "  ".join(
+            (f"pellucid top {moment}", *filter(None, marks), f"{self.all_count} processes{shown}, {needs}", own)
+        )
 
 
 def top(board: Board, others: Iterable[Remote] = (), pattern: str = "", sort: Sort = "trouble") -> Top:
     """What the board and the other machines show now; only what `pattern` is in, letters alike: a number stands first whose pid it is."""
     found = board.scan.found
-    lines = [_here(row, found[row.pid].worst if row.pid in found else "") for row in board.rows.values()]
+    lines = [line(row, found[row.pid].worst if row.pid in found else "") for row in board.rows.values()]
     not_seen = []
     for host in others:
-        lines += [_there(host.name, row) for row in host.rows]
+        lines += [line(row, host=host.name) for row in host.rows]
         if host.failed:
             not_seen.append(f"host {host.name}: {host.failed}")
-    shown = [line for line in lines if matches(line, pattern)]
-    needs = [need for need in _needs(board) if any(line.pid == need.pid and not line.host for line in shown)]
+    shown = [one for one in lines if matches(one, pattern)]
+    needs = [need for need in _needs(board) if any(one.pid == need.pid and not one.host for one in shown)]
     return Top(board.at, tuple(needs), ordered(shown, pattern, sort), len(lines), board.own, tuple(not_seen))
 
 
@@ -105,22 +108,60 @@ ORDERS: dict[Sort, Callable[[Line], tuple[float | str, ...]]] = {
 }
 
 
-def cells(line: Line, *, hosts: bool) -> tuple[str, ...]:
-    """As the table's columns (`columns`) have them. A sign stands beside every colour."""
-    cpu = "" if line.cpu is None else f"{line.cpu * 100:.0f} %"
-    sign = SIGNS.get(line.worst, "")
-    first = (line.host or "here",) if hosts else ()
-    return (*first, sign, str(line.pid), line.name, line.state, cpu, size(line.rss_bytes), line.runtime, line.command)
+class _Listed(Struct, frozen=True):
+    """A column of the list, on screens of `since` to `until` characters; 0 characters `wide` are the rest of the line."""
+
+    head: str
+    wide: int
+    text: Callable[[Line], str]
+    right: bool = False
+    since: int = 0
+    until: int = 1 << 16
 
 
-def columns(*, hosts: bool) -> tuple[str, ...]:
-    """The heads of `cells`."""
-    return (*(("HOST",) if hosts else ()), "", "PID", "NAME", "STATE", "CPU", "RSS", "RUNTIME", "COMMAND")
+def _named(line: Line) -> str:
+    """The command, and before it the name where that is another: threads, servers and kernels give themselves names."""
+    return line.command if line.name in line.command else f"{line.name}: {line.command}"
+
+
+_LISTED = (
+    _Listed("HOST", 10, lambda line: line.host or "here"),
+    _Listed("", 2, lambda line: SIGNS.get(line.worst, "")),
+    _Listed("PID", 7, lambda line: str(line.pid), right=True),
+    _Listed("USER", 8, lambda line: line.user, since=120),
+    _Listed("NAME", 15, lambda line: line.name, since=110),
+    _Listed("STATE", 14, lambda line: line.state, until=75),
+    _Listed("STATE", 20, lambda line: line.state, since=75, until=110),
+    _Listed("STATE", 25, lambda line: line.state, since=110),
+    _Listed("THR", 4, lambda line: str(line.threads), right=True, since=120),
+    _Listed("CPU", 6, lambda line: "" if line.cpu is None else f"{line.cpu * 100:.0f} %", right=True),
+    _Listed("RSS", 5, lambda line: size(line.rss_bytes), right=True),
+    _Listed("RUNTIME", 7, lambda line: line.runtime.replace("Python ", "py"), since=75),
+    _Listed("COMMAND", 0, _named, until=110),
+    _Listed("COMMAND", 0, lambda line: line.command, since=110),
+)
+
+
+def _listed(width: int, *, hosts: bool) -> tuple[_Listed, ...]:
+    return tuple(one for one in _LISTED[not hosts :] if one.since <= width < one.until)
+
+
+def columns(width: int, *, hosts: bool) -> tuple[Column, ...]:
+    """Those of the list on a screen of `width` characters."""
+    *others, last = _listed(width, hosts=hosts)
+    return rest([Column(one.head, one.wide, one.right) for one in others], last.head, width)
+
+
+def cells(line: Line, width: int, *, hosts: bool) -> tuple[str, ...]:
+    """As the table's columns (`columns`) have them, whole. A sign stands beside every colour."""
+    return tuple(one.text(line) for one in _listed(width, hosts=hosts))
 
 
 def size(count: int) -> str:
     """`1.2G`, `41M`: a column of seven digits can't be compared."""
-    return f"{count / (1 << 30):.1f}G" if count >= 1 << 30 else f"{count >> 20}M"
+    if count < 1 << 30:
+        return f"{count >> 20}M"
+    return f"{count / (1 << 30):.1f}G" if count < 100 << 30 else f"{count >> 30}G"
 
 
 def _needs(board: Board) -> list[Need]:
@@ -143,15 +184,21 @@ def said(need: Need) -> str:
     return f"{SIGNS[need.severity]} {need.severity}  pid {need.pid} {need.name}: {need.title}{seen}"
 
 
-def _here(row: Row, worst: str) -> Line:
+def line(row: Row, worst: str = "", host: str = "") -> Line:
+    """`row` as one of the list."""
     return Line(
-        "", row.pid, row.name, row.state, row.cpu, row.rss_bytes, row.threads, row.runtime, row.user, row.command, worst
-    )
-
-
-def _there(host: str, row: Row) -> Line:
-    return Line(
-        host, row.pid, row.name, row.state, row.cpu, row.rss_bytes, row.threads, row.runtime, row.user, row.command
+        host,
+        row.pid,
+        row.name,
+        row.state,
+        row.cpu,
+        row.rss_bytes,
+        row.threads,
+        row.runtime,
+        row.user,
+        row.command,
+        worst,
+        row.started_at,
     )
 
 
