@@ -243,19 +243,26 @@ def _unknown(host: Host, error: ssl.SSLCertVerificationError) -> AgentError:
     tried = f"ask {host.name} ({host.address} port {host.port})"
     again = f"pellucid agent add {host.name} {host.address}:{host.port}"
     if error.verify_code == _EXPIRED:
-        said = "its certificate has expired"
+        said = "its certificate has expired, or the clock here is ahead"
         return AgentError(tried=tried, said=said, remedy=f"there: pellucid agent --renew; then here: {again}")
+    if error.verify_code == _NOT_YET:
+        said = "its certificate holds only from later on: the clocks of the two machines differ"
+        return AgentError(tried=tried, said=said, remedy="date -u  (on both)")
     said = f"it shows another certificate than the one that is known of it ({error.verify_message}): it was renewed, or it is someone else"
     return AgentError(tried=tried, said=said, remedy=f"compare the fingerprint that the agent printed; then: {again}")
 
 
 _EXPIRED: Final = 10
 """X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h)."""
+_NOT_YET: Final = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID."""
 
 
 def _unreachable(tried: str, error: Exception) -> AgentError:
     if isinstance(error, TimeoutError):
         said = "there was no answer in time"
+    elif isinstance(error, EOFError):
+        said = "it ended the connection before its answer was whole"
     elif isinstance(error, ssl.SSLError):
         said = f"it does not speak TLS as an agent does ({error.reason or error})"
     elif isinstance(error, OSError):

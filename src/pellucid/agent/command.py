@@ -10,6 +10,7 @@ import click
 
 from pellucid.agent.protocol import PORT
 from pellucid.model.errors import PellucidError, UsageError
+from pellucid.model.inert import inert
 
 _DAY_S: Final = 86_400
 
@@ -79,7 +80,7 @@ def command(
     from pellucid.agent.server import Agent
 
     def ready(address: str, port: int) -> None:
-        reach = socket.gethostname() if address in ("0.0.0.0", "::") else address
+        reach = socket.gethostname() if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
         _say(f"listening on {address} port {port}; may show: {', '.join(('states', *sorted(allow)))}")
         _say(f"fingerprint {shown.fingerprint}")
         _say(f"token in {path}")
@@ -103,7 +104,7 @@ def _commands(ctx: click.Context) -> Mapping[str, click.Command]:
 
 
 def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line if line.isprintable() else repr(line)}", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {inert(line)}", file=sys.stderr, flush=True)
 
 
 @command.command("add")

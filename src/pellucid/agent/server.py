@@ -25,6 +25,7 @@ from pellucid.agent.identity import Identity
 from pellucid.agent.policy import Plan, planned
 from pellucid.agent.protocol import Ask, BadFrame, End, Hello, Refusal, encode, frame
 from pellucid.model.errors import PellucidError, UsageError, os_words
+from pellucid.model.inert import inert
 
 MOST_FILE: Final = 4 << 30
 
@@ -155,7 +156,7 @@ class Agent:
         try:
             path = os.path.join(folder, os.path.basename(plan.written) or "file")
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", "pellucid", *plan.line(path)),
+                *(sys.executable, "-I", "-m", "pellucid.agent.started", str(os.getpid()), *plan.line(path)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -304,5 +305,4 @@ def _spelled(peer: tuple[object, ...] | None) -> str:
 
 
 def _line(words: tuple[str, ...]) -> str:
-    line = " ".join(words)[:200]
-    return line if line.isprintable() else repr(line)
+    return inert(" ".join(words)[:200])

@@ -51,7 +51,22 @@ def waiting(seen: Snapshot, wanted: Callable[[Thread], bool]) -> Iterator[Group]
 
 
 def _waits(seen: Snapshot, thread: Thread) -> bool:
-    return thread.wait is not None and seen.steady(thread) and words.idle(thread) is None
+    return (
+        thread.wait is not None
+        and seen.steady(thread)
+        and (words.idle(thread) is None or _on_somebody_halted(seen, thread))
+    )
+
+
+def _on_somebody_halted(seen: Snapshot, thread: Thread) -> bool:
+    """Work comes from a process that is stopped: it won't."""
+    pids = (
+        {pid for one in thread.wait.watched if one.socket is not None for pid in one.socket.peer_pids}
+        if thread.wait
+        else set()
+    )
+    peers = [peer for peer in seen.peers if peer.process.pid in pids]
+    return bool(peers) and all(peer.process.state in {"stopped", "traced"} for peer in peers)
 
 
 def grouped(threads: Iterator[Thread]) -> Iterator[Group]:

@@ -7,59 +7,12 @@ program proves nothing.
 
 from collections.abc import Sequence
 
+from pellucid.diagnose.idle_loops import CALLS_ITSELF, DEEP_LOOPS, LOOPS, RUNS_WORK
 from pellucid.model import Frame, Process, Thread, Wait
 from pellucid.model.thread import JDK
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
-_IDLE_LOOPS: tuple[tuple[str, str, str], ...] = (
-    # (end of the file name, function, what it waits for), looked for in the innermost frames only
-    ("concurrent/futures/thread.py", "_worker", "work for its executor"),
-    ("concurrent/futures/process.py", "wait_result_broken_or_wakeup", "results of its worker processes"),
-    ("concurrent/futures/process.py", "_process_worker", "work for its executor"),
-    ("multiprocessing/pool.py", "_handle_workers", "work for its pool"),
-    ("multiprocessing/pool.py", "_handle_tasks", "work for its pool"),
-    ("multiprocessing/pool.py", "_handle_results", "work for its pool"),
-    ("multiprocessing/pool.py", "worker", "work for its pool"),
-    ("multiprocessing/queues.py", "_feed", "items to feed into its queue"),
-    ("multiprocessing/queues.py", "get", "the next item of a queue"),
-    ("multiprocessing/forkserver.py", "main", "requests to fork"),
-    ("multiprocessing/resource_tracker.py", "main", "the end of its parent"),
-    ("queue.py", "get", "the next item of a queue"),
-    ("asyncio/base_events.py", "_run_once", "events of its loop"),
-    ("asyncio/base_events.py", "run_forever", "events of its loop"),
-    ("asyncio/runners.py", "run", "events of its loop"),
-    ("socketserver.py", "serve_forever", "connections"),
-    ("gunicorn/arbiter.py", "sleep", "its workers"),
-    ("gunicorn/workers/sync.py", "wait", "connections"),
-    ("uvicorn/server.py", "main_loop", "events of its loop"),
-    ("pellucid/serve/predictor.py", "_take", "a request to predict"),
-    ("pellucid/serve/forking.py", "_wait", "the order to become a worker"),
-    ("pellucid/serve/control.py", "order", "orders of its supervisor"),
-    ("pellucid/serve/supervisor.py", "run", "its workers"),
-    ("util/concurrent/ThreadPoolExecutor.java", "getTask", "work for its executor"),
-    ("util/concurrent/ForkJoinPool.java", "awaitWork", "work for its pool"),
-    ("util/concurrent/LinkedBlockingQueue.java", "take", "the next item of a queue"),
-    ("util/concurrent/ArrayBlockingQueue.java", "take", "the next item of a queue"),
-    ("util/concurrent/LinkedBlockingDeque.java", "takeFirst", "the next item of a queue"),
-    ("util/concurrent/SynchronousQueue.java", "take", "the next item of a queue"),
-    ("java/util/Timer.java", "mainLoop", "its next timer"),
-    ("java/util/TimerThread.java", "mainLoop", "its next timer"),  # so called where the JDK's classes tell no source
-    ("util/concurrent/DelayedWorkQueue.java", "take", "work for its executor"),
-    ("java/lang/ref/ReferenceQueue.java", "remove", "references to clear"),
-    ("java/lang/ref/NativeReferenceQueue.java", "remove", "references to clear"),
-    ("java/lang/ref/Reference.java", "waitForReferencePendingList", "references to clear"),
-)
-_RUNS_WORK: tuple[tuple[str, str], ...] = (
-    ("concurrent/futures/thread.py", "run"),
-    ("asyncio/events.py", "_run"),
-)
-"""They call the program's own function, which may be one of C and have no frame of its own: whoever is below them is at work."""
-_CALLS_ITSELF: tuple[tuple[str, str], ...] = (
-    ("multiprocessing/pool.py", "worker"),
-    ("concurrent/futures/process.py", "_process_worker"),
-)
-"""So do these, which fetch their work by functions of Python: innermost of all they are at work."""
 _TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
 _JOINS: tuple[tuple[str, str], ...] = (
     ("java/lang/Thread.java", "join"),
@@ -86,25 +39,17 @@ def duration(seconds: float) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-def own(frame: Frame) -> bool:
-    """Code of the program, neither of the standard library nor of an installed package."""
-    file = frame.file
-    return not (
-        file.startswith(("<", *JDK)) or "/site-packages/" in file or "/dist-packages/" in file or "/lib/python3" in file
-    )
-
-
 def place(frames: Sequence[Frame]) -> str:
     """`client.py:12 in fetch`: the innermost frame of the program; the innermost of all where it has none there. "" without frames."""
     if not frames:
         return ""
-    frame = next((frame for frame in frames if own(frame)), frames[0])
+    frame = next((frame for frame in frames if frame.own), frames[0])
     return f"{_file(frame)}:{frame.line if frame.line is not None else '?'} in {frame.qualname or frame.function}"
 
 
 def path(frames: Sequence[Frame], most: int = 4) -> str:
     """`fetch (client.py:12) ← main (client.py:20)`: the program's own frames, innermost first, at most `most`."""
-    mine = [frame for frame in frames if own(frame)] or list(frames)
+    mine = [frame for frame in frames if frame.own] or list(frames)
     more = f" ← {len(mine) - most} more" if len(mine) > most else ""
     return " ← ".join(str(frame) for frame in mine[:most]) + more
 
@@ -118,21 +63,36 @@ def idle(thread: Thread) -> str | None:
         return "connections on " + ", ".join(sorted({one.socket.local for one in wait.watched if one.socket}))
     if wait.watched and all(one.wants == "read" and one.what.startswith(_TERMINALS) for one in wait.watched):
         return f"input at its terminal ({wait.watched[0].what})"
-    if wait.kind not in {"lock", "poll", "pipe", "socket", "sleep"} or any(
-        one.wants == "write" for one in wait.watched
-    ):
+    if any(one.wants == "write" for one in wait.watched):
+        return None
+    if (deep := _deep(thread)) is not None:
+        return deep
+    if wait.kind not in {"lock", "poll", "pipe", "socket", "sleep"}:
         return None
     java = bool(thread.frames) and thread.frames[0].file.startswith(JDK)
-    if thread.frames and _is_one_of(thread.frames[0], _CALLS_ITSELF):
+    if thread.frames and _is_one_of(thread.frames[0], CALLS_ITSELF):
         return None
     for frame in thread.frames[: _JAVA_INNER if java else _INNER]:
-        if _is_one_of(frame, _RUNS_WORK):
+        if _is_one_of(frame, RUNS_WORK):
             break
-        for suffix, function, what in _IDLE_LOOPS:
+        for suffix, function, what in LOOPS:
             if frame.function == function and frame.file.endswith(suffix):
                 return what
-        if own(frame):
+        if frame.own:
             break
+    return None
+
+
+def _deep(thread: Thread) -> str | None:
+    """The same for loops that wait at the end of a longer way through their own library. Who sleeps there tries again, after a failure."""
+    if thread.wait is None or thread.wait.kind == "sleep":
+        return None
+    for suffix, functions, what, through in DEEP_LOOPS:
+        for frame in thread.frames:
+            if frame.function in functions and frame.file.endswith(suffix):
+                return what
+            if not any(part in frame.file for part in through):
+                break
     return None
 
 

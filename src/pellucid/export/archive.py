@@ -8,8 +8,9 @@ import zlib
 
 import msgspec
 
-from pellucid.export.plain_profile import encodable, legible
+from pellucid.export.plain_profile import encodable
 from pellucid.model.errors import UsageError
+from pellucid.model.inert import inert
 from pellucid.model.profile import Profile
 
 VERSION = 1
@@ -41,7 +42,7 @@ def decode(content: bytes, path: str, most: int = MOST) -> Profile | None:
     except zlib.error:
         raise _wrong(path, "it is damaged: what is in it can't be unpacked") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _wrong(path, f"it is damaged: {legible(str(error))[:200]}") from None
+        raise _wrong(path, f"it is damaged: {inert(str(error))[:200]}") from None
 
 
 def _unpacked(packed: bytes, path: str, most: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from pellucid.diagnose.graph import judge
 from pellucid.model.graph import Graph, Node
+from pellucid.model.inert import inert
 
 
 def encode(graph: Graph) -> bytes:
@@ -34,5 +35,5 @@ def _label(node: Node) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return '"' + "".join(char for char in escaped if char.isprintable()) + '"'
+    lines = "\n".join(map(inert, text.split("\n")))
+    return '"' + lines.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

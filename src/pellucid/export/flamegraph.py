@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from pellucid.export.plain_profile import legible, plain
+from pellucid.export.plain_profile import plain
+from pellucid.model.inert import inert
 from pellucid.model.profile import NO_STACK, Profile, StackNode, Track
 from pellucid.model.thread import Frame
 
@@ -62,8 +63,8 @@ def encode_diff(before: Profile, after: Profile) -> bytes:
     told = (
         f"Earlier: {before.command or 'profile'}: {facts(before)} Later: {after.command or 'profile'}: {facts(after)}"
     )
-    title = f"{legible(before.command) or 'profile'} → {late.command or 'profile'}"
-    return _page({**_contents(joined), "title": title, "facts": legible(told), "before": _flat(sums)})
+    title = f"{inert(before.command) or 'profile'} → {late.command or 'profile'}"
+    return _page({**_contents(joined), "title": title, "facts": inert(told), "before": _flat(sums)})
 
 
 def facts(profile: Profile) -> str:
@@ -83,7 +84,7 @@ def facts(profile: Profile) -> str:
         told.append(f"the sampler took {100 * taking.cpu_s / taking.wall_s:.1f} % of a CPU")
     if taking.slowdown is not None:
         told.append(f"the program ran {taking.slowdown:.2f} times as long for it")
-    return legible("; ".join(told) + ".")
+    return inert("; ".join(told) + ".")
 
 
 def _contents(profile: Profile) -> dict[str, Any]:
@@ -93,11 +94,11 @@ def _contents(profile: Profile) -> dict[str, Any]:
         "parents": [node.parent for node in profile.stacks],
         "stackFrames": [node.frame for node in profile.stacks],
         "tracks": [_sums(track) for track in profile.tracks],
-        "gaps": [legible(gap) for gap in gaps],
-        "how": legible(_how(profile)),
+        "gaps": [inert(gap) for gap in gaps],
+        "how": inert(_how(profile)),
         "traced": profile.trace is not None and not profile.trace.lines,
         "empty": "Nothing to show: "
-        + (legible(gaps[0]) if gaps else "no thread ran Python while the samples were taken."),
+        + (inert(gaps[0]) if gaps else "no thread ran Python while the samples were taken."),
     }
 
 

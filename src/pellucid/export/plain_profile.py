@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from pellucid.model.gap import Gap
+from pellucid.model.inert import inert
 from pellucid.model.process import Process
 from pellucid.model.profile import NO_STACK, Profile, Run, StackNode, Track
 from pellucid.model.thread import Frame
@@ -39,8 +40,8 @@ def plain(profile: Profile) -> Profile:
     tracks = tuple(
         replace(
             track,
-            name=legible(track.name),
-            process=legible(track.process),
+            name=inert(track.name),
+            process=inert(track.process),
             runs=_merged(
                 (replace(run, stack=stack_of(run), moving=False) for run in sorted(track.runs, key=_at)),
                 profile.taking.interval_ns,
@@ -48,16 +49,7 @@ def plain(profile: Profile) -> Profile:
         )
         for track in profile.tracks
     )
-    return replace(profile, command=legible(profile.command), frames=tuple(frames), stacks=tuple(stacks), tracks=tracks)
-
-
-def legible(text: str) -> str:
-    """`text` with control characters, escape sequences, direction marks and lone surrogates spelled out by their numbers."""
-    if text.isprintable():
-        return text
-    return "".join(
-        one if one.isprintable() else f"\\x{ord(one):02x}" if ord(one) < 256 else f"\\u{ord(one):04x}" for one in text
-    )
+    return replace(profile, command=inert(profile.command), frames=tuple(frames), stacks=tuple(stacks), tracks=tracks)
 
 
 def encodable(profile: Profile) -> Profile:
@@ -121,7 +113,7 @@ def _at(run: Run) -> int:
 def _legible(frame: Frame) -> Frame:
     if frame.function.isprintable() and frame.qualname.isprintable() and frame.file.isprintable():
         return frame
-    return Frame(legible(frame.function), legible(frame.qualname), legible(frame.file), frame.line)
+    return Frame(inert(frame.function), inert(frame.qualname), inert(frame.file), frame.line)
 
 
 def _merged(runs: Iterator[Run], interval_ns: int) -> tuple[Run, ...]:

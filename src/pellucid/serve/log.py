@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pellucid.model.inert import inert, lines
 from pellucid.serve.events import Level
 
 PIPE_BUF = 4096
@@ -94,8 +95,8 @@ class Screen:
         clock = time.strftime("%H:%M:%S", time.localtime(record.at))
         mark = {"info": "", "warning": "warning: ", "error": "error: "}[record.level]
         told = f" (incident {record.incident})" if record.incident else ""
-        trace = f"\n{record.trace.rstrip()}" if record.trace else ""
-        self._write(f"{clock} {mark}{_inert(record.sentence)}{told}{trace}\n".encode("utf-8", "replace"))
+        trace = f"\n{lines(record.trace.rstrip())}" if record.trace else ""
+        self._write(f"{clock} {mark}{inert(record.sentence)}{told}{trace}\n".encode("utf-8", "replace"))
 
     def plain(self, lines: list[str]) -> None:
         """Lines for a person; nothing in JSON mode."""
@@ -113,7 +114,3 @@ class Screen:
             except OSError:  # its reader is gone: the server goes on without a log
                 self.lost += 1
                 return
-
-
-def _inert(text: str) -> str:
-    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

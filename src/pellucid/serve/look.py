@@ -98,11 +98,9 @@ def sentence(seen: Snapshot, findings: tuple[Finding, ...], thread: Thread | Non
 
 def line(thread: Thread | None) -> str:
     """`transform (preprocessing.py:41)`: the innermost frame that is neither of the standard library nor of an installed package."""
-    from pellucid.diagnose import words
-
     if thread is None or not thread.frames:
         return ""
-    return str(next((frame for frame in thread.frames if words.own(frame)), thread.frames[0]))
+    return str(next((frame for frame in thread.frames if frame.own), thread.frames[0]))
 
 
 def _place(thread: Thread | None) -> str:

@@ -219,6 +219,62 @@ def test_a_client_that_is_killed_leaves_no_command_behind(here, agent, busy):
     _awaited(lambda: not _children(agent.process.pid))
 
 
+def test_an_agent_that_is_killed_leaves_no_command_behind_and_its_client_is_told(tmp_path, busy):
+    answering = Answering(tmp_path / "agent")
+    words = ("agent", "add", "near", answering.address, "--fingerprint", answering.fingerprint)
+    assert pellucid(tmp_path, *words, token=answering.token).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pellucid", "profile", str(busy.pid), "--host", "near"],
+        env={**os.environ, "XDG_DATA_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    running = _awaited(lambda: _children(answering.process.pid))
+    _awaited(lambda: _samples(running[0], busy.pid))
+    answering.process.kill()
+    answering.process.wait()
+    answering.process.stderr.close()
+    told, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 7
+    assert "before its answer was whole" in told
+    _awaited(lambda: not os.path.exists(f"/proc/{running[0]}"))
+
+
+def test_an_agent_of_another_version_is_told_as_that(tmp_path):
+    shown = identity.made(str(tmp_path), time.time())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.certificate, shown.key)
+
+    def greet(plain):
+        with plain.accept()[0] as connection, context.wrap_socket(connection, server_side=True) as wrapped:
+            wrapped.sendall(protocol.frame(protocol.HELLO, protocol.encode(Hello(99, "9.0", b"n" * 32))))
+            wrapped.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        host = Host("x", *plain.getsockname(), ssl.DER_cert_to_PEM_cert(shown.content), "token")
+        greeting = threading.Thread(target=greet, args=(plain,))
+        greeting.start()
+        with pytest.raises(AgentError) as failed:
+            client.checked(host)
+        greeting.join(LIMIT_S)
+    assert "version 99 of the protocol" in failed.value.said
+
+
+def test_an_agent_listens_on_an_address_of_version_6(tmp_path):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    answering = Answering(tmp_path / "agent", address="[::1]")
+    try:
+        assert answering.address.startswith("[::1]:")
+        words = ("agent", "add", "six", answering.address, "--fingerprint", answering.fingerprint)
+        assert pellucid(tmp_path, *words, token=answering.token).returncode == 0
+    finally:
+        answering.end()
+
+
 def test_someone_without_the_token_is_refused(tmp_path, agent):
     known = pellucid(
         tmp_path, "agent", "add", "near", agent.address, "--fingerprint", agent.fingerprint, token="x" * 40
@@ -324,6 +380,10 @@ def test_an_expired_certificate_is_refused_on_both_sides(tmp_path, agent):
         pass
     assert "expired" in failed.value.said
     assert "--renew" in failed.value.remedy
+    soon = time.time() + 3 * 86_400
+    with inside(tmp_path / "b", soon) as (host, _), pytest.raises(AgentError) as failed, client.connected(host):
+        pass
+    assert "the clocks of the two machines differ" in failed.value.said
     folder = tmp_path / "home"
     identity.made(str(folder / "pellucid" / "agent"), long_ago)
     told = pellucid(folder, "agent", "--listen", "127.0.0.1:0")

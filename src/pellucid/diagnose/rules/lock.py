@@ -34,7 +34,7 @@ def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
             title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} for {what}",
             sentence=f"{group.who} {group.has} waited{asleep} for {what}{at(thread)}."
             + _held(seen, thread)
-            + (f" The call is {thread.frames[0]}." if thread.frames and not words.own(thread.frames[0]) else "")
+            + (f" The call is {thread.frames[0]}." if thread.frames and not thread.frames[0].own else "")
             + ends,
             evidence=evidence(seen, thread),
             next=(f"pellucid stacks {seen.process.pid}",),

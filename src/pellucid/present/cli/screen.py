@@ -6,7 +6,7 @@ A process chooses its own name, paths and thread names; an escape sequence or a 
 from collections.abc import Sequence
 
 from pellucid.model import Finding, Gap, Severity
-from pellucid.present.view.inert import inert
+from pellucid.model.inert import inert
 from pellucid.terminal import coloured
 
 _COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}

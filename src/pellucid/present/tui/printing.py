@@ -4,9 +4,9 @@ import shutil
 import time
 
 from pellucid.kernel import procfs
+from pellucid.model.inert import inert
 from pellucid.present.tui import plain
 from pellucid.present.tui.source import Source
-from pellucid.present.view.inert import inert
 from pellucid.present.view.top import Sort
 
 _FIRST_S = 1.0

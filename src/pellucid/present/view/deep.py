@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from pellucid.diagnose.engine import diagnose
 from pellucid.model import Snapshot
 from pellucid.model.errors import LookError, NotPermitted
+from pellucid.model.inert import inert
 from pellucid.present.view import groups as grouping
 from pellucid.present.view import told
 from pellucid.present.view import waits as waiting
-from pellucid.present.view.inert import inert
 
 
 class Deep(Struct, frozen=True):

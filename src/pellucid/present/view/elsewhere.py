@@ -10,12 +10,12 @@ import time
 import msgspec
 from msgspec import Struct
 
+from pellucid.model.inert import inert
 from pellucid.model.report import WaitsReport, WhyReport
 from pellucid.present.view import groups as grouping
 from pellucid.present.view import told
 from pellucid.present.view import waits as waiting
 from pellucid.present.view.deep import Deep
-from pellucid.present.view.inert import inert
 
 LIMIT_S = 60.0
 AGAIN_S = 10.0

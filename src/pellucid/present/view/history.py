@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pellucid import home
 from pellucid.model.errors import PellucidError, UsageError
+from pellucid.model.inert import inert
 from pellucid.model.memory import MemoryMap
 from pellucid.model.profile import Profile
 from pellucid.model.recording import Interval, Measure, RecordedProcess
@@ -18,7 +19,6 @@ from pellucid.model.report import FilesReport, SocketsReport
 from pellucid.present.view import deep, told
 from pellucid.present.view import groups as grouping
 from pellucid.present.view import waits as waiting
-from pellucid.present.view.inert import inert
 from pellucid.recording import past
 from pellucid.recording.reading import Recording
 from pellucid.recording.schema import SUFFIX

@@ -11,8 +11,8 @@ import time
 import msgspec
 
 from pellucid.diagnose import words
+from pellucid.model.inert import inert
 from pellucid.model.report import PsReport
-from pellucid.present.view.inert import inert
 from pellucid.present.view.rows import Row
 
 EVERY_S = 10.0

@@ -3,8 +3,8 @@
 from msgspec import Struct
 
 from pellucid.diagnose import words
+from pellucid.model.inert import inert
 from pellucid.observe.listing import Live
-from pellucid.present.view.inert import inert
 
 _COMMAND = 120
 _CPU_STEP = 1000

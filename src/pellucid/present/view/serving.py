@@ -15,7 +15,7 @@ from msgspec import Struct
 from pellucid.kernel import procfs
 from pellucid.model import Socket
 from pellucid.model.errors import LookError
-from pellucid.present.view.inert import inert
+from pellucid.model.inert import inert
 
 WITHIN_S = 2.0
 MOST_BYTES = 1 << 20

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from pellucid.model import Finding, Gap
 from pellucid.model.errors import PellucidError
-from pellucid.present.view.inert import inert
+from pellucid.model.inert import inert
 
 MARKS = {"critical": "stuck or failing", "warning": "needs you", "notice": "worth knowing", "info": "fine"}
 """What a severity means for who reads it."""

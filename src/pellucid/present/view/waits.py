@@ -5,7 +5,7 @@ from msgspec import Struct
 from pellucid.diagnose.chain import by_key, what, who
 from pellucid.diagnose.stuck import stuck
 from pellucid.model.graph import Graph, Node
-from pellucid.present.view.inert import inert
+from pellucid.model.inert import inert
 from pellucid.present.view.wait_words import by_whom, onward, row
 
 MOST_NODES = 60

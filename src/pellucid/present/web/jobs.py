@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from pellucid.model.errors import PellucidError, UsageError
+from pellucid.model.inert import inert, lines
 from pellucid.model.profile import Profile
 from pellucid.present.view.actions import ACTIONS, LEAST_S, MOST_S, Asked, shell
-from pellucid.present.view.inert import inert, lines
 from pellucid.present.view.told import Failed
 
 AT_ONCE = 3

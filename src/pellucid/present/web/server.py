@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pellucid import __version__
 from pellucid.model.errors import UsageError, os_words
-from pellucid.present.view.inert import inert
+from pellucid.model.inert import inert
 from pellucid.present.web.api import Api
 from pellucid.present.web.gate import Gate
 from pellucid.present.web.hub import Hub

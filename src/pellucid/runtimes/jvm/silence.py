@@ -125,7 +125,7 @@ def _threads(pid: int) -> dict[int, _Thread]:
         except OSError:
             continue  # it has ended
         found[int(tid)] = _Thread(
-            name="".join(c if c.isprintable() else "?" for c in stat.name),
+            name=stat.name,
             letter=stat.letter,
             cpu_s=int(used[0]) / 1e9 if used else stat.cpu_s,
             delayed_s=int(used[1]) / 1e9 if len(used) > 1 else 0.0,

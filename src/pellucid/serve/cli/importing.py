@@ -28,4 +28,4 @@ def imported(store: "Store", place: str, wishes: "Wishes") -> "tuple[Manifest, b
 
     if place.endswith(bundle.SUFFIX):
         return bundle.bring_in(store, place, wishes)
-    return foreign.bring_in(store, place, wishes, lambda line: click.echo(output.printable(line), err=True))
+    return foreign.bring_in(store, place, wishes, lambda line: click.echo(output.inert(line), err=True))

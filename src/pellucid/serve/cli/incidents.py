@@ -39,7 +39,7 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
         output.emit(IncidentReport(process=None, taken_at=time.time(), gaps=(), incident=incident))
         return
     for line in lines(incident):
-        click.echo(output.printable(line))
+        click.echo(output.inert(line))
 
 
 def _list(as_json: bool) -> None:
@@ -57,7 +57,7 @@ def _list(as_json: bool) -> None:
         click.echo(f"no incidents in {store.root}")
     for row in rows:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.at))
-        click.echo(output.printable(f"{row.id}  {at}  {row.model} version {row.version}, {row.outcome}"))
-        click.echo(output.printable(f"  {row.sentence}: {row.cause}"))
+        click.echo(output.inert(f"{row.id}  {at}  {row.model} version {row.version}, {row.outcome}"))
+        click.echo(output.inert(f"  {row.sentence}: {row.cause}"))
     for gap in gaps:
-        click.echo(output.printable(f"not seen: {gap.what}: {gap.why}"), err=True)
+        click.echo(output.inert(f"not seen: {gap.what}: {gap.why}"), err=True)

@@ -50,7 +50,7 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
         return
     for listed in versions:
         for line in _lines(listed):
-            click.echo(output.printable(line))
+            click.echo(output.inert(line))
         click.echo()
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pellucid.model.inert import inert as inert  # noqa: PLC0414  its commands print with it
+
 if TYPE_CHECKING:
     from pellucid.model.report import Report
 
@@ -21,12 +23,7 @@ def emit(report: "Report") -> None:
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Columns as wide as their longest cell; the last one is as long as it is."""
-    cells = [tuple(printable(cell) for cell in row) for row in (head, *rows)]
+    cells = [tuple(inert(cell) for cell in row) for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def printable(text: str) -> str:
-    """`text` with control characters spelled out: names and labels come from files and other processes."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

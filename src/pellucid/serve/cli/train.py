@@ -120,7 +120,7 @@ def command(
         f" best of {made.candidates} candidates in {made.folds} folds; {time.perf_counter() - began:.1f} s"
     )
     for line in bars(trained.candidates):
-        click.echo(output.printable(line))
+        click.echo(output.inert(line))
     if left_out := _left_out(chosen, what) if is_file else "":
         click.echo(left_out)
     if plot is not None:
