@@ -159,6 +159,9 @@ def imported(code):
 def test_the_processes_beside_the_workers_of_a_server_import_nothing_that_only_the_workers_need():
     code = "import pellucid.serve.supervisor, pellucid.serve.look, pellucid.recording.recorder; pellucid.serve.look.prepare()"
     seen = imported(code)
+    assert not {name for name in seen if name.startswith("pellucid.serve.telemetry")}, (
+        "it is off unless it is asked for"
+    )
     assert "pellucid.diagnose.rules" in seen
     assert not seen & {"asyncio", "dataclasses", "logging", "numpy", "pandas", "sklearn", "starlette", "uvicorn"}
 

@@ -1,17 +1,15 @@
-"""For `go tool pprof`, Pyroscope, Grafana, Datadog and others: gzipped Protocol Buffers, written by hand: a varint is all there is to it.
+"""For `go tool pprof`, Pyroscope, Grafana, Datadog and others: gzipped Protocol Buffers.
 
 The message is perftools.profiles.Profile of github.com/google/pprof/proto/profile.proto; the numbers of its fields stand at their use.
 Each sample has two values, how many and how long, and the labels `thread`, `tid`, `pid`, `process` and `state`.
 """
 
 import gzip
-from collections.abc import Iterable
 
 from pellucid import __version__
 from pellucid.export.plain_profile import path, plain
+from pellucid.export.protobuf import content, integer, packed
 from pellucid.model.profile import Profile
-
-_VARINT, _BYTES = 0, 2  # wire types: protobuf.dev/programming-guides/encoding
 
 
 def encode(profile: Profile) -> bytes:
@@ -24,27 +22,29 @@ def _message(profile: Profile) -> bytes:
     counted = "calls" if profile.mode == "calls" else "samples"
     weighed = "time" if profile.mode == "calls" else profile.mode
     kind = _value_type(strings, weighed, "nanoseconds")
-    parts = [_bytes(1, _value_type(strings, counted, "count")), _bytes(1, kind)]
+    parts = [content(1, _value_type(strings, counted, "count")), content(1, kind)]
     parts += _samples(profile, strings)
     # One mapping that claims to be symbolised: pprof looks for no binary then.
-    parts.append(_bytes(3, _int(1, 1) + _int(5, strings[profile.command]) + _int(7, 1) + _int(8, 1) + _int(9, 1)))
+    parts.append(
+        content(3, integer(1, 1) + integer(5, strings[profile.command]) + integer(7, 1) + integer(8, 1) + integer(9, 1))
+    )
     functions: dict[tuple[str, str], int] = {}
     for number, frame in enumerate(profile.frames, 1):
         function = functions.setdefault((frame.qualname, frame.file), len(functions) + 1)
-        line = _int(1, function) + _int(2, frame.line or 0)
-        parts.append(_bytes(4, _int(1, number) + _int(2, 1) + _bytes(4, line)))
+        line = integer(1, function) + integer(2, frame.line or 0)
+        parts.append(content(4, integer(1, number) + integer(2, 1) + content(4, line)))
     for (qualname, file), number in functions.items():
         name = strings[qualname]
-        parts.append(_bytes(5, _int(1, number) + _int(2, name) + _int(3, name) + _int(4, strings[file])))
+        parts.append(content(5, integer(1, number) + integer(2, name) + integer(3, name) + integer(4, strings[file])))
     parts += [
-        _int(9, int(profile.began_at * 1e9)),
-        _int(10, profile.duration_ns),
-        _bytes(11, kind),
-        _int(12, profile.taking.interval_ns),
-        _int(13, strings[f"pellucid {__version__}"]),
-        _int(14, strings[weighed]),
+        integer(9, int(profile.began_at * 1e9)),
+        integer(10, profile.duration_ns),
+        content(11, kind),
+        integer(12, profile.taking.interval_ns),
+        integer(13, strings[f"pellucid {__version__}"]),
+        integer(14, strings[weighed]),
     ]
-    parts += [_bytes(6, text.encode()) for text in strings]  # the table comes last: only now is it complete
+    parts += [content(6, text.encode()) for text in strings]  # the table comes last: only now is it complete
     return b"".join(parts)
 
 
@@ -65,7 +65,7 @@ def _samples(profile: Profile, strings: "_Strings") -> list[bytes]:
         for (stack, state), values in sums.items():
             leaf_first = [profile.stacks[node].frame + 1 for node in reversed(path(profile, stack))]
             found.append(
-                _bytes(2, _packed(1, leaf_first) + _packed(2, values) + label + _label_text(strings, "state", state))
+                content(2, packed(1, leaf_first) + packed(2, values) + label + _label_text(strings, "state", state))
             )
     return found
 
@@ -82,40 +82,12 @@ class _Strings(dict[str, int]):
 
 
 def _value_type(strings: _Strings, kind: str, unit: str) -> bytes:
-    return _int(1, strings[kind]) + _int(2, strings[unit])
+    return integer(1, strings[kind]) + integer(2, strings[unit])
 
 
 def _label_text(strings: _Strings, key: str, text: str) -> bytes:
-    return _bytes(3, _int(1, strings[key]) + _int(2, strings[text])) if text else b""
+    return content(3, integer(1, strings[key]) + integer(2, strings[text])) if text else b""
 
 
 def _label_number(strings: _Strings, key: str, number: int) -> bytes:
-    return _bytes(3, _int(1, strings[key]) + _int(3, number))
-
-
-def _int(field: int, number: int) -> bytes:
-    return _varint(field << 3 | _VARINT) + _varint(number)
-
-
-def _bytes(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | _BYTES) + _varint(len(content)) + content
-
-
-def _packed(field: int, numbers: Iterable[int]) -> bytes:
-    return _bytes(field, b"".join(map(_varint, numbers)))
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, lowest first; the eighth says that more follow. A negative one is its 64-bit two's complement."""
-    if 0 <= number < 128:
-        return _ONE_BYTE[number]
-    number &= (1 << 64) - 1
-    written = bytearray()
-    while number > 127:
-        written.append(number & 127 | 128)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
-
-
-_ONE_BYTE = [bytes((number,)) for number in range(128)]
+    return content(3, integer(1, strings[key]) + integer(3, number))

@@ -36,6 +36,9 @@ class Served(Struct, frozen=True):
     rows: int
     age_s: float
     requests: int = 1
+    trace_id: str = ""
+    """Of OpenTelemetry, in hexadecimal, where the request is traced."""
+    span_id: str = ""
 
 
 class LookAt(Struct, frozen=True):

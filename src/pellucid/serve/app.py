@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
@@ -28,6 +28,9 @@ from pellucid.serve.predictor import Full, ModelFailed, Predictor, Work
 from pellucid.serve.records import BadInput, Problem
 from pellucid.serve.slots import Board, Slot
 
+if TYPE_CHECKING:
+    from pellucid.serve.telemetry.traces import Trace, Traces
+
 BODY_S = 30.0
 """A client that sends its body more slowly is told 408."""
 READ_ON = 8
@@ -36,6 +39,8 @@ PASSED_ON = frozenset({"x-request-id", "retry-after"})
 """Headers of the other version's answer that the client gets too."""
 OPEN = frozenset({"/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"})
 """Probes need no API key."""
+UNTRACED = OPEN | {"/metrics"}
+"""What asks again and again, and by itself."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -72,18 +77,19 @@ class Service:
         self.slot = slot
         self.predictor = predictor
         self.gate = Gate(options.keys, board, slot) if options.keys else None
+        self.traces: Traces | None = None
+        """Where spans of requests go, if they are wanted."""
         self.suspect = False
         """The supervisor has given this worker up for new requests."""
         self.leaving = False
         """It answers what comes, and each answer closes its connection."""
         self.pages: ASGIApp
         name, version = model.manifest.name, model.manifest.version
-        v2 = V2(model)
         self.forms: dict[str, Form] = {
             "/predict": Records(model),
             "/invocations": Mlflow(model),
-            f"/v2/models/{name}/infer": v2,
-            f"/v2/models/{name}/versions/{version}/infer": v2,
+            f"/v2/models/{name}/infer": V2(model),
+            f"/v2/models/{name}/versions/{version}/infer": V2(model, route=3),
         }
         self.other = Other(options.beside, slot) if options.beside is not None else None
         self.direct_forms = {path.encode(): form for path, form in self.forms.items()} if self.other is None else {}
@@ -104,56 +110,80 @@ class Service:
                     send, answer.status, self.forms["/predict"].refusal(answer.detail, {}), answer.headers, {}
                 )
                 return
-        await self.pages(scope, receive, send)
+        if self.traces is None or scope["type"] != "http" or scope["path"] in UNTRACED:
+            await self.pages(scope, receive, send)
+        else:
+            await self.traces.page(self.pages, scope, receive, send)
 
     async def _post(self, form: Form, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         headers = dict(scope["headers"])
+        trace = None if self.traces is None else self.traces.begin(headers)
         try:
-            status, body, more = await self._answer(form, scope, headers, receive)
+            status, body, more = await self._answer(form, scope, headers, receive, trace)
         except Answer as answer:
             status, body, more = self.refused(form, answer)
         except Gone:
-            self.slot.answered(408, time.monotonic() - began)
+            self.answered(408, began, form.route, trace)
             return
-        self.slot.answered(status, time.monotonic() - began)
-        await self._send(send, status, body, more, headers)
+        self.answered(status, began, form.route, trace)
+        await self._send(send, status, body, more, headers, trace)
+
+    def answered(self, status: int, began: float, route: int, trace: "Trace | None") -> None:
+        """Count an answer to a request for predictions; `began` is of time.monotonic()."""
+        now = time.monotonic()
+        self.slot.answered(status, now - began, route)
+        if trace is not None:
+            trace.end(status, began, now, route)
 
     async def _send(
-        self, send: Send, status: int, body: bytes, more: Mapping[str, str], asked: Mapping[bytes, bytes]
+        self,
+        send: Send,
+        status: int,
+        body: bytes,
+        more: Mapping[str, str],
+        asked: Mapping[bytes, bytes],
+        trace: "Trace | None" = None,
     ) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": self.headers(body, more, asked)})
+        headers = self.headers(body, more, asked, trace)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def headers(self, body: bytes, more: Mapping[str, str], asked: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    def headers(
+        self, body: bytes, more: Mapping[str, str], asked: Mapping[bytes, bytes], trace: "Trace | None" = None
+    ) -> list[tuple[bytes, bytes]]:
         """Those of an answer. `asked`: those of its request."""
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in more.items()]
-        if trace := asked.get(b"traceparent"):
-            headers.append((b"traceparent", trace))
+        if trace is not None:
+            headers.append((b"traceparent", trace.header()))
+        elif given := asked.get(b"traceparent"):
+            headers.append((b"traceparent", given))
         if self.leaving and "connection" not in more:
             headers.append((b"connection", b"close"))
         return headers
 
-    async def _answer(self, form: Form, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Reply:
+    async def _answer(
+        self, form: Form, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, trace: "Trace | None"
+    ) -> Reply:
         within_s = self.admit(headers, _length(headers))
         body = await self._body(receive)
         path = scope["path"]
         if self.other is None or "/versions/" in path:
-            return await self._here(form, scope, body, within_s)
+            return await self._here(form, scope, body, within_s, trace)
         if self.other.beside.kind == "canary":
             if self.other.takes(body):
                 with contextlib.suppress(Unanswered):
-                    reply = await self.other.answer(path, body, within_s)
+                    reply = await self.other.answer(path, body, within_s, trace.header() if trace else b"")
                     told = {name: value for name, value in reply.headers.items() if name in PASSED_ON}
                     return reply.status, reply.body, told
-            return await self._here(form, scope, body, within_s)
-        answer = await self._here(form, scope, body, within_s)
+            return await self._here(form, scope, body, within_s, trace)
+        answer = await self._here(form, scope, body, within_s, trace)
         self.other.copy(path, body, answer[1], len(self.predictor.waiting), within_s)
         return answer
 
-    async def _here(self, form: Form, scope: Scope, body: bytes, within_s: float) -> Reply:
-        asked, work = self.begin(form, body, scope["query_string"].decode("latin-1"), within_s)
+    async def _here(self, form: Form, scope: Scope, body: bytes, within_s: float, trace: "Trace | None") -> Reply:
+        asked, work = self.begin(form, body, scope["query_string"].decode("latin-1"), within_s, trace)
         if work is None:
             return 200, asked.render([]), {}
         with contextlib.suppress(ModelFailed, Answer):
@@ -170,7 +200,9 @@ class Service:
             raise _too_large(self.options.max_body)
         return within_s
 
-    def begin(self, form: Form, body: bytes, query: str, within_s: float) -> tuple[Asked, Work | None]:
+    def begin(
+        self, form: Form, body: bytes, query: str, within_s: float, trace: "Trace | None" = None
+    ) -> tuple[Asked, Work | None]:
         """What is asked, and its place in the queue; None where there are no records. Raises Answer."""
         if len(body) > self.options.max_body:
             raise _too_large(self.options.max_body)
@@ -184,7 +216,7 @@ class Service:
             told = "this worker is being replaced; ask again on a new connection"
             raise Answer(503, told, {"retry-after": "1", "connection": "close"})
         try:
-            return asked, self.predictor.submit(asked.records, within_s)
+            return asked, self.predictor.submit(asked.records, within_s, trace=trace)
         except Full as full:
             told = f"{self.predictor.limits.queue} requests wait already; ask again later"
             raise Answer(503, told, {"retry-after": str(full.retry_s)}) from full
@@ -239,6 +271,8 @@ class Service:
         for work in works:
             predicted = seen.started and seen.request <= work.number < seen.request + seen.requests
             within = "it is still being predicted" if predicted else "it waited in the queue"
+            if predicted and work.trace is not None:
+                work.trace.interrupted(seen.started, seen.rows, seen.requests)
             self._end(work, 504, f"no prediction within the deadline of {work.within_s:g} s: {within}", {})
 
     def send_away(self, works: list[Work]) -> None:

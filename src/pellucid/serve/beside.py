@@ -54,11 +54,11 @@ class Other:
         """Whether this request belongs to the share."""
         return zlib.crc32(body) % 10_000 < self.beside.share * 100
 
-    async def answer(self, path: str, body: bytes, within_s: float) -> Reply:
-        """The other version's answer to a request of the share. Raises Unanswered."""
+    async def answer(self, path: str, body: bytes, within_s: float, trace: bytes = b"") -> Reply:
+        """The other version's answer to a request of the share; `trace` is its traceparent, if it has one. Raises Unanswered."""
         try:
             async with asyncio.timeout(within_s):
-                reply = await self._post(path, body)
+                reply = await self._ask(b"POST", path, body, trace)
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:  # TimeoutError is an OSError
             self.slot.beside(failed=1)
             raise Unanswered from error
@@ -99,25 +99,29 @@ class Other:
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             raise Unanswered from error
 
-    async def _post(self, path: str, body: bytes) -> Reply:
-        return await self._ask(b"POST", path, body)
-
-    async def _ask(self, method: bytes, path: str, body: bytes) -> Reply:
+    async def _ask(self, method: bytes, path: str, body: bytes, trace: bytes = b"") -> Reply:
         while self._idle:
             try:
-                return await self._over(self._idle.pop(), method, path, body)
+                return await self._over(self._idle.pop(), method, path, body, trace)
             except (OSError, asyncio.IncompleteReadError):  # it was closed meanwhile
                 continue
-        return await self._over(await asyncio.open_unix_connection(self.beside.socket, limit=_HEAD), method, path, body)
+        fresh = await asyncio.open_unix_connection(self.beside.socket, limit=_HEAD)
+        return await self._over(fresh, method, path, body, trace)
 
     async def _over(
-        self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], method: bytes, path: str, body: bytes
+        self,
+        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        method: bytes,
+        path: str,
+        body: bytes,
+        trace: bytes,
     ) -> Reply:
         reader, writer = connection
         kept = False
         try:
-            head = b"%b %b HTTP/1.1\r\nhost: beside\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            writer.write(head % (method, path.encode(), len(body)) + body)
+            head = b"%b %b HTTP/1.1\r\nhost: beside\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n"
+            more = b"traceparent: %b\r\n" % trace if trace else b""
+            writer.write(head % (method, path.encode(), len(body), more) + body)
             first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {
                 name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)

@@ -5,7 +5,7 @@ import time
 from msgspec.structs import replace
 
 from pellucid.model.incident import Incident, IncidentKind, LookAt, Served
-from pellucid.serve.events import Say
+from pellucid.serve.events import Level, Say
 from pellucid.serve.processes import Death
 from pellucid.serve.slots import SAMPLE, Seen, request_id
 
@@ -19,7 +19,12 @@ def served(seen: Seen, now: float) -> Served | None:
     if not seen.started:
         return None
     return Served(
-        id=seen.request_id, rows=seen.rows, age_s=round(now - seen.started, 3), requests=max(1, seen.requests)
+        id=seen.request_id,
+        rows=seen.rows,
+        age_s=round(now - seen.started, 3),
+        requests=max(1, seen.requests),
+        trace_id=seen.trace_id,
+        span_id=seen.span_id,
     )
 
 
@@ -129,17 +134,25 @@ def died(incident: Incident, seen: Seen, death: Death | str, oom: str, now: floa
     )
 
 
-def noticed(incident: Incident, look: LookAt) -> Say:
-    """The one sentence that is said at half the deadline, or of a worker that has grown."""
+def said(level: Level, event: str, sentence: str, incident: Incident) -> Say:
+    """About an incident: with its worker, its request, and the trace of that."""
+    request = incident.request
     return Say(
-        "warning",
-        incident.kind,
-        f"{incident.sentence}: {look.sentence}",
+        level,
+        event,
+        sentence,
         worker=incident.worker,
         pid=incident.pid,
         incident=incident.id,
-        request=incident.request.id if incident.request else None,
+        request=request.id if request else None,
+        trace_id=request.trace_id if request else "",
+        span_id=request.span_id if request else "",
     )
+
+
+def noticed(incident: Incident, look: LookAt) -> Say:
+    """The one sentence that is said at half the deadline, or of a worker that has grown."""
+    return said("warning", incident.kind, f"{incident.sentence}: {look.sentence}", incident)
 
 
 def _what(worker: str, kind: IncidentKind, request: Served | None, silent_s: float, timeout_s: float) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pellucid.serve.accepting import Server
     from pellucid.serve.forms.form import Asked, Form
     from pellucid.serve.predictor import Work
+    from pellucid.serve.telemetry.traces import Trace
 
 _log = logging.getLogger(__name__)
 
@@ -95,15 +96,18 @@ class Direct:
         self._connection = connection
         self._form = form
         self._headers = headers
+        self._trace: Trace | None = None
         self._began = time.monotonic()
 
     def begin(self) -> None:
         """Queue it, or refuse it."""
         service = self._connection.service
         body = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+        if service.traces is not None:
+            self._trace = service.traces.begin(self._headers)
         try:
             within_s = service.admit(self._headers, len(body))
-            asked, work = service.begin(self._form, body, "", within_s)
+            asked, work = service.begin(self._form, body, "", within_s, self._trace)
         except Answer as answer:
             self._reply(*service.refused(self._form, answer))
         except Exception as error:  # noqa: BLE001  in a callback of the parser it would count as the client's mistake
@@ -134,12 +138,12 @@ class Direct:
 
     def _reply(self, status: int, body: bytes, more: Mapping[str, str]) -> None:
         connection = self._connection
-        connection.slot.answered(status, time.monotonic() - self._began)
+        connection.service.answered(status, self._began, self._form.route, self._trace)
         self.response_complete = True
         transport = connection.transport
         if transport.is_closing():  # the client is gone; uvloop would raise
             return
-        headers = connection.service.headers(body, more, self._headers)
+        headers = connection.service.headers(body, more, self._headers, self._trace)
         closes = (b"connection", b"close") in headers
         if not self.keep_alive and not closes:
             headers.append((b"connection", b"close"))

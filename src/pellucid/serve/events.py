@@ -188,6 +188,8 @@ class Say(Struct, frozen=True, tag=True):
     pid: int | None = None
     incident: str | None = None
     request: str | None = None
+    trace_id: str = ""
+    span_id: str = ""
 
 
 class Ready(Struct, frozen=True, tag=True):

@@ -127,7 +127,8 @@ def lines(incident: Incident) -> list[str]:
     ]
     if incident.request is not None:
         request = incident.request
-        told.append(f"request {request.id}, {chronicle.rows(request)}, {request.age_s:.1f} s in predict")
+        trace = f", trace {request.trace_id}" if request.trace_id else ""
+        told.append(f"request {request.id}, {chronicle.rows(request)}, {request.age_s:.1f} s in predict{trace}")
     if incident.rss_bytes is not None:
         told.append(f"memory  {incident.rss_bytes / 1048576:.0f} MiB resident")
     if incident.last_error:

@@ -32,6 +32,8 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pid: int | None = None
     incident: str | None = None
     request: str | None = None
+    trace_id: str = ""
+    """Of the request, where it is traced (OpenTelemetry)."""
     trace: str = ""
 
 

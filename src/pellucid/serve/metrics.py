@@ -4,7 +4,7 @@ The label `worker` is the slot, whose counters go on when its process is replace
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pellucid.export import prometheus
 from pellucid.export.prometheus import Family, Sample
@@ -24,10 +24,12 @@ BESIDE = {
 
 def text(board: Board, manifest: Manifest, timeout_s: float) -> str:
     """The whole page."""
-    return prometheus.text(_families(board, manifest, timeout_s))
+    columns = tuple(column.name for column in manifest.signature.columns)
+    return prometheus.text(families(board, manifest.name, manifest.version, columns, timeout_s))
 
 
-def _families(board: Board, manifest: Manifest, timeout_s: float) -> Iterator[Family]:
+def families(board: Board, name: str, version: int, columns: Sequence[str], timeout_s: float) -> Iterator[Family]:
+    """All numbers; `columns` are those of the model."""
     seen = [(slot.seen(), slot.counts()) for slot in board.slots]
     living = [one for one, _ in seen if one.pid and one.state != slots.EMPTY]
     used = [(one, counts) for one, counts in seen if one.generation]
@@ -37,16 +39,21 @@ def _families(board: Board, manifest: Manifest, timeout_s: float) -> Iterator[Fa
     def each(name: str, says: str, value: Callable[[slots.Seen], float]) -> Family:
         return Family(name, "gauge", says, tuple(Sample(value(one), _worker(one.slot)) for one in living))
 
-    info = (("model", manifest.name), ("version", str(manifest.version)))
+    info = (("model", name), ("version", str(version)))
     yield Family("pellucid_model_info", "gauge", "The model that is served.", (Sample(1, info),))
     yield Family(
         "pellucid_workers_ready", "gauge", "Workers that predicted rightly in the last seconds.", (Sample(ready),)
     )
     yield Family("pellucid_workers", "gauge", "Workers that live.", (Sample(len(living)),))
+    starts = max((one.generation for one, _ in used), default=0)
+    yield Family(
+        "pellucid_worker_starts_total", "counter", "Workers that were forked, all slots together.", (Sample(starts),)
+    )
     yield from _requests(used)
     yield from _counted(used)
-    yield from _of_columns(board, manifest, used)
+    yield from _of_columns(board, columns, used)
     yield from _beside(board, used)
+    yield from _telemetry(board, used)
     yield each("pellucid_connections", "Open connections.", lambda one: board.slots[one.slot].open_connections())
     kinds = tuple(Sample(count, (("kind", kind),)) for kind, count in board.incidents().items())
     yield Family("pellucid_incidents_total", "counter", "Incidents by kind.", kinds)
@@ -104,10 +111,9 @@ def _counted(used: Used) -> Iterator[Family]:
     yield each("pellucid_log_dropped_total", "Log records that found the pipe full.", lambda counts: counts.dropped)
 
 
-def _of_columns(board: Board, manifest: Manifest, used: Used) -> Iterator[Family]:
-    columns = manifest.signature.columns
+def _of_columns(board: Board, columns: Sequence[str], used: Used) -> Iterator[Family]:
     unseen = tuple(
-        Sample(count, (*_worker(one.slot), ("column", column.name)))
+        Sample(count, (*_worker(one.slot), ("column", column)))
         for one, _ in used
         for column, count in zip(columns, board.slots[one.slot].unseen_counts(len(columns)), strict=False)
         if count
@@ -122,3 +128,17 @@ def _beside(board: Board, used: Used) -> Iterator[Family]:
             yield Family(
                 name, "counter", says, tuple(Sample(each[place], _worker(slot)) for slot, each in counts.items())
             )
+
+
+def _telemetry(board: Board, used: Used) -> Iterator[Family]:
+    """Of an exporter, where one is asked for (`telemetry/`)."""
+    told = board.tellings()
+    lost = {signal: lost for signal, (_, lost) in told.items()}
+    lost["traces"] += sum(counts.spans_lost for _, counts in used)
+    if any(sent for sent, _ in told.values()) or any(lost.values()):
+        sent = tuple(Sample(sent, (("signal", signal),)) for signal, (sent, _) in told.items())
+        says = "that the receiver of OpenTelemetry's protocol has taken"
+        yield Family("pellucid_telemetry_sent_total", "counter", f"Spans, metrics and log records {says}.", sent)
+        gone = tuple(Sample(count, (("signal", signal),)) for signal, count in lost.items())
+        says = "Spans, metrics and log records that it did not take, or that found no room."
+        yield Family("pellucid_telemetry_lost_total", "counter", says, gone)

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from pellucid.serve.keys import Key
+from pellucid.serve.sampling import Sampling
 
 
 class Beside(Struct, frozen=True):
@@ -44,6 +45,8 @@ class Options(Struct, frozen=True, kw_only=True):
     """MiB by which a worker may grow before it is replaced; 0: any."""
     record: bool = True
     """A recorder beside the workers keeps what they do."""
+    sampling: Sampling | None = None
+    """Which requests are traced; None where nobody wants spans."""
     keys: tuple[Key, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
@@ -52,3 +55,4 @@ class Options(Struct, frozen=True, kw_only=True):
     listener: int = -1
     slots: int = -1
     log: int = -1
+    spans: int = -1

@@ -15,7 +15,7 @@ import queue
 import threading
 import time
 import traceback
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -23,6 +23,9 @@ from pellucid.serve import processes, slots
 from pellucid.serve.log import Pipe, Record
 from pellucid.serve.package import Model
 from pellucid.serve.slots import Slot
+
+if TYPE_CHECKING:
+    from pellucid.serve.telemetry.traces import Trace, Traces
 
 SHARE = 0.25
 """Of the time that a prediction takes, for which one waits until as many requests have come as last time."""
@@ -54,7 +57,7 @@ class Limits(NamedTuple):
 class Work:
     """One request on its way. `gone`: its client was answered already, nothing is owed any more."""
 
-    __slots__ = ("deadline", "future", "gone", "number", "records", "within_s")
+    __slots__ = ("deadline", "future", "gone", "number", "records", "trace", "within_s")
 
     def __init__(
         self, number: int, records: list[Struct], future: "asyncio.Future[list[Any]]", deadline: float, within_s: float
@@ -65,6 +68,7 @@ class Work:
         self.deadline = deadline
         self.within_s = within_s
         self.gone = False
+        self.trace: Trace | None = None
 
 
 Answers = list[list[Any] | ModelFailed]
@@ -79,6 +83,7 @@ class Predictor:
         self.slot = slot
         self.log = log
         self.limits = limits
+        self.traces: Traces | None = None
         self.waiting: dict[int, Work] = {}
         """In the order of their arrival; those in the thread are among them."""
         self._loop = asyncio.get_running_loop()
@@ -101,13 +106,18 @@ class Predictor:
         self._queue.put(None)
         self._thread.join(1.0)
 
-    def submit(self, records: list[Struct], within_s: float, number: int | None = None) -> Work:
+    def submit(
+        self, records: list[Struct], within_s: float, number: int | None = None, trace: "Trace | None" = None
+    ) -> Work:
         """Queue one request; `work.future` will have a label a record, or ModelFailed. Raises Full."""
         if len(self.waiting) >= self.limits.queue and number is None:
             raise Full(max(1, round(len(self.waiting) * self._pace_s)))
         number = self.slot.next_request() if number is None else number
         work = Work(number, records, self._loop.create_future(), time.monotonic() + within_s, within_s)
         self.waiting[work.number] = work
+        if trace is not None:
+            work.trace = trace
+            trace.queued(work)
         self._queue.put(work)
         return work
 
@@ -143,9 +153,13 @@ class Predictor:
         while (works := self._take()) is not None:
             if not works:
                 continue
+            if self.traces is not None:
+                self.traces.begins(works)
             began = time.monotonic()
             answers = self._predict(works)
             took_s = time.monotonic() - began
+            if self.traces is not None:
+                self.traces.predicted(works, began, took_s)
             self._took_s += 0.1 * (took_s - self._took_s)
             self._loop.call_soon_threadsafe(self._deliver, works, answers, took_s)
 
@@ -218,6 +232,8 @@ class Predictor:
         said = f"{type(error).__name__}: {error}"
         number = slots.request_id(self.slot.number, work.number)
         self.slot.say("error", said)
+        if work.trace is not None:
+            work.trace.error = type(error).__name__
         self.log.write(
             Record(
                 level="error",
@@ -225,6 +241,7 @@ class Predictor:
                 sentence=f"the model raised {said} in request {number}",
                 worker=self.slot.number,
                 request=number,
+                trace_id=work.trace.id.hex() if work.trace is not None else "",
                 trace="".join(traceback.format_exception(error)),
             )
         )

@@ -9,13 +9,14 @@ Counters survive the worker: its successor goes on counting, so what Prometheus 
 
 import mmap
 import os
+from bisect import bisect_left
 from time import monotonic_ns
 from typing import Final
 
 from msgspec import Struct
 
-PAGE: Final = 8192
-"""Bytes of a slot: two pages of memory."""
+PAGE: Final = 16384
+"""Bytes of a slot: four pages of memory."""
 
 # Words of a slot, 8 bytes each. Written by the worker's main thread:
 _PID: Final = 0
@@ -37,17 +38,17 @@ _PREDICT_NS: Final = 14
 _ROWS_TOTAL: Final = 15
 _REQUESTS: Final = 17
 _BATCHED: Final = 18
+_TRACE: Final = 19
+"""Three words: the ids of the trace and of the span of the request in it, 0 where it is not traced."""
 _EXPIRED: Final = 26
 # ... by its main thread:
 _NUMBER: Final = 24
-_SECONDS_SUM: Final = 25
 _CONNECTIONS: Final = 27
 _FULL: Final = 28
-_STATUSES: Final = 32
 _BESIDE_SENT: Final = 48
 _BESIDE_FAILED: Final = 49
 _BESIDE_DIFFERENT: Final = 50
-_BUCKETS: Final = 64
+_SPANS_LOST: Final = 51
 # ... by the supervisor:
 _COMMAND: Final = 128
 _WANTED_GENERATION: Final = 129
@@ -56,6 +57,9 @@ _UNSEEN: Final = 512
 MOST_COLUMNS: Final = 256
 _KEYS: Final = 768
 MOST_KEYS: Final = 256
+# ... and how long answers took: for each route and status the buckets of a histogram, and the sums of nanoseconds.
+_TIMES: Final = 1024
+_SUMS: Final = 1920
 
 _TEXTS: Final = {"incident": (2048, 64), "sentence": (2112, 960), "error": (3072, 1000)}
 """Where each text begins in the slot, and how many bytes it may have; the 2 bytes before the text are its length."""
@@ -63,6 +67,11 @@ _TEXTS: Final = {"incident": (2048, 64), "sentence": (2112, 960), "error": (3072
 STATUSES: Final = (200, 400, 401, 408, 413, 415, 422, 429, 500, 503, 504)
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds; one bucket more takes what is slower."""
+ROUTES: Final = ("/predict", "/invocations", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
+"""Where predictions are asked for; a form has the number of its route."""
+_ROW: Final = len(BUCKETS) + 1
+_TABLE: Final = _ROW * (len(STATUSES) + 1)
+"""Words of a route."""
 
 # States of a worker.
 EMPTY: Final = 0
@@ -103,6 +112,9 @@ class Seen(Struct, frozen=True):
     connections: int = 0
     full: float = 0.0
     error: str = ""
+    trace_id: str = ""
+    """Of the request, in hexadecimal, where it is traced."""
+    span_id: str = ""
 
     @property
     def request_id(self) -> str:
@@ -125,6 +137,7 @@ class Slot:
     def begin(self, pid: int, generation: int) -> None:
         """A new worker takes the slot."""
         words = self._words
+        self.tracing(bytes(24))
         for word in (
             _CONNECTIONS,
             _FULL,
@@ -246,21 +259,36 @@ class Slot:
         if ok:
             words[_LAST_OK] = now
 
+    def tracing(self, ids: bytes) -> None:
+        """Of the request that is about to be predicted: 16 bytes of its trace and 8 of its span, all 0 where it is not traced."""
+        self._bytes[_TRACE * 8 : _TRACE * 8 + 24] = ids
+
+    def spans_lost(self, spans: int) -> None:
+        """So many more could not be handed to the process that sends them."""
+        self._words[_SPANS_LOST] += spans
+
     def expired(self) -> None:
         """A request was dropped before its prediction, for its deadline had passed."""
         self._words[_EXPIRED] += 1
 
-    def answered(self, status: int, seconds: float) -> None:
-        """Count one answer to POST /predict."""
+    def answered(self, status: int, seconds: float, route: int = 0) -> None:
+        """Count one answer to a request for predictions; `route` is its number in ROUTES."""
         words = self._words
-        words[_STATUSES + _STATUS_PLACE.get(status, len(STATUSES))] += 1
-        words[_SECONDS_SUM] += int(seconds * 1e9)
-        place = 0
-        for bound in BUCKETS:
-            if seconds <= bound:
-                break
-            place += 1
-        words[_BUCKETS + place] += 1
+        place = _STATUS_PLACE.get(status, len(STATUSES))
+        words[_TIMES + route * _TABLE + place * _ROW + bisect_left(BUCKETS, seconds)] += 1
+        words[_SUMS + route * (len(STATUSES) + 1) + place] += int(seconds * 1e9)
+
+    def times(self) -> "tuple[Times, ...]":
+        """Of each route and status that was answered."""
+        found = []
+        for route in range(len(ROUTES)):
+            for place, status in enumerate((*STATUSES, 0)):
+                begin = _TIMES + route * _TABLE + place * _ROW
+                buckets = tuple(self._words[begin : begin + _ROW])
+                if any(buckets):
+                    total = self._words[_SUMS + route * (len(STATUSES) + 1) + place] / 1e9
+                    found.append(Times(route, status, buckets, total))
+        return tuple(found)
 
     def command(self) -> int:
         return self._words[_COMMAND]
@@ -322,21 +350,31 @@ class Slot:
             connections=words[_CONNECTIONS],
             full=words[_FULL] / 1e9,
             error=self.text("error"),
+            trace_id=self._hex(_TRACE, 16),
+            span_id=self._hex(_TRACE + 2, 8),
         )
+
+    def _hex(self, word: int, size: int) -> str:
+        """Bytes as hexadecimal digits, "" where all are 0."""
+        return bytes(self._bytes[word * 8 : word * 8 + size]).hex() if any(self._words[word : word + size // 8]) else ""
 
     def counts(self) -> "Counts":
         """What this slot has counted over all its workers."""
-        words = self._words
+        words, times = self._words, self.times()
+        answers = dict.fromkeys((*STATUSES, 0), 0)
+        for one in times:
+            answers[one.status] += sum(one.buckets)
         return Counts(
-            answers=tuple(words[_STATUSES : _STATUSES + len(STATUSES) + 1]),
-            buckets=tuple(words[_BUCKETS : _BUCKETS + len(BUCKETS) + 1]),
-            seconds=words[_SECONDS_SUM] / 1e9,
+            answers=tuple(answers.values()),
+            buckets=tuple(sum(one.buckets[place] for one in times) for place in range(_ROW)),
+            seconds=sum(one.seconds for one in times),
             predicts=words[_PREDICTS],
             predict_s=words[_PREDICT_NS] / 1e9,
             rows=words[_ROWS_TOTAL],
             batched=words[_BATCHED],
             expired=words[_EXPIRED],
             dropped=words[_DROPPED],
+            spans_lost=words[_SPANS_LOST],
         )
 
 
@@ -354,15 +392,30 @@ class Counts(Struct, frozen=True):
     batched: int
     expired: int
     dropped: int
+    spans_lost: int = 0
+
+
+class Times(Struct, frozen=True):
+    """How long the answers of one route (its number in ROUTES) with one status (0: any that is not in STATUSES) took: `buckets` as in `Counts`."""
+
+    route: int
+    status: int
+    buckets: tuple[int, ...]
+    seconds: float
 
 
 _STATUS_PLACE: Final = {status: place for place, status in enumerate(STATUSES)}
 
 
 class Board:
-    """All slots, and a first page that only the supervisor writes: how often what happened."""
+    """All slots, and a first page that only the supervisor writes, and what was exported the exporter: how often what happened."""
 
     DEATHS: Final = ("stuck", "silent", "died", "start", "grew", "descriptors")
+    SIGNALS: Final = ("traces", "metrics", "logs")
+    _VERSION: Final = 15
+    _SENT: Final = 16
+    _LOST: Final = 24
+    _UNSAID: Final = 31
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -383,6 +436,33 @@ class Board:
     def incident(self, kind: str) -> None:
         """Count one incident of this kind."""
         self._head[self.DEATHS.index(kind)] += 1
+
+    def serves(self, version: int) -> None:
+        """New workers have this version of the model."""
+        self._head[self._VERSION] = version
+
+    def version(self) -> int:
+        return self._head[self._VERSION]
+
+    def unsaid(self) -> None:
+        """A log record of the supervisor found no room."""
+        self._head[self._UNSAID] += 1
+
+    def told(self, signal: str, *, sent: int = 0, lost: int = 0) -> None:
+        """So many more spans, metrics or log records were taken by their receiver, or will never be; written by the process that sends them."""
+        place = self.SIGNALS.index(signal)
+        self._head[self._SENT + place] += sent
+        self._head[self._LOST + place] += lost
+
+    def tellings(self) -> dict[str, tuple[int, int]]:
+        """(sent, lost) of each signal."""
+        return {
+            signal: (
+                self._head[self._SENT + place],
+                self._head[self._LOST + place] + (self._head[self._UNSAID] if signal == "logs" else 0),
+            )
+            for place, signal in enumerate(self.SIGNALS)
+        }
 
     def incidents(self) -> dict[str, int]:
         return {kind: self._head[place] for place, kind in enumerate(self.DEATHS)}

@@ -75,6 +75,11 @@ class Supervision:
         """What to do before the first event."""
         return self._said()
 
+    @property
+    def version(self) -> int:
+        """Of the model, that new workers have."""
+        return self._loading.version
+
     def starting(self) -> bool:
         """Some worker is about to become ready."""
         return any(worker.phase in {"forking", "starting"} for worker in self.workers.values())
@@ -259,7 +264,7 @@ class Supervision:
         elif age < self.limits.timeout_s / 2 and not (seen.started and seen.request == worker.request):
             said = f"{worker} answered after all, {now - worker.since:.1f} s after half its deadline, and is replaced by a fresh one"
             self._out += (
-                Say("info", "recovered", said, worker=worker.slot, pid=worker.pid, incident=worker.incident.id),
+                chronicle.said("info", "recovered", said, worker.incident),
                 Order(worker.slot, slots.LEAVE),
             )
             self._cases.close(worker, chronicle.recovered(worker.incident))
@@ -314,7 +319,7 @@ class Supervision:
         done = chronicle.killed(incident, mute=worker.mute, timeout_s=self.limits.timeout_s)
         said = f"{done.sentence}, and was replaced: {done.cause}"
         self._cases.close(worker, done)
-        self._out.append(Say("error", "replaced", said, worker=worker.slot, pid=worker.pid, incident=done.id))
+        self._out.append(chronicle.said("error", "replaced", said, done))
 
     def _died(self, worker: Supervised, event: WorkerEnded) -> None:
         kind: IncidentKind = "start" if worker.phase == "starting" else "died"
@@ -322,7 +327,7 @@ class Supervision:
         done = chronicle.died(incident, event.seen, event.death, event.oom, event.now)
         said = f"{done.sentence}: {done.cause}"
         self._cases.close(worker, done)
-        self._out.append(Say("error", "died", said, worker=worker.slot, pid=worker.pid, incident=done.id))
+        self._out.append(chronicle.said("error", "died", said, done))
         served_s = None if worker.served_since is None else event.now - worker.served_since
         if waits := self._backoff.died(event.now, served_s):
             self._out.append(Say("warning", "crash_loop", waits))

@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -33,11 +34,17 @@ from pellucid.serve.state import Supervision
 from pellucid.serve.supervised import Limits
 from pellucid.serve.templates import Templates
 
+if TYPE_CHECKING:
+    from pellucid.serve.telemetry.exporter import Exporter
+    from pellucid.serve.telemetry.settings import Settings
+
 START_TICK_S = 0.01
 """While a worker starts: that it is ready is seen in its slot."""
 BESIDE_AGAIN_S = 10.0
 FOLLOW_S = 1.0
 """So often the alias is read that the server follows."""
+INTERRUPTED = 130
+"""The exit status after a second signal."""
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -54,6 +61,7 @@ class Supervisor:
         follow: Callable[[bool], int | None] = lambda _: None,
         beside: tuple[str, ...] = (),
         admin: socket.socket | None = None,
+        telemetry: "Settings | None" = None,
     ) -> None:
         self.beside = beside
         """The command line of the other version's server, which runs as long as this one."""
@@ -88,6 +96,7 @@ class Supervisor:
         self._lines = Lines()
         self._selector = selectors.DefaultSelector()
         self._children = Children(self._selector)
+        self._exporter = self._export(telemetry) if telemetry is not None else None
         self._looks = Looks(self._selector, self._children, self._learn)
         self._templates = Templates(
             self._selector, self._children, self.options, self._learn, self._watch_worker, self.screen
@@ -102,6 +111,14 @@ class Supervisor:
         self._kills = oom.read(self._counters)
         self._exit: events.Exit | None = None
 
+    def _export(self, telemetry: "Settings") -> "Exporter":
+        from pellucid.serve.telemetry.exporter import Exporter
+
+        exporter = Exporter(telemetry, self.options, self.board, self._children, self.screen)
+        if telemetry.traces is not None:
+            self.options = replace(self.options, spans=exporter.workers_end, sampling=telemetry.sampling)
+        return exporter
+
     def run(self) -> int:
         processes.adopt_orphans()
         processes.let_look(os.getpid())  # our own recorder and looks
@@ -109,6 +126,8 @@ class Supervisor:
         with _signals() as wakeup:
             self._selector.register(wakeup, selectors.EVENT_READ, lambda: self._signalled(wakeup))
             try:
+                if self._exporter is not None:
+                    self._exporter.start(time.monotonic())
                 self._do(self.state.start())
                 ticked = 0.0
                 while self._exit is None:
@@ -125,6 +144,8 @@ class Supervisor:
                 if self.page is not None:
                     self.page.end()
                 self._recorder.end()
+                if self._exporter is not None:
+                    self._exporter.end(now=self._exit is None or self._exit.status == INTERRUPTED)
                 self._children.end()
                 self._read_log()
         if self._exit.trouble is not None:
@@ -145,6 +166,9 @@ class Supervisor:
             self._start_beside(now)
         if self._is_ready and self._listener is not None:
             self._recorder.start(now)
+        self.board.serves(self.state.version)
+        if self._exporter is not None:
+            self._exporter.start(now)
         if self.page is not None:
             self.page.tick(now)
         if now - self._followed >= FOLLOW_S:
@@ -196,6 +220,8 @@ class Supervisor:
                     self._exit = instruction
 
     def _say(self, said: events.Say) -> None:
+        if self._exporter is not None:
+            self._exporter.log(said)
         self.screen.tell(
             Record(
                 level=said.level,
@@ -205,6 +231,7 @@ class Supervisor:
                 pid=said.pid,
                 incident=said.incident,
                 request=said.request,
+                trace_id=said.trace_id,
             )
         )
 

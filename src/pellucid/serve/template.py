@@ -111,8 +111,11 @@ def _ready(
     from pellucid.serve.slots import Board
 
     listener = socket.socket(fileno=options.listener)
-    for fd in (options.listener, options.slots, options.log):
-        os.set_inheritable(fd, False)
+    for fd in (options.listener, options.slots, options.log, options.spans):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    if options.sampling is not None:
+        import pellucid.serve.telemetry.traces  # noqa: F401  before the fork: what workers share
     stock = worker.Stock(
         options=options,
         model=model,

@@ -67,7 +67,10 @@ class Templates:
         """Start a fresh interpreter that loads this version; `as_next`: beside the one that forks now."""
         ours, theirs = control.pair()
         options = replace(self._options, model=f"{self._options.model.partition(':')[0]}:{version}")
-        keep = [theirs.fileno(), options.listener, options.slots, options.log]
+        keep = [
+            theirs.fileno(),
+            *(fd for fd in (options.listener, options.slots, options.log, options.spans) if fd >= 0),
+        ]
         command = [sys.executable, "-P", "-m", "pellucid.serve.template", str(theirs.fileno())]
         template = Template(processes.spawn(command, {**os.environ, **ONE_THREAD}, keep), ours)
         theirs.close()

@@ -127,11 +127,15 @@ def _log_into(log: Pipe, number: int) -> None:
 async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
     options, model = stock.options, stock.model
     predictor = Predictor(model, slot, log, Limits(queue=options.max_queue, batch=options.max_batch))
-    predictor.start()
     if options.unseen == "count":
         model.use_reader(slot.unseen)
     service = Service(options, model, stock.board, slot, predictor)
+    if options.sampling is not None:
+        from pellucid.serve.telemetry.traces import Traces
+
+        service.traces = predictor.traces = Traces(options.sampling, options.spans, slot, model)
     service.pages = Pages(service, stock.board, stock.example).application()
+    predictor.start()
     config = uvicorn.Config(
         service,
         http=Connection,
@@ -154,6 +158,8 @@ async def _serve(stock: Stock, slot: Slot, log: Pipe) -> None:
         pulse.result()  # it ends only by raising: without a pulse there is nothing to supervise
     pulse.cancel()
     predictor.stop()
+    if service.traces is not None:
+        service.traces.flush()
     serving.result()
 
 
@@ -202,6 +208,8 @@ class Pulse:
             self._obey(self.slot.command())
             self._tell_late()
             self.service.cut_off_slow()
+            if self.service.traces is not None:
+                self.service.traces.flush()
             self._check_itself()
             await self._rest()
 

@@ -6,6 +6,7 @@ import click
 
 if TYPE_CHECKING:
     from pellucid.serve.options import Beside
+    from pellucid.serve.telemetry.settings import Settings
 
 Wanted = Literal["auto", "pipeline", "exact", "onnx"]
 
@@ -109,6 +110,11 @@ Wanted = Literal["auto", "pipeline", "exact", "onnx"]
     type=click.IntRange(0, 65535),
     help="Show this server on a live page on that port of 127.0.0.1, begun when somebody opens it (the address, with a token, goes to stdout); 0 takes a free one.",
 )
+@click.option(
+    "--otlp",
+    metavar="URL",
+    help="Send traces, metrics and the log to this receiver of OpenTelemetry (OTLP over HTTP, such as http://localhost:4318); OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_ variables do the same.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Log JSON records also to a terminal.")
 def command(
     name: str,
@@ -137,6 +143,7 @@ def command(
     cluster: str | None,
     unix: str | None,
     admin_port: int | None,
+    otlp: str | None,
     as_json: bool,
 ) -> None:
     """Serve the model NAME (also NAME:VERSION, NAME@ALIAS, a file, MODULE:FUNCTION, or MLflow's models:/NAME@ALIAS) over HTTP. The log goes to stderr: lines on a terminal, else JSON records."""
@@ -184,8 +191,12 @@ def command(
             remedy="store it as a model (pellucid train, pellucid models import), then serve its name",
         )
     beside, beside_line = _beside(
-        canary, shadow, share, ["--workers", "1", "--timeout", str(timeout), "--engine", "auto"]
+        canary,
+        shadow,
+        share,
+        ["--workers", "1", "--timeout", str(timeout), "--engine", "auto", *(["--otlp", otlp] if otlp else [])],
     )
+    telemetry = _telemetry(otlp, model, version)
     listener, bound = None, port
     if unix is not None:
         listener, bound = listen_here(unix), 0
@@ -198,6 +209,9 @@ def command(
     admin = listen("127.0.0.1", admin_port) if admin_port is not None else None
     address = unix or f"{'https' if tls_cert else 'http'}://{f'[{host}]' if ':' in host else host}:{bound}"
     screen = Screen(as_json=as_json or not sys.stderr.isatty())
+
+    for warning in telemetry.warnings if telemetry is not None else ():
+        screen.tell(Record(level="warning", event="telemetry", sentence=warning))
 
     def announce(pids: tuple[int, ...]) -> None:
         named = f"{model} version {version}"
@@ -240,10 +254,21 @@ def command(
         from pellucid.serve.cluster.driver import Deployed
 
         sys.exit(Deployed(options, screen, follow).run())
-    supervisor = Supervisor(options, version, listener, screen, announce, follow, beside_line, admin)
+    supervisor = Supervisor(options, version, listener, screen, announce, follow, beside_line, admin, telemetry)
     if supervisor.page is not None:
         click.echo(supervisor.page.address)
     sys.exit(supervisor.run())
+
+
+def _telemetry(url: str | None, model: str, version: int) -> "Settings | None":
+    """What is exported, by the command line or the environment; None, and nothing is imported for it, where neither asks."""
+    import os
+
+    if url is None and not any(name.startswith("OTEL_") for name in os.environ):
+        return None
+    from pellucid.serve.telemetry import settings
+
+    return settings.read(os.environ, url, model, version)
 
 
 def _only_for_one_machine() -> None:
@@ -259,6 +284,7 @@ def _only_for_one_machine() -> None:
         "shadow": "another version beside this one is another application there",
         "share": "another version beside this one is another application there",
         "admin_port": "its replicas run on other machines too; `pellucid web` shows those of one",
+        "otlp": "Ray Serve has an exporter of its own (ray start --tracing-startup-hook)",
         "unix": "clients reach Ray Serve's proxies by --host and --port",
         "max_growth": "memory of replicas is watched by Ray's own monitor (RAY_memory_usage_threshold)",
     }

@@ -18,6 +18,9 @@ class Asked(NamedTuple):
 
 
 class Form(Protocol):
+    route: int
+    """Its number in `slots.ROUTES`."""
+
     def read(self, body: bytes, query: str) -> Asked:
         """Raises BadInput."""
 

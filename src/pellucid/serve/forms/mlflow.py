@@ -16,6 +16,8 @@ KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 class Mlflow:
+    route = 1
+
     def __init__(self, model: Model) -> None:
         self.model = model
 

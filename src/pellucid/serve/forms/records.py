@@ -19,6 +19,8 @@ FORMATS = ("records", "text")
 
 
 class Records:
+    route = 0
+
     def __init__(self, model: Model) -> None:
         self.model = model
         name, version = model.manifest.name, model.manifest.version

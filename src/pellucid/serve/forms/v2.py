@@ -50,8 +50,9 @@ class Inference(Struct):
 
 
 class V2:
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, route: int = 2) -> None:
         self.model = model
+        self.route = route
         self.signature = model.manifest.signature
         self._columns = {column.name: column for column in self.signature.columns}
         if self.signature.id_column is not None:
