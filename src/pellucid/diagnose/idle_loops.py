@@ -35,6 +35,8 @@ LOOPS: tuple[tuple[str, str, str], ...] = (
     ("IPython/core/history.py", "run", "history to save"),
     ("pellucid/present/view/scan.py", "_run", "somebody who looks"),
     ("pellucid/present/view/remote.py", "_run", "somebody who looks"),
+    ("ray/_private/gc_collect_manager.py", "run", "a wish to collect garbage"),
+    ("ray/_private/process_watcher.py", "<lambda>", "the end of its parent"),  # reads the pipe from it
     ("pellucid/serve/predictor.py", "_take", "a request to predict"),
     ("pellucid/serve/forking.py", "_wait", "the order to become a worker"),
     ("pellucid/serve/control.py", "order", "orders of its supervisor"),

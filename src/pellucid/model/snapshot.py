@@ -28,7 +28,7 @@ class Cost(Struct, frozen=True):
 class Peer(Struct, frozen=True):
     """Another process that the looked-at one waits for: the other end of a socket or pipe, a child.
 
-    `relation` says which; `fd` is the descriptor of the looked-at process that leads there.
+    `relation` says which; `fd` is the descriptor of the looked-at process that leads there, `fds` are all that do.
     """
 
     process: Process
@@ -36,6 +36,11 @@ class Peer(Struct, frozen=True):
     fd: int | None
     threads: tuple[Thread, ...]
     gaps: tuple[Gap, ...]
+    fds: tuple[int, ...] = ()
+
+    def at_the_end_of(self, fd: int) -> bool:
+        """Whether this descriptor of the looked-at process leads there."""
+        return fd == self.fd or fd in self.fds
 
 
 class Snapshot(Struct, frozen=True):

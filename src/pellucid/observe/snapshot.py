@@ -169,48 +169,54 @@ def _files(look: Look, threads: tuple[Thread, ...]) -> tuple[OpenFile, ...]:
 def _peers(look: Look, threads: tuple[Thread, ...], locks: tuple[LockWait, ...], *, ask: bool) -> tuple[Peer, ...]:
     """One look at each process that a thread here waits for: the other end of a socket or pipe, a child, the holder of a file lock."""
     wanted: dict[int, tuple[str, int | None]] = {}
-    for thread in threads:
-        wait = thread.wait
-        if wait is None:
-            continue
+    led: dict[int, dict[int, None]] = {}
+
+    def reach(pid: int, relation: str, fd: int | None = None) -> None:
+        wanted.setdefault(pid, (relation, fd))
+        if fd is not None:
+            led.setdefault(pid, {})[fd] = None
+
+    waits = [thread.wait for thread in threads if thread.wait is not None]
+    for wait in sorted(
+        waits, key=lambda wait: len(wait.watched)
+    ):  # who waits for one thing first: an event loop has many
         for one in wait.watched:
             if one.socket is not None:
                 for pid in one.socket.peer_pids[:MAX_PEERS]:
-                    wanted.setdefault(pid, (f"the other end of fd {one.fd}", one.fd))
+                    reach(pid, f"the other end of fd {one.fd}", one.fd)
         if wait.kind == "pipe":
-            wanted.update(
-                {pid: (f"the other end of fd {fd}", fd) for fd, pid in _pipe_ends(look, wait.watched[0].fd, wanted)}
-            )
+            fd = wait.watched[0].fd
+            for pid in _pipe_ends(look, fd):
+                reach(pid, f"the other end of fd {fd}", fd)
         if wait.kind == "child":
-            children = (wait.child,) if wait.child is not None else procfs.children(look.pid)
-            wanted.update({pid: ("the child it waits for", None) for pid in children if pid not in wanted})
+            for pid in (wait.child,) if wait.child is not None else procfs.children(look.pid):
+                reach(pid, "the child it waits for")
     for held in locks:
         for lock in held.locks:
-            wanted.update(
-                {pid: (f"holds the lock on fd {held.fd}", held.fd) for pid in lock.holders if pid not in wanted}
-            )
+            for pid in lock.holders:
+                reach(pid, f"holds the lock on fd {held.fd}", held.fd)
     wanted.pop(look.pid, None)
     if len(wanted) > MAX_PEERS:
         look.gaps.append(
             Gap(what=f"{len(wanted) - MAX_PEERS} of {len(wanted)} processes at the other end", why="a look is bounded")
         )
     looked = []
-    for pid, (relation, fd) in list(wanted.items())[:MAX_PEERS]:
+    for pid, (relation, first) in list(wanted.items())[:MAX_PEERS]:
         try:
-            looked.append(_peer(pid, relation, fd, ask=ask))
+            looked.append(replace(_peer(pid, relation, first, ask=ask), fds=tuple(led.get(pid, ()))))
         except LookError as error:
             look.gaps.append(Gap(what=f"pid {pid}, {relation}", why=error.said, remedy=error.remedy))
     return tuple(looked)
 
 
-def _pipe_ends(look: Look, fd: int, known: dict[int, tuple[str, int | None]]) -> list[tuple[int, int]]:
-    """(fd, pid) of the processes that hold the same pipe; who of them reads and who writes is in their fdinfo."""
+def _pipe_ends(look: Look, fd: int) -> list[int]:
+    """The other processes that hold the same pipe; who of them reads and who writes is in their fdinfo."""
     file = fds.open_file(look.pid, fd)
     if not isinstance(file, OpenFile) or file.inode is None:
         return []
     target = f"pipe:[{file.inode}]"
     holders = fds.holders({target}).get(target, ())
-    return [(fd, pid) for pid in sorted({pid for pid, _ in holders}) if pid not in known and pid != look.pid]
+    return sorted({pid for pid, _ in holders} - {look.pid})
 
 
 def _peer(pid: int, relation: str, fd: int | None, *, ask: bool) -> Peer:

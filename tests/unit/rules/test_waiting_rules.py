@@ -1,6 +1,7 @@
 """Rules about one waiting thread: each fires on its case and is silent on the healthy look-alike."""
 
 import pytest
+from msgspec.structs import replace
 
 from pellucid.diagnose.engine import diagnose
 from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
@@ -28,6 +29,14 @@ def test_a_thread_that_waits_for_a_lock_is_told_with_place_and_time():
     assert "no timeout" in found.sentence
 
 
+def test_a_thread_of_a_library_without_a_call_of_python_waits_for_what_the_library_wants():
+    main = thread(tid=41, wait=wait(), frames=())
+    assert list(waits_for_a_lock(snapshot(main))), "the main thread is nobody's"
+    of_a_library = thread(tid=42, wait=wait(), frames=())
+    assert not list(waits_for_a_lock(snapshot(of_a_library)))
+    assert list(waits_for_a_lock(snapshot(replace(of_a_library, moving=True)))), "its calls were not seen"
+
+
 def test_a_lock_that_moves_between_the_looks_is_no_claim():
     now = thread(wait=wait(), switches=8)
     assert not list(waits_for_a_lock(snapshot(now, earlier=[thread(wait=wait(), switches=7)])))
@@ -44,6 +53,7 @@ def test_an_unknown_count_of_switches_is_no_claim():
         ("get", "queue.py", "the next item of a queue"),
         ("_worker", "concurrent/futures/thread.py", "work for its executor"),
         ("worker", "multiprocessing/pool.py", "work for its pool"),
+        ("run", "site-packages/ray/_private/gc_collect_manager.py", "a wish to collect garbage"),
     ],
 )
 def test_a_worker_without_work_is_idle_and_no_lock_finding(function, file, what):
@@ -197,6 +207,37 @@ def test_a_reader_of_an_empty_pipe_names_the_writer():
     (found,) = waits_for_a_pipe(snapshot(waiting, peers=[writer]))
     assert "pid 43 (python server.py)" in found.sentence
     assert "produce" in found.sentence
+
+
+def test_a_process_at_the_ends_of_two_pipes_is_named_for_both():
+    reading = [
+        thread(
+            tid=40 + fd,
+            name=f"reader-{fd}",
+            wait=wait("pipe", 20.0, "read", watched=(Watched(fd=fd, what=f"pipe:[{fd}]", wants="read", kind="pipe"),)),
+        )
+        for fd in (3, 4)
+    ]
+    found = list(waits_for_a_pipe(snapshot(*reading, peers=[replace(peer(), fds=(3, 4))])))
+    assert len(found) == 2
+    assert all("pid 43" in one.sentence and "No other process" not in one.sentence for one in found)
+
+
+@pytest.mark.parametrize("family", [{"ppid": 41}, {"pid": 1}, {"ppid": 7}])
+def test_a_thread_beside_an_event_loop_that_reads_from_parent_or_child_watches_it(family):
+    reads = wait("pipe", 400.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),))
+    other = replace(peer(), process=process(**{"pid": 43, **family}))
+    polls = wait("poll", 0.5, "epoll_wait", watched=tuple(Watched(fd=fd, what="x", wants="read") for fd in (5, 6)))
+
+    def severity(of_main, process_of_it=other):
+        main, watcher = thread(tid=41, wait=of_main), thread(tid=42, name="agent.monitor", wait=reads)
+        found = waits_for_a_pipe(snapshot(main, watcher, peers=[process_of_it]))
+        return next(one.severity for one in found if watcher.tid in one.tids)
+
+    assert severity(polls) == ("warning" if family == {"ppid": 7} else "info"), "a stranger owes what it was asked for"
+    assert severity(wait("lock", 400.0)) == "warning", "the main thread may wait for what this one reads"
+    stopped = replace(other, process=replace(other.process, state="stopped"))
+    assert severity(polls, stopped) == "critical"
 
 
 def test_a_pipe_without_another_end_is_certain():

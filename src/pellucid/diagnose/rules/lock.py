@@ -15,7 +15,7 @@ from pellucid.model import Finding, Snapshot, Thread
 
 def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
     told = {tid for one in stuck(seen.graph) for tid in one.finding.tids} if seen.graph else frozenset()
-    for group in waiting(seen, lambda thread: _for_a_lock(thread) and thread.tid not in told):
+    for group in waiting(seen, lambda thread: _for_a_lock(seen, thread) and thread.tid not in told):
         thread = group.longest
         wait = thread.wait
         assert wait is not None
@@ -61,5 +61,16 @@ def _held(seen: Snapshot, thread: Thread) -> str:
     return said + "."
 
 
-def _for_a_lock(thread: Thread) -> bool:
-    return thread.wait is not None and thread.wait.kind == "lock" and thread.python and not words.joins(thread)
+def _for_a_lock(seen: Snapshot, thread: Thread) -> bool:
+    return (
+        thread.wait is not None
+        and thread.wait.kind == "lock"
+        and thread.python
+        and not words.joins(thread)
+        and not _of_a_library(seen, thread)
+    )
+
+
+def _of_a_library(seen: Snapshot, thread: Thread) -> bool:
+    """A thread that a library in machine code made, and that has called Python before: without a call of Python it waits for what the library wants of it."""
+    return not thread.frames and not thread.moving and thread.tid != seen.process.pid
