@@ -1,9 +1,9 @@
-"""A job that fetches its report, and waits for ever. Usage: nightly.py [PORT]"""
+"""A job that fetches its report, and waits for ever. Usage: [PORT=8077] nightly.py"""
 
-import sys
+import os
 from urllib.request import urlopen
 
-PORT = sys.argv[1] if len(sys.argv) > 1 else "8077"
+PORT = os.environ.get("PORT", "8077")
 
 
 def fetch_report():

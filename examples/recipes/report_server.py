@@ -1,6 +1,6 @@
-"""A server that takes its time: it reads the request, and sleeps before it answers. Usage: report_server.py [PORT]"""
+"""A server that takes its time: it reads the request, and sleeps before it answers. Usage: [PORT=8077] report_server.py"""
 
-import sys
+import os
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -16,6 +16,6 @@ class Reports(BaseHTTPRequestHandler):
         time.sleep(600)
 
 
-server = HTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8077), Reports)
+server = HTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8077"))), Reports)
 print(f"listening on {server.server_port}", flush=True)
 server.serve_forever()

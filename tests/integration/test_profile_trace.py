@@ -97,7 +97,7 @@ def test_the_screen_says_the_cost_first(tmp_path):
     assert ended.returncode == 3, ended.stderr
     _, head, cost, *rest = ended.stdout.splitlines()
     assert "cProfile of CPython" in head
-    assert cost.startswith("cost: tracing made it ")
+    assert cost.startswith("cost: traced, it took ")
     assert "ns each" in cost
     assert any(line.endswith("few (__main__.py:24)") for line in rest)
     assert b"Time in calls, each of which was traced" in (tmp_path / "two.html").read_bytes()
@@ -149,7 +149,7 @@ def test_lines_are_timed_with_their_source(tmp_path):
     assert document["trace"]["line_ns"] > 0
     text = profile("--lines", "outer", *command, cwd=tmp_path).stdout
     assert "total += inner(i)" in text
-    assert text.splitlines()[1].startswith("cost: tracing made these functions ")
+    assert text.splitlines()[1].startswith("cost: traced, these functions took ")
     missing = profile("--lines", "uoter", *command, cwd=tmp_path)
     assert missing.returncode == 2
     assert "no function of that name" in missing.stderr

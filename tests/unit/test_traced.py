@@ -63,7 +63,7 @@ def test_two_implementations_that_take_equally_long_are_said_to_be_so():
     lines = text(profile(told()))
     assert (
         lines[1]
-        == "cost: tracing made it 2.00 times as slow: 1,000,003 calls, by measurement 100 ns each (80 ns of a function in C)"
+        == "cost: traced, it took 2.00 times as long: 1,000,003 calls, by measurement 100 ns each (80 ns of a function in C)"
     )
     assert " 50.0 %     25.0 % !            1    50.00 ms  few (app.py:9)" in lines
     assert "few (app.py:9) looks smaller than it is: 25.0 % traced, 50.0 % without" in lines
@@ -82,7 +82,7 @@ def test_a_tracer_that_cost_little_marks_nothing():
 
 def test_a_busy_machine_makes_it_a_least():
     found = profile(told(stretch=3.0))
-    assert "tracing made it at least 2.00 times as slow" in text(found)[1]
+    assert "traced, it took at least 2.00 times as long" in text(found)[1]
     assert "other work on this machine made the program take 3.0 times as long" in [gap.why for gap in found.gaps]
 
 

@@ -2,6 +2,7 @@
 
 import click
 
+from pellucid.model import Process
 from pellucid.model.report import PsReport
 from pellucid.present.cli import options, screen
 
@@ -35,7 +36,7 @@ def command(pattern: str | None, as_json: bool, tree: bool) -> None:
             f"{row.cpu_s:.1f} s",
             f"{row.rss_bytes / 1048576:.0f} M",
             row.state,
-            " ".join(row.process.command)[:100] or f"[{row.process.name}]",
+            _spelled(row.process),
         )
         for row in report.processes
     ]
@@ -44,6 +45,14 @@ def command(pattern: str | None, as_json: bool, tree: bool) -> None:
     )
     for line in screen.gaps(report.gaps):
         screen.say(line, dim=True)
+
+
+def _spelled(process: Process) -> str:
+    """Its command line; before it the name that it has given itself, which a pattern finds too (`pellucid-w0`)."""
+    line = " ".join(process.command)
+    if not line:
+        return f"[{process.name}]"
+    return (line if process.name in line else f"{process.name}: {line}")[:100]
 
 
 def _tree(pattern: str | None, *, as_json: bool) -> None:

@@ -35,11 +35,11 @@ def lines(profile: Profile, trace: Trace) -> Iterator[Line]:
 def _cost(trace: Trace) -> str:
     if trace.line_ns or trace.lines:
         return (
-            f"cost: tracing made these functions {_least(trace)}{trace.inflation:.2f} times as slow: {trace.calls:,} lines, "
+            f"cost: traced, these functions took {_least(trace)}{trace.inflation:.2f} times as long: {trace.calls:,} lines, "
             f"{trace.line_ns} ns each by measurement"
         )
     return (
-        f"cost: tracing made it {_least(trace)}{trace.inflation:.2f} times as slow: {trace.calls:,} calls, by measurement {trace.call_ns} ns each "
+        f"cost: traced, it took {_least(trace)}{trace.inflation:.2f} times as long: {trace.calls:,} calls, by measurement {trace.call_ns} ns each "
         f"({trace.builtin_ns} ns of a function in C)"
     )
 
