@@ -62,6 +62,8 @@ class Server(Struct, frozen=True):
 
 OURS = "pellucid serve"
 UNTOUCHED = "pellucid serve --engine pipeline"
+UNRECORDED = "pellucid serve --no-record"
+"""Without its flight recorder, which no other server has: its memory alone is measured."""
 PLAIN = "Flask + gunicorn"
 TEXT = "Flask + gunicorn, JSON in a JSON string (the baseline)"
 
@@ -77,14 +79,16 @@ def report() -> str:
         told: dict[str, str] = {}
         servers += _peers(running, environment, folder, records, expected, told)
         measured = {shape: _measure(servers, shape, records, told) for shape in SHAPES}
-        memory = {server.name: _pss(server.pid) for server in servers}
+        unrecorded = _unrecorded(running, environment, folder, records)
+        memory = {server.name: _pss(server.pid) for server in (servers[0], unrecorded, *servers[1:])}
         tolls = _tolls(environment)
     versions = machine.described(
         ["pellucid", "scikit-learn", "pandas", "uvicorn", "starlette", "flask", "gunicorn"], programs=[load.client()]
     )
     head = (
         f"{WORKERS} workers each; {ROUNDS} rounds of {SECONDS:.0f} s a server and a load, in turn, client and servers on the "
-        f"same cores. {len(records)} of {len(records)} answers of every server equal the pipeline's; no request failed.\n"
+        f"same cores. {len(records)} of {len(records)} answers of every server equal the pipeline's; "
+        f"{'what went wrong is told below' if told else 'no request failed'}.\n"
     )
     tables = [_table(shape, measured[shape]) for shape in SHAPES]
     rows = [[name, f"{size / 1e6:.0f}", f"{size / memory[TEXT]:.2f}"] for name, size in memory.items() if name != PLAIN]
@@ -264,6 +268,19 @@ def _servers(running: contextlib.ExitStack, environment: dict[str, str], folder:
         Server(PLAIN, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict"),
         Server(TEXT, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict-text", "text"),
     ]
+
+
+def _unrecorded(
+    running: contextlib.ExitStack, environment: dict[str, str], folder: str, records: Sequence[dict[str, Any]]
+) -> Server:
+    """It has had each kind of load."""
+    port = _free_port()
+    line = [_program("pellucid"), "serve", "loan", "--workers", str(WORKERS), "--port", str(port), "--no-record"]
+    pid = running.enter_context(_running(UNRECORDED, line, environment, Path(folder, f"{port}.log"), port))
+    server = Server(UNRECORDED, pid, f"http://127.0.0.1:{port}/predict")
+    for shape in SHAPES:
+        _measure([server], shape, records, {})
+    return server
 
 
 def _peers(

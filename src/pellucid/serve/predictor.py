@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from pellucid.serve.telemetry.traces import Trace, Traces
 
 SHARE = 0.25
-"""Of the time that a prediction takes, for which one waits until as many requests have come as last time."""
+"""Of the time that a prediction takes, for which one waits until as many requests have come as last time, once those have their answers."""
 LONGEST_S = 0.005
 """But never longer: those who ask again together do so at once."""
-STEP_S = 0.00005
-"""Between two looks at the queue meanwhile; with the kernel's timer slack (prctl(2), PR_SET_TIMERSLACK) it takes twice as long."""
 
 
 class Full(Exception):  # noqa: N818  an answer to a client: 503
@@ -96,6 +94,13 @@ class Predictor:
         """Requests in the last batch."""
         self._left_over: Work | None = None
         """It did not fit into the last batch."""
+        self._answering = False
+        """The last batch is on its way to its clients, who can't have asked again."""
+        self._wanted = 0
+        """The thread waits until so many requests are in the queue; 0 while it does not wait."""
+        self._wake = threading.Lock()
+        """Released to wake it."""
+        self._wake.acquire()
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
 
     def start(self) -> None:
@@ -119,6 +124,8 @@ class Predictor:
             work.trace = trace
             trace.queued(work)
         self._queue.put(work)
+        if self._wanted and self._queue.qsize() >= self._wanted:
+            self._go_on()
         return work
 
     def overdue(self, now: float) -> list[Work]:
@@ -146,6 +153,17 @@ class Predictor:
                 work.future.set_result(answer)
             else:
                 work.future.set_exception(answer)
+        self._loop.call_soon(self._answered)  # after all that the futures have put there
+
+    def _answered(self) -> None:
+        self._answering = False
+        if self._wanted:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._wanted = 0
+        if self._wake.locked():
+            self._wake.release()
 
     def _run(self) -> None:
         processes.name_thread("predict")
@@ -161,6 +179,7 @@ class Predictor:
             if self.traces is not None:
                 self.traces.predicted(works, began, took_s)
             self._took_s += 0.1 * (took_s - self._took_s)
+            self._answering = True
             self._loop.call_soon_threadsafe(self._deliver, works, answers, took_s)
 
     def _take(self) -> list[Work] | None:
@@ -189,12 +208,24 @@ class Predictor:
         return batch
 
     def _let_others_come(self) -> None:
-        """The first one is out of the queue already."""
+        """The first one is out of the queue already. To be woken when all are there costs less than to look for them again and again: each look
+        takes the GIL from the thread that answers.
+        """
         if not self.model.batches:
             return
-        until = time.monotonic() + min(LONGEST_S, SHARE * self._took_s)
-        while self._queue.qsize() + 1 < self._last and time.monotonic() < until:
-            time.sleep(STEP_S)
+        answering, more = self._answering, self._last - 1
+        now = time.monotonic()
+        until = now + (LONGEST_S if answering else min(LONGEST_S, SHARE * self._took_s))
+        while now < until:
+            self._wake.acquire(blocking=False)
+            self._wanted = more
+            if self._queue.qsize() >= more:
+                break
+            self._wake.acquire(timeout=until - now)
+            now = time.monotonic()
+            if answering and not self._answering:
+                answering, until = False, now + min(LONGEST_S, SHARE * self._took_s)
+        self._wanted = 0
 
     def _at_hand(self) -> Work | None:
         try:

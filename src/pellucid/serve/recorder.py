@@ -8,6 +8,7 @@ It begins once the server is ready, is nicer than the workers, and is no part of
 """
 
 import contextlib
+import gc
 import os
 import re
 import shlex
@@ -30,6 +31,8 @@ RATE_HZ = 5.0
 KEPT = 8
 """Recordings of other servers that stay."""
 NICE = 10
+COLLECT = (2_000, 5, 5)
+"""Thresholds of its collector (gc.set_threshold). With those of a command that soon ends, 10 MB of cycles wait to be freed while the load is high."""
 LAST_WORDS_S = 1.0
 AGAIN_S = 10.0
 
@@ -121,6 +124,8 @@ def run(supervisor: int, path: str, deaths: int, screen: Screen) -> int:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         _make_room(path)
+        gc.freeze()  # what was imported stays, and need not be searched again and again
+        gc.set_threshold(*COLLECT)
         asked = Asked(pids=(supervisor,), rate_hz=RATE_HZ, most_bytes=MOST_BYTES, tables=False)
         record(path, asked, lambda: bool(stopped), lambda _: processes.give_back(), deaths=_Deaths(deaths).told)
     except PellucidError as error:

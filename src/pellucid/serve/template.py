@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pellucid.model.errors import PellucidError, UsageError
@@ -24,6 +25,8 @@ from pellucid.serve.options import Options
 if TYPE_CHECKING:
     from pellucid.serve.package import Model
 
+NEEDLESS = ("rich", "charset_normalizer")
+"""What scikit-learn draws the progress bars of a fit with, and NumPy's f2py reads Fortran with."""
 QUIET_S = 0.3
 """After an order so long nothing else is done, for the new worker needs the processor."""
 
@@ -87,21 +90,36 @@ def _prepare(options: Options) -> _Become:
 
 
 def _import_skops() -> None:
-    """Without the rest of scikit-learn: 6 MB that all processes would have.
+    """Without the rest of scikit-learn, and without what others import only if it is there: 10 MB that all processes would have.
 
     skops names the estimators that it trusts by importing every module that has one (skops/io/_trusted_types.py, 0.16). Types of scikit-learn are
     trusted by their module here (`trust.py`), and the model brings along those that it has.
     """
-    import sklearn.utils
+    with _without(NEEDLESS):
+        import sklearn.utils
 
-    listed = getattr(sklearn.utils, "all_estimators", None)
-    if listed is not None:
-        sklearn.utils.all_estimators = lambda *_, **__: []
-    try:
-        import skops.io  # noqa: F401
-    finally:
+        listed = getattr(sklearn.utils, "all_estimators", None)
         if listed is not None:
-            sklearn.utils.all_estimators = listed
+            sklearn.utils.all_estimators = lambda *_, **__: []
+        try:
+            import skops.io  # noqa: F401
+        finally:
+            if listed is not None:
+                sklearn.utils.all_estimators = listed
+
+
+@contextlib.contextmanager
+def _without(names: Sequence[str]) -> Iterator[None]:
+    """As where these are not installed. A module that is None in sys.modules can't be imported
+    (docs.python.org/3/reference/import.html#the-module-cache); afterwards it can, by who needs it.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _ready(

@@ -115,6 +115,36 @@ def test_it_waits_for_a_part_of_what_a_prediction_takes_and_not_long(took_s, wai
     run(story, model)
 
 
+def test_whoever_is_being_answered_is_waited_for(monkeypatch):
+    monkeypatch.setattr(predictor_module, "LONGEST_S", 30.0)
+    model = Doubling()
+
+    async def story(predictor, slot):
+        predictor._last, predictor._answering = 2, True  # a prediction takes no time: else nobody would be waited for
+        first = predictor.submit([Row(1)], 30.0)
+        await asyncio.sleep(0.02)
+        assert await predictor.submit([Row(2)], 30.0).future == [4]
+        assert await first.future == [2]
+
+    run(story, model)
+    assert model.calls == [[1, 2]]
+
+
+def test_once_all_are_answered_it_waits_no_longer(monkeypatch):
+    monkeypatch.setattr(predictor_module, "LONGEST_S", 1000.0)
+    model = Doubling()
+
+    async def story(predictor, slot):
+        predictor._last, predictor._answering = 2, True
+        first = predictor.submit([Row(1)], 30.0)
+        await asyncio.sleep(0.02)
+        predictor._answered()
+        assert await asyncio.wait_for(first.future, 30.0) == [2]
+        assert not predictor._answering, "its own answers are out too"
+
+    run(story, model)
+
+
 def test_where_nothing_is_batched_nobody_waits():
     model = Doubling(batches=False)
 
