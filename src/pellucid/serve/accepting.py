@@ -57,6 +57,13 @@ class Server(uvicorn.Server):
         """No connection is open."""
         return not self.server_state.connections
 
+    def cut_off_slow(self) -> None:
+        """End connections on which the head of a request comes too slowly."""
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.cut_off_slow(now)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.close()
         await super().shutdown(sockets)

@@ -21,10 +21,9 @@ import msgspec
 
 from pellucid.model.errors import UsageError
 from pellucid.serve.callable_names import plain
-from pellucid.serve.forms.form import not_json
 from pellucid.serve.manifest import Manifest, Training
 from pellucid.serve.package import Model
-from pellucid.serve.records import BadInput, Problem, Reader, Unseen
+from pellucid.serve.records import NO_JSON, BadInput, Problem, Reader, Unseen, not_json
 from pellucid.serve.signature import Signature
 
 TARGET = "prediction"
@@ -39,7 +38,7 @@ class Anything(Reader):
     def read(self, body: bytes) -> list[Any]:
         try:
             return self.check(msgspec.json.decode(body))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NO_JSON as error:
             raise not_json(error) from error
 
     def check(self, found: Any) -> list[Any]:

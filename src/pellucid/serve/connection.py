@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pellucid.serve.app import Answer, Service
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from pellucid.serve.forms.form import Asked, Form
     from pellucid.serve.predictor import Work
     from pellucid.serve.telemetry.traces import Trace
+
+MOST_HEAD = 64 << 10
+"""Bytes of a request's head. The parser would take any number of them, and put them together anew with each piece that comes."""
+HEAD_S = 30.0
+"""A client that sends its head more slowly is told 408."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,13 +37,24 @@ class Connection(HttpToolsProtocol):
         self.service: Service = server.service
         self._coming: Direct | None = None
         """Its head is there, and so far its body comes along."""
+        self._heading = True
+        """A head comes, or may come."""
+        self._head = 0
+        """Bytes of it so far; those that came along with the request before are not counted."""
+        self._since = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.slot.connections(-1)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._heading:
+            if not self._head:
+                self._since = time.monotonic()
+            self._head += len(data)
         super().data_received(data)
+        if self._heading and self._head > MOST_HEAD and not self.transport.is_closing():
+            self._refuse(431, f"the head of a request is larger than {MOST_HEAD} bytes")
         if self._coming is not None:  # not whole yet: the rest may take its time
             coming, self._coming = self._coming, None
             if self.transport.is_closing():  # it was no HTTP
@@ -46,7 +63,34 @@ class Connection(HttpToolsProtocol):
             for chunk in coming.chunks:
                 super().on_body(chunk)
 
+    def cut_off_slow(self, now: float) -> None:
+        """End it where a head has come for too long, or its first one not at all. uvicorn ends those that rest after an answer."""
+        waits = self._heading and (self._head or self.cycle is None) and not self.transport.is_closing()
+        if waits and now - self._since > HEAD_S:
+            self._refuse(408, f"the head of a request did not arrive whole within {HEAD_S:g} s")
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, told: str) -> None:
+        """Told of what is no request yet, if it is not the turn of another answer; the connection ends."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        body = msgspec.json.encode({"detail": told})
+        head = [STATUS_LINE[status]]
+        for name, value in (
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ):
+            head += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join((*head, b"\r\n", body)))
+        self.transport.close()
+
     def on_headers_complete(self) -> None:
+        self._heading = False
         form = self.service.direct_forms.get(self.url)
         if (
             form is None
@@ -68,6 +112,7 @@ class Connection(HttpToolsProtocol):
             self._coming.chunks.append(body)
 
     def on_message_complete(self) -> None:
+        self._heading, self._head = True, 0
         if self._coming is None:
             super().on_message_complete()
             return

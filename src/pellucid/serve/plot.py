@@ -27,11 +27,12 @@ def svg(
     shown = candidates[:SHOWN]
     height = max(420, 60 + 18 * len(shown))
     right = _scatter(pairs) if regression else _confusion(pairs)
+    axes = "true (across) and predicted (up)" if regression else "true (down) and predicted (across)"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="{height}" font-family="sans-serif" font-size="11">'
         f'<rect width="100%" height="100%" fill="white"/><text x="20" y="24" font-size="15">{html.escape(name)}: cross-validated {metric}</text>'
         f"{_scores(shown)}"
-        f'<text x="600" y="24" font-size="15">held-out rows: true and predicted</text>{right}</svg>\n'
+        f'<text x="600" y="24" font-size="15">held-out rows: {axes}</text>{right}</svg>\n'
     )
 
 

@@ -28,6 +28,10 @@ _INT64 = (-(2**63), 2**63 - 1)
 _MISSING = object()
 
 
+NO_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises of a body that is no JSON: the last of a text that is not UTF-8."""
+
+
 class Problem(Struct, frozen=True):
     """One wrong field: `loc` is its path from the body, as FastAPI spells it."""
 
@@ -75,8 +79,8 @@ class Reader:
             found = self._decoder.decode(body)
         except msgspec.ValidationError:
             return self.check(_loose(body))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise _not_json(error) from error
+        except NO_JSON as error:
+            raise not_json(error) from error
         records = found if isinstance(found, list) else [found]
         self._not_too_many(records)
         if self._unseen is not None:
@@ -211,11 +215,12 @@ def _whole(value: float) -> int:
 def _loose(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_json(error) from error
+    except NO_JSON as error:
+        raise not_json(error) from error
 
 
-def _not_json(error: Exception) -> BadInput:
+def not_json(error: Exception) -> BadInput:
+    """As one of `NO_JSON` tells it."""
     said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     return BadInput(400, Problem(("body",), f"is not valid JSON: {said}"))
 

@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -118,6 +119,8 @@ def _fits(
     import joblib
 
     jobs = asked.jobs or len(os.sched_getaffinity(0))
+    # At Ctrl-C the generator ends before its fits do; they are done another time.
+    warnings.filterwarnings("ignore", message=r"\d+ tasks which were still being processed", module="joblib")
     with joblib.parallel_config(backend="loky" if jobs != 1 else "sequential"):
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
             joblib.delayed(fit_one)(asked.pipeline, grid[number], number, fold, parts[fold], inputs, labels)

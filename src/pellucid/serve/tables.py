@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from pellucid.model.errors import UsageError, os_words
+from pellucid.serve.records import NO_JSON
 from pellucid.serve.signature import Column, Signature
 
 
@@ -21,7 +22,7 @@ def read_json(path: str) -> Any:
         return msgspec.json.decode(content)
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NO_JSON as error:
         raise UsageError(
             tried=f"read {path} as JSON",
             said=str(error),

@@ -18,6 +18,7 @@ from pellucid.model.errors import UsageError
 from pellucid.serve import csv_table, stored_code
 from pellucid.serve.recipe import Recipe
 from pellucid.serve.signature import MOST_CATEGORIES
+from pellucid.serve.store import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +36,15 @@ def recipe(
     path: str, *, target: str, name: str | None, identity: str | None, pipeline: str | None, folds: int
 ) -> Recipe:
     """UsageError where the file, a column or the pipeline is not as it is named."""
+    if name is not None:
+        check_name(name)
     data = csv_table.read(path)
-    for column in (target, *([identity] if identity else [])):
+    for column, option in ((target, "--target"), *([(identity, "--id")] if identity else [])):
         if column not in data.columns:
             raise UsageError(
                 tried=f"train on {path}",
                 said=f"it has no column {column!r}, only {', '.join(map(repr, data.columns))}",
-                remedy="--target COLUMN  (one of these)",
+                remedy=f"{option} COLUMN  (one of these)",
             )
     data = data[data[target].notna()].reset_index(drop=True)
     if len(data) < folds * 4:

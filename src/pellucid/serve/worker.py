@@ -175,6 +175,9 @@ class Door(Protocol):
     def idle(self) -> bool:
         """None is open."""
 
+    def cut_off_slow(self) -> None:
+        """End those on which a request does not come to its end."""
+
 
 class Pulse:
     """Ten times a second: beat, obey, tell those whose deadline passed, and now and then predict the sample."""
@@ -208,6 +211,7 @@ class Pulse:
             self._obey(self.slot.command())
             self._tell_late()
             self.service.cut_off_slow()
+            self.server.cut_off_slow()
             if self.service.traces is not None:
                 self.service.traces.flush()
             self._check_itself()

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -18,9 +17,7 @@ def run(home, *arguments, **options):
 
 
 def test_training_the_loan_model(tmp_path):
-    began = time.monotonic()
     ended = run(tmp_path, "train", "loan", "--json")
-    took = time.monotonic() - began
     assert ended.returncode == 0, ended.stderr
     assert "loan: fit 0 of 108, 0 %" in ended.stderr
     assert "loan: fit 108 of 108, 100 %, 0 s left" in ended.stderr
@@ -31,7 +28,6 @@ def test_training_the_loan_model(tmp_path):
     assert len(model["signature"]["columns"]) == 11
     assert model["trusted"][1] == "sklearn.tree._tree.Tree"
     assert not list((tmp_path / "pellucid" / "training").iterdir()), "the journal of a search that is done"
-    assert took < 60, "about 10 s on two free cores"
 
     listed = json.loads(run(tmp_path, "models", "--json").stdout)
     (row,) = listed["models"]
@@ -117,6 +113,8 @@ def test_training_with_a_pipeline_of_one_s_own_is_kept_by_value(folder):
         (["houses.csv"], "which column is to be predicted"),
         (["houses.csv", "--target", "prize"], "it has no column 'prize'"),
         (["nowhere.csv", "--target", "x"], "No such file"),
+        (["houses.csv", "--target", "town", "--name", "../town"], "use '../town' as the name of a model"),
+        (["houses.csv", "--target", "town", "--id", "nr"], "--id COLUMN  (one of these)"),
         (["houses.csv", "--target", "town", "--pipeline", "nothing:here"], "there is no nothing.py here"),
         (["houses.csv", "--target", "town", "--pipeline", "mine"], "it is not MODULE:OBJECT"),
         (["houses.csv", "--target", "town", "--pipeline", "mine:GRID"], "it is a dict, which can't be fitted"),

@@ -143,6 +143,8 @@ def test_all_wrong_fields_are_named_at_once_up_to_a_bound(server, record):
         (b"{", 400, "is not valid JSON"),
         (b'[{"a": NaN}]', 400, "is not valid JSON"),
         (b"\xff\xfe", 400, "is not valid JSON"),
+        (b'[{"Loan_ID": "\xff"}]', 400, "is not valid JSON"),
+        (b'"\xff"', 400, "is not valid JSON"),
         (b"[" * 100_000, 400, "is not valid JSON"),
         (b"3", 422, "must be a list of records, or one record, not a number"),
         (b'"[{}]"', 422, 'is missing; "Graduate" or "Not Graduate" is needed'),

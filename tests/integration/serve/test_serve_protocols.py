@@ -61,6 +61,13 @@ def test_records_in_a_json_string_are_answered_in_kind(server, loan):
     assert (answer.status, answer.json["detail"][0]["loc"]) == (422, ["query", "format"])
 
 
+@pytest.mark.parametrize("path", ["/predict", V2, "/invocations"])
+def test_a_text_that_is_not_utf_8_is_the_mistake_of_who_sent_it(server, path):
+    answer = server.ask(path, b'{"inputs": [{"name": "\xff"}]}')
+    assert answer.status == 400
+    assert "is not valid JSON" in answer.body.decode()
+
+
 def test_the_open_inference_protocol(server, loan):
     records, labels = loan
     answer = server.ask(V2, {"id": "42", "inputs": tensors(records)})

@@ -135,7 +135,8 @@ def _left_out(chosen: "Recipe", path: str) -> str:
     with open(path, encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file), [])
     unused = [name for name in names if name not in {*chosen.columns, chosen.target, chosen.id_column}]
-    return f"not used, since nearly every row has another text: {', '.join(unused)}" if unused else ""
+    told = "not used, since nearly every row has another text"
+    return f"{told}: {', '.join(unused)}  (--pipeline MODULE:OBJECT may use them)" if unused else ""
 
 
 def _line(name: str, progress: "Progress", share: int) -> str:

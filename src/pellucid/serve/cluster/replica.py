@@ -40,6 +40,9 @@ class Gate:
     def idle(self) -> bool:
         return True
 
+    def cut_off_slow(self) -> None:
+        pass
+
 
 class Handed(Response):
     """An answer that the whole ASGI application gives, where Ray Serve expects a Response of Starlette."""

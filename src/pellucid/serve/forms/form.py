@@ -5,8 +5,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from pellucid.serve.records import BadInput, Problem
-
 encode = msgspec.json.Encoder().encode
 
 
@@ -29,11 +27,6 @@ class Form(Protocol):
 
     def refusal(self, detail: Any, more: dict[str, Any]) -> bytes:
         """The body of an answer that is no prediction. `detail`: a sentence, or a tuple of Problems."""
-
-
-def not_json(error: Exception) -> BadInput:
-    said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return BadInput(400, Problem(("body",), f"is not valid JSON: {said}"))
 
 
 def sentence(detail: Any) -> str:

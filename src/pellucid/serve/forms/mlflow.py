@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from pellucid.serve.forms.form import Asked, encode, not_json
+from pellucid.serve.forms.form import Asked, encode
 from pellucid.serve.package import Model
-from pellucid.serve.records import BadInput, Problem
+from pellucid.serve.records import NO_JSON, BadInput, Problem, not_json
 
 KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -24,7 +24,7 @@ class Mlflow:
     def read(self, body: bytes, query: str) -> Asked:  # noqa: ARG002  all of it is in the body
         try:
             found = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NO_JSON as error:
             raise not_json(error) from error
         records = self.model.reader.check(_records(found, self.model.manifest.signature.names()))
         return Asked(records, self._render)

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from pellucid.serve.forms.form import Asked, encode, not_json
+from pellucid.serve.forms.form import Asked, encode
 from pellucid.serve.package import Model
-from pellucid.serve.records import BadInput, Problem
+from pellucid.serve.records import NO_JSON, BadInput, Problem, not_json
 
 FORMATS = ("records", "text")
 
@@ -55,7 +55,7 @@ class Records:
 def _inner(body: bytes) -> bytes:
     try:
         return msgspec.json.decode(body, type=str).encode()
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (*NO_JSON, UnicodeEncodeError) as error:
         raise not_json(error) from error
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pellucid.serve.forms.form import Asked, encode, not_json, sentence
+from pellucid.serve.forms.form import Asked, encode, sentence
 from pellucid.serve.package import Model
-from pellucid.serve.records import BadInput, Problem
+from pellucid.serve.records import NO_JSON, BadInput, Problem, not_json
 from pellucid.serve.signature import Column, Kind
 
 DATATYPES = {"number": "FP64", "whole": "INT64", "boolean": "BOOL", "text": "BYTES"}
@@ -74,7 +74,7 @@ class V2:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
             raise BadInput(400, Problem(("body",), f"is no inference request: {error}")) from error
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NO_JSON as error:
             raise not_json(error) from error
 
     def _records(self, inputs: list[Tensor]) -> list[dict[str, Any]]:
