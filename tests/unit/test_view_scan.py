@@ -6,7 +6,7 @@ import time
 import msgspec
 
 from pellucid.present.view.rows import Row
-from pellucid.present.view.scan import RESTING, SETTLED_S, SOON_S, YOUNG_S, Looked, Scan
+from pellucid.present.view.scan import BEGIN_S, RESTING, SETTLED_S, SOON_S, SPARE_S, YOUNG_S, Looked, Scan
 
 NOW = 1_800_000_000.0
 
@@ -60,6 +60,21 @@ def test_another_process_with_the_same_pid_was_not_looked_at():
     scan.rows({1: row(1, age_s=50.0)}, NOW)
     scan.found = {1: looked(row(1, age_s=500.0), 1.0)}
     assert scan._next(NOW).pid == 1
+
+
+def test_a_quiet_hour_is_no_reason_for_a_busy_minute():
+    scan, known = Scan(), row(1)
+    scan.rows({1: known}, NOW - 1000.0)
+    scan.found = {1: looked(known, 600.0)}
+    scan._earn(3600 * scan.share)
+    assert scan._advance == BEGIN_S and scan._credit == SPARE_S
+    scan._credit = 0.0
+    assert not scan._spend(known), "it was looked at before"
+    assert scan._is_news(row(2)), "never looked at: the list of a machine is wanted soon"
+    scan._opened_at = NOW - 10.0
+    assert not scan._is_news(known), "nothing has happened in it since"
+    scan._stirred = {1: NOW - 60.0}
+    assert scan._is_news(known)
 
 
 def test_it_rests_while_nobody_looks():

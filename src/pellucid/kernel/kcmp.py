@@ -5,6 +5,8 @@ before then is the parent's memory, and stays so.
 """
 
 import os
+from collections.abc import Callable
+from functools import cache
 
 _SYSTEM_CALL = {"x86_64": 312, "aarch64": 272}
 _KCMP_VM = 1  # include/uapi/linux/kcmp.h
@@ -12,10 +14,16 @@ _KCMP_VM = 1  # include/uapi/linux/kcmp.h
 
 def share_memory(pid: int, other: int) -> bool | None:
     """None where nobody says: one of them has ended, the kernel has no CONFIG_KCMP, or it is not permitted."""
-    import ctypes
-
     number = _SYSTEM_CALL.get(os.uname().machine)
     if number is None or pid <= 0 or other <= 0:
         return None
-    said = ctypes.CDLL(None).syscall(number, pid, other, _KCMP_VM, 0, 0)
+    said = _syscall()(number, pid, other, _KCMP_VM, 0, 0)
     return None if said < 0 else bool(said == 0)
+
+
+@cache
+def _syscall() -> Callable[..., int]:
+    import ctypes
+
+    found: Callable[..., int] = ctypes.CDLL(None).syscall
+    return found

@@ -206,15 +206,14 @@ class Vector:
         self.ranges = ranges
         self.size = size
         self.buffer = bytearray(size)
-        into = (ctypes.c_char * size).from_buffer(self.buffer)
-        self._kept: list[object] = [into]  # the kernel is given their addresses
+        # Not as arrays of ctypes: each size would be a type of its own, which only the collector frees.
+        self._kept = [ctypes.c_char.from_buffer(self.buffer)]  # the kernel is given their addresses
         self._calls: list[tuple[int, int, int, int]] = []
-        at = ctypes.addressof(into)
+        at = ctypes.addressof(self._kept[0])
         for first in range(0, len(ranges), MAX_RANGES):
             group = ranges[first : first + MAX_RANGES]
             length = sum(length for _, length in group)
-            local = ctypes.create_string_buffer(_iovecs([(at, length)]))
-            remote = ctypes.create_string_buffer(_iovecs(group))
+            local, remote = (ctypes.c_char.from_buffer(bytearray(_iovecs(each))) for each in ([(at, length)], group))
             self._kept += (local, remote)
             self._calls.append((ctypes.addressof(local), ctypes.addressof(remote), len(group), length))
             at += length

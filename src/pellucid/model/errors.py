@@ -14,7 +14,7 @@ The three lines are: what was tried, what the kernel said, and the one thing tha
 """
 
 import os
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from pellucid.model.silence import Silence
@@ -34,6 +34,11 @@ class PellucidError(Exception):
 
     def __str__(self) -> str:
         return f"{self.tried}\n{self.said}\n{self.remedy}"
+
+    def as_value(self) -> Self:
+        """Itself without the calls that it came through, to be kept: whatever keeps it is among what those calls hold, and so would keep all of them."""
+        self.__cause__ = self.__context__ = self.__traceback__ = None
+        return self
 
 
 class UsageError(PellucidError):

@@ -124,7 +124,7 @@ class Watched:
             self._rename()
             ending = not os.path.exists(f"/proc/{self.pid}/exe")
             if age > _STARTED_S or (ending and not self.python_seen):
-                self.refusal = error
+                self.refusal = error.as_value()
             if not self.java and not ending and (self.refusal is not None or self.name == "java"):
                 self.java = is_jvm(self.pid)
             self.next_attach = now + max(age * _PAUSE_OF_AGE, _LEAST_PAUSE_S)
@@ -133,7 +133,7 @@ class Watched:
             self.end()
             return
         except NotPermitted as error:
-            self.refusal, self.next_attach = error, float("inf")
+            self.refusal, self.next_attach = error.as_value(), float("inf")
             return
         self.refusal = None
         self.python_seen = True

@@ -67,7 +67,7 @@ class Look:
 
                 self.runtime = attach(self.pid, self.command)
         except LookError as error:
-            self.why_not = error
+            self.why_not = error.as_value()
         else:
             self.process = replace(self.process, runtime=self.runtime.name)
 
@@ -109,7 +109,7 @@ class Look:
         except NoSuchProcess:
             raise
         except LookError as error:
-            self.why_not = error
+            self.why_not = error.as_value()
             self.runtime.close()
             self.runtime = None
             return None

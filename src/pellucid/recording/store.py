@@ -172,7 +172,7 @@ class Store:
                 self._commit(rows)
                 self.failed = None
             except sqlite3.Error as error:  # the disk is full, or fails: told by `failed`
-                self.failed = error
+                self.failed = error.with_traceback(None)
                 self.lost += 1
                 with suppress(sqlite3.Error):
                     self.connection.execute("ROLLBACK")

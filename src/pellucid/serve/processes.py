@@ -21,8 +21,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PTRACER = 0x59616D61
 # include/uapi/asm-generic/mman-common.h
 _MADV_DONTNEED = 4
-# malloc.h of glibc, mallopt(3)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -106,16 +104,6 @@ def let_go_of_files() -> int:
                 if _libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), ctypes.c_int(_MADV_DONTNEED)) == 0:
                     let_go += size
     return let_go
-
-
-def hoard_nothing() -> None:
-    """Let malloc give back what is freed (mallopt(3)): one arena for all threads, and no thresholds that grow with what was freed once.
-
-    For a process that is small but for moments. A libc without mallopt (musl) does not hoard.
-    """
-    if hasattr(_libc, "mallopt"):
-        for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 64 << 10), (_M_TRIM_THRESHOLD, 128 << 10)):
-            _libc.mallopt(ctypes.c_int(option), ctypes.c_int(value))
 
 
 def give_back() -> None:

@@ -18,6 +18,7 @@ import time
 from msgspec.structs import replace
 
 from pellucid import home
+from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.model.errors import PellucidError
 from pellucid.model.incident import Incident
 from pellucid.serve import processes
@@ -67,7 +68,7 @@ class Recorder:
         """In the child, which shares with the supervisor what both have imported: as a program of its own it would take 10 MB more."""
         processes.stand_alone(keep=(deaths,))
         processes.name_thread("pellucid-rec")
-        processes.hoard_nothing()
+        hoard_nothing()
         os._exit(run(supervisor, self.path, deaths, self._screen))
 
     def tell(self, pid: int, death: Death) -> None:

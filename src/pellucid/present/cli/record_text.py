@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from pellucid.diagnose.words import duration
+from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.model.errors import UsageError, os_words
 from pellucid.observe.syscalls_launch import Launched
 from pellucid.present.cli import launch, plain, screen
@@ -35,6 +36,7 @@ def run(
     as_json: bool,
 ) -> int:
     """Record, and say what was recorded; the exit status is that of a command that was launched, else 0. What goes wrong is raised."""
+    hoard_nothing()
     pids = tuple(dict.fromkeys(plain.resolve(target) for target in targets))
     with ExitStack() as stack:
         child = None

@@ -70,8 +70,10 @@ def command(
         raise UsageError(
             tried="draw the terminal view", said=said, remedy="LC_ALL=C.UTF-8 pellucid top, or pellucid top --plain"
         )
+    from pellucid.kernel.own_malloc import hoard_nothing
     from pellucid.present.tui.app import TopApp
 
+    hoard_nothing()
     return TopApp(source, pid=pid, pattern=pattern or "", sort=cast("Sort", sort), interval=interval).run() or 0
 
 

@@ -19,7 +19,10 @@ from pellucid.present.view.rows import Row
 SHARE = 0.003
 """Of one CPU."""
 BEGIN_S = 3.0
-"""CPU seconds that may be spent at once in the beginning, so that the first walk is over soon."""
+"""CPU seconds that may be spent at once on those that were never looked at, or not since somebody began to look again, so that the first walk is
+over soon; what is left over fills them up again."""
+SPARE_S = 0.05
+"""The same for all others: a quiet hour is no reason for a busy minute."""
 SOON_S = 15.0
 """No process is looked at more often."""
 YOUNG_S = 2.0
@@ -55,7 +58,9 @@ class Scan:
         self.found: dict[int, Looked] = {}
         """By pid; replaced, never changed: any thread may read it."""
         self.looks = 0
-        self._credit = begin_s
+        self._credit, self._advance = 0.0, begin_s
+        self._opened_at = 0.0
+        """When somebody began to look again."""
         self._rows: Mapping[int, Row] = {}
         self._stirred: dict[int, float] = {}
         """When each was last seen to have done something; replaced with the rows."""
@@ -101,14 +106,40 @@ class Scan:
     def _run(self) -> None:
         # Not at a lower priority: while it waits for a CPU it may have the GIL, for which whoever draws the screen would wait too.
         last = time.monotonic()
-        while not self._ended.wait(0.0 if self._credit > 0 and self._next(time.time()) is not None else _STEP_S):
-            self._wanted.wait()
+        pause = 0.0
+        while not self._ended.wait(pause):
+            if not self._wanted.is_set():
+                self._wanted.wait()
+                self._opened_at = time.time()
             now = time.monotonic()
-            self._credit = min(BEGIN_S, self._credit + (now - last) * self.share)
+            self._earn((now - last) * self.share)
             last = now
-            row = self._next(time.time()) if self._credit > 0 and not self._ended.is_set() else None
-            if row is not None:
-                self._look(row)
+            row = self._next(time.time()) if max(self._credit, self._advance) > 0 and not self._ended.is_set() else None
+            pause = 0.0 if row is not None and self._spend(row) else _STEP_S
+
+    def _earn(self, seconds: float) -> None:
+        credit = self._credit + seconds
+        self._credit = min(SPARE_S, credit)
+        self._advance = min(BEGIN_S, self._advance + credit - self._credit)
+
+    def _spend(self, row: Row) -> bool:
+        """Look at it, if that can be paid for; whether it could."""
+        from_advance = self._advance > 0 and self._is_news(row)
+        if not from_advance and self._credit <= 0:
+            return False
+        spent = self._look(row)
+        if from_advance:
+            self._advance -= spent
+        else:
+            self._credit -= spent
+        return True
+
+    def _is_news(self, row: Row) -> bool:
+        """It was never looked at; or something has happened in it while nobody looked."""
+        before = self.found.get(row.pid)
+        if before is None or _other(before, row):
+            return True
+        return before.at < self._opened_at and before.at < self._stirred.get(row.pid, 0.0)
 
     def _next(self, now: float) -> Row | None:
         """Whoever was never looked at, mostly the newest, each third time who has been there longest, so that many new ones keep nobody waiting for ever;
@@ -128,7 +159,8 @@ class Scan:
         resting = before.at - self._stirred.get(before.pid, before.at) > SETTLED_S
         return (now - before.at) * (3 if before.worst in {"critical", "warning"} else 1) * (RESTING if resting else 1)
 
-    def _look(self, row: Row) -> None:
+    def _look(self, row: Row) -> float:
+        """The CPU seconds that it took."""
         from pellucid.diagnose.engine import diagnose
         from pellucid.observe.snapshot import snapshot
 
@@ -140,9 +172,9 @@ class Scan:
         except PellucidError as error:
             why_not = told.failed(error)
         spent = time.thread_time() - cpu
-        self._credit -= spent
         self.looks += 1
         self.learn(Looked(row.pid, row.started_at, time.time(), findings, spent, why_not))
+        return spent
 
 
 def _readable(row: Row) -> bool:

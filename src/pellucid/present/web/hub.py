@@ -7,6 +7,8 @@ since it was told last, so a slow one gets less, and nothing waits for it.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -29,6 +31,8 @@ DUTY = 25.0
 """A closer look is made no more often than that many times what it took..."""
 RESTING = 8.0
 """...and at one that has used no CPU since then so many times more seldom: there is nothing new but the time."""
+LOOKS_AT_ONCE = 2
+"""Of all pages together: more would only wait for each other, and keep in memory what they have read."""
 KEEP_S = 600.0
 """A process that nobody has open any more keeps its points of memory so long."""
 MOST_POINTS = 60
@@ -67,6 +71,7 @@ class Hub:
         self.ending = False
         self._opened = asyncio.Event()
         self._turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lookers = ThreadPoolExecutor(LOOKS_AT_ONCE, "look")
         self._looking: dict[object, asyncio.Task[None]] = {}
         self._not_before: dict[tuple[str, int], float] = {}
         self._seen: dict[tuple[str, int], float] = {}
@@ -95,6 +100,7 @@ class Hub:
                 except TimeoutError:
                     continue
         finally:
+            self._lookers.shutdown(wait=False, cancel_futures=True)
             self.board.close()
             for remote in self.remotes.values():
                 remote.stop()
@@ -171,7 +177,8 @@ class Hub:
             self._not_before[key] = began + elsewhere.AGAIN_S
         else:
             cpu_s = self.board.cpu_s.get(wanted.pid, 0.0)
-            self.deep[key] = await asyncio.to_thread(look, wanted.pid, ask=ask)
+            whom = partial(look, wanted.pid, ask=ask)
+            self.deep[key] = await asyncio.get_running_loop().run_in_executor(self._lookers, whom)
             self._looked[key] = (began, cpu_s, self.deep[key].cost_s)
             self._not_before[key] = began + DUTY * self.deep[key].cost_s
             self._learn(self.deep[key])

@@ -15,6 +15,7 @@ import uvicorn
 from msgspec import Struct
 
 from pellucid import __version__
+from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.model.errors import UsageError, os_words
 from pellucid.model.inert import inert
 from pellucid.present.web.api import Api
@@ -67,6 +68,7 @@ def serve_on(listener: socket.socket, way: Way, hosts: tuple[str, ...] = ()) -> 
     logging.getLogger("uvicorn").setLevel(
         logging.CRITICAL
     )  # it would tell of each malformed request, and anybody can send many
+    hoard_nothing()
     with listener, contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(listener, way, hosts))
 
