@@ -481,6 +481,10 @@ def test_a_jvm_is_recorded_by_its_counters_and_looks(tmp_path, java):
     assert any(finding.rule == "deadlock" for finding in diagnose(seen))
     assert collector.generations
     assert any("JVM has to stop its threads" in gap.why for gap in process.gaps)
+    said = run("replay", recorder.path, "profile", status=2)
+    assert "has to stop its threads" in said and f"stacks {jvm.pid}" in said, (
+        "an empty profile would say that nothing ran"
+    )
 
 
 def test_who_has_come_is_told_once_without_a_look_at_everybody():

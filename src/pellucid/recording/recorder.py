@@ -69,8 +69,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     syscalls: bool = False
     """Count system calls by name. That costs each call of any process on the machine about a tenth of a microsecond (`kernel.bpf_counts`)."""
     tables: bool = True
-    """Also where the bytes of each are. Reading all of a memory that was forked takes it apart: process_vm_readv(2) pins what it reads, and a
-    page that is pinned is shared no more (mm/gup.c, gup_must_unshare, since Linux 6.0)."""
+    """Also where the bytes of each are. It needs numpy: some 7 MB of the recorder's own, which a recorder beside a small server does without.
+    What forked processes share stays shared (`kernel.gather`)."""
 
     def __str__(self) -> str:
         return "all processes" if self.every else "pid " + ", ".join(map(str, self.pids))

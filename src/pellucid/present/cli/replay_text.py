@@ -135,12 +135,29 @@ class Replaying:
         first = min(each.first_at for each in processes)
         last = max(each.last_at for each in processes)
         begin, end = self.moment.span(first, last)
+        self._is_sampled(processes)
         with wanted.file(force=force) as file:
             made = past.profile(self.recording, processes, begin, end)
             if not self.as_json and not wanted.to_stdout:
                 screen.say(f"recorded {clock(begin)} to {clock(end)}", dim=True)
             profile.give(made, wanted, file, as_json=self.as_json)
         return 0
+
+    def _is_sampled(self, processes: list[RecordedProcess]) -> None:
+        """Raises UsageError where no stack of any of them was sampled, with why: an empty profile would say that nothing ran."""
+        if any(each.samples for each in processes):
+            return
+        (process, *others) = processes
+        whose = f"pid {process.process.pid}" if not others else f"the {len(processes)} processes"
+        why = next((gap.why for each in processes for gap in each.gaps if gap.what.startswith("the stacks of ")), "")
+        java = (process.process.runtime or "").startswith("JVM")
+        raise UsageError(
+            tried=f"make a profile of {whose} from {self.path}",
+            said=f"no stacks of {whose} were sampled{': ' + why if why else ''}",
+            remedy=f"pellucid replay {self.path} stacks {process.process.pid}  (those of the last look)"
+            if java
+            else f"pellucid replay {self.path}  (tells what is in it)",
+        )
 
     def memory(self, *, evidence: bool) -> int:
         from pellucid.present.cli import memory_text

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 
+from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.serve import processes
 from pellucid.serve.children import Children
 from pellucid.serve.events import Say
@@ -56,7 +57,7 @@ class Exporter:
     def _become(self, supervisor: int) -> None:
         processes.stand_alone(keep=(self._ours.fileno(), self._board.fd))
         processes.name_thread("pellucid-otlp")
-        processes.hoard_nothing()
+        hoard_nothing()
         os.nice(NICE)
         sending = Sending(self._settings, self._options, self._board, self._screen, self._began)
         os._exit(sending.run(supervisor, self._ours))
