@@ -150,12 +150,12 @@ class Replaying:
         (process, *others) = processes
         whose = f"pid {process.process.pid}" if not others else f"the {len(processes)} processes"
         why = next((gap.why for each in processes for gap in each.gaps if gap.what.startswith("the stacks of ")), "")
-        java = (process.process.runtime or "").startswith("JVM")
+        looked = self.recording.snapshot(process.key, process.last_at)
         raise UsageError(
             tried=f"make a profile of {whose} from {self.path}",
             said=f"no stacks of {whose} were sampled{': ' + why if why else ''}",
             remedy=f"pellucid replay {self.path} stacks {process.process.pid}  (those of the last look)"
-            if java
+            if looked is not None
             else f"pellucid replay {self.path}  (tells what is in it)",
         )
 
