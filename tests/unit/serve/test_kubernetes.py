@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import tarfile
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from pellucid.serve import kubernetes
 from pellucid.serve.manifest import Member
+from pellucid.serve.supervised import Limits
 from tests.unit.serve.test_slots import a_manifest
 
 yaml = pytest.importorskip("yaml")
@@ -39,7 +41,16 @@ def test_the_documents_fit_together():
     assert base64.b64decode(config["binaryData"][file]) == content
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
-    assert pod["spec"]["terminationGracePeriodSeconds"] > 20
+    waits = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    most = Limits(model="", version=1, workers=1, timeout_s=ASKED["timeout_s"])
+    assert pod["spec"]["terminationGracePeriodSeconds"] > waits + most.timeout_s + 2, (
+        "the supervisor kills before Kubernetes does"
+    )
+    liveness = container["livenessProbe"]
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] > ASKED["timeout_s"], (
+        "and replaces stuck workers before the pod is"
+    )
+    assert f"{kubernetes.GROWTH_MIB << 20}" == str(most.most_growth)
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
 
@@ -49,13 +60,41 @@ def test_a_large_model_is_expected_on_a_volume():
     assert [one["kind"] for one in found] == ["Deployment", "Service"]
     volumes = found[0]["spec"]["template"]["spec"]["volumes"]
     assert volumes[0]["persistentVolumeClaim"]["claimName"] == "loan-model"
+    (alone,) = kubernetes.inference_service(a_manifest("loan", 3), bundle(2_000_000), **ASKED)
+    assert alone["spec"]["predictor"]["volumes"] == volumes
+
+
+def test_each_version_has_a_config_map_of_its_own_that_a_rollback_still_finds():
+    maps = [kubernetes.documents(a_manifest("loan", version), bundle(9), **ASKED)[0] for version in (1, 2)]
+    assert [one["metadata"]["name"] for one in maps] == ["loan-1-model", "loan-2-model"]
 
 
 def test_kserve_s_inference_service():
-    found = kubernetes.inference_service(a_manifest("loan", 3), **ASKED)
+    config, found = kubernetes.inference_service(a_manifest("loan", 3), bundle(9), **ASKED)
     assert (found["kind"], found["apiVersion"]) == ("InferenceService", "serving.kserve.io/v1beta1")
-    (container,) = found["spec"]["predictor"]["containers"]
+    predictor = found["spec"]["predictor"]
+    (container,) = predictor["containers"]
+    assert container["name"] == "kserve-container"
     assert container["args"][:4] == ["--host", "0.0.0.0", "--port", "8000"]
+    assert predictor["volumes"][0]["configMap"]["name"] == config["metadata"]["name"]
+    assert predictor["terminationGracePeriodSeconds"] > ASKED["timeout_s"]
+
+
+@pytest.mark.parametrize("name", ["Loan_1", "9lives", "_private.x", "a" * 100, "a" * 43 + "_b", "_"])
+def test_a_service_may_have_the_name(name):
+    named = kubernetes._named(a_manifest(name, 3))
+    assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", named), named
+    assert len(f"{named}-1234567-model") <= 63
+
+
+def test_the_probes_ask_what_the_server_answers_without_a_key():
+    from pellucid.serve import app
+
+    (container,) = kubernetes.documents(a_manifest("loan", 3), bundle(9), **ASKED)[1]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    asked = {container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    assert asked <= app.OPEN, "without a key, where it wants one"
 
 
 @pytest.mark.parametrize(

@@ -166,11 +166,8 @@ def export(
     manifest = store.resolve(name)
     content = bundle.packed(store, manifest)
     if k8s or kserve:
-        documents = kubernetes.documents(manifest, content, image=image, workers=workers, timeout_s=timeout)
-        if kserve:
-            documents = [one for one in documents if one["kind"] == "ConfigMap"]
-            documents.append(kubernetes.inference_service(manifest, image=image, workers=workers, timeout_s=timeout))
-        told = kubernetes.text(documents)
+        made = kubernetes.inference_service if kserve else kubernetes.documents
+        told = kubernetes.text(made(manifest, content, image=image, workers=workers, timeout_s=timeout))
         if path is None:
             click.echo(told, nl=False)
         else:
