@@ -106,14 +106,14 @@ def _told(error: Exception) -> int:
         sys.stdout.buffer.write(encode_error(error))
         sys.stdout.flush()
     else:
-        from pellucid.present.cli.screen import printable
+        from pellucid.present.cli.screen import as_run, printable
 
         said, *more = error.said.splitlines()  # more: a list of candidates
         lines = [
             f"pellucid: can't {error.tried}",
             f"  why: {said}",
             *(f"       {line}" for line in more),
-            f"  try: {error.remedy}",
+            f"  try: {as_run(error.remedy)}",
         ]
         print("\n".join(printable(line) for line in lines), file=sys.stderr, flush=True)
     return error.exit_status

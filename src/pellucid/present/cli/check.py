@@ -24,4 +24,4 @@ def command(as_json: bool) -> None:
             colour=None if check.ok else "yellow",
         )
         if check.remedy and not check.ok:
-            screen.say(screen.printable(f"     try: {check.remedy}"))
+            screen.say(screen.printable(f"     try: {screen.as_run(check.remedy)}"))

@@ -3,6 +3,8 @@
 A process chooses its own name, paths and thread names; an escape sequence or a line break in them must not reach the terminal.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 
 from pellucid.model import Finding, Gap, Severity
@@ -30,6 +32,33 @@ def mark(severity: Severity) -> tuple[str, str]:
     return f"{_MARKS[severity]} {severity}", _COLOURS[severity]
 
 
+def as_run(remedy: str) -> str:
+    """`sudo pellucid syscalls 4242` as it was run: `sudo /srv/app/.venv/bin/pellucid syscalls 4242 --failed -d 10`.
+
+    The same words, and the program by its path where sudo would not find it.
+    """
+    program, *words = sys.argv
+    if "sudo pellucid " not in remedy or os.path.basename(program) != "pellucid":
+        return remedy
+    import re  # only where something was refused
+    import shlex
+
+    before, _, line = remedy.partition("sudo pellucid ")
+    program = os.path.abspath(program)
+    if os.path.dirname(program) in _FOUND_BY_SUDO:
+        program = "pellucid"
+    asked = re.match(_SUDO_LINE, line)
+    if asked is not None and "--" not in words:
+        line = " ".join(map(shlex.quote, words)) + line[asked.end() :]
+    return f"{before}sudo {program} {line}"
+
+
+_SUDO_LINE = r"[a-z]+ \d+(?=$|,|  \()"
+"""`why 4242`, and not what has options of its own."""
+_FOUND_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""secure_path of sudoers(5), as Debian and Ubuntu set it."""
+
+
 def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:
     """`not seen: ...` lines; equal reasons together, at most `most`."""
     by_why: dict[tuple[str, str], list[str]] = {}
@@ -38,7 +67,7 @@ def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:
     lines = []
     for (why, remedy), whats in list(by_why.items())[:most]:
         what = whats[0] if len(whats) == 1 else f"{len(whats)} things ({whats[0]}, ...)"
-        lines.append(printable(f"not seen: {what}: {why}" + (f"; try: {remedy}" if remedy else "")))
+        lines.append(printable(f"not seen: {what}: {why}" + (f"; try: {as_run(remedy)}" if remedy else "")))
     if len(by_why) > most:
         lines.append(f"not seen: {len(by_why) - most} more kinds of gaps (--json lists them)")
     return lines
