@@ -12,6 +12,7 @@ from pellucid.model.gc import GcReport
 from pellucid.model.gc_log import GcLogReport
 from pellucid.model.heap import HeapDiffReport, HeapReport
 from pellucid.model.heap_jvm import JavaHeapDiffReport, JavaHeapReport, JavaObjectsReport
+from pellucid.model.inert import inert_json
 from pellucid.model.memory import MemoryReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport
@@ -55,7 +56,7 @@ REPORTS: dict[str, type[report.Report]] = {
 
 def encode(document: report.Report) -> bytes:
     """One line of JSON, ending in a newline."""
-    return msgspec.json.encode(document) + b"\n"
+    return inert_json(msgspec.json.encode(document)) + b"\n"
 
 
 def encode_error(error: PellucidError) -> bytes:
@@ -63,7 +64,7 @@ def encode_error(error: PellucidError) -> bytes:
     told: dict[str, Any] = {"code": error.code, "tried": error.tried, "said": error.said, "remedy": error.remedy}
     if isinstance(error, LookError):
         told |= {"pid": error.pid, "path": error.path, "errno": error.errno}
-    return msgspec.json.encode({"schema": report.SCHEMA, "error": told}) + b"\n"
+    return inert_json(msgspec.json.encode({"schema": report.SCHEMA, "error": told})) + b"\n"
 
 
 def schema(command: str) -> bytes:

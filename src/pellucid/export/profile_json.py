@@ -4,13 +4,14 @@ import msgspec
 
 from pellucid.export.plain_profile import encodable
 from pellucid.model.hot import reported
+from pellucid.model.inert import inert_json
 from pellucid.model.profile import Profile
 from pellucid.model.report import ProfileReport
 
 
 def encode(profile: Profile) -> bytes:
     """One line of JSON, ending in a newline."""
-    return msgspec.json.encode(reported(encodable(profile))) + b"\n"
+    return inert_json(msgspec.json.encode(reported(encodable(profile)))) + b"\n"
 
 
 def decode(content: bytes, _path: str) -> Profile | None:

@@ -18,5 +18,22 @@ def lines(text: str) -> str:
     return "\n".join("\t".join(map(inert, line.split("\t"))) for line in text.split("\n"))
 
 
+def inert_json(document: bytes) -> bytes:
+    """The same JSON, in which such characters are escapes: it is printed on terminals, too. An encoder escapes only what it must (RFC 8259, 7)."""
+    if document.isascii():
+        return document
+    text = document.decode()
+    for char in {char for char in set(text) if not char.isprintable()}:
+        text = text.replace(char, _escaped(ord(char)))
+    return text.encode()
+
+
+def _escaped(code: int) -> str:
+    """As JSON has it: beyond the first 65,536 characters two halves of a pair."""
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    return f"\\u{0xD800 + (code - 0x10000 >> 10):04x}\\u{0xDC00 + (code - 0x10000 & 0x3FF):04x}"
+
+
 def _spelled(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pellucid.model.inert import inert, lines
+from pellucid.model.inert import inert, inert_json, lines
 from pellucid.serve.events import Level
 
 PIPE_BUF = 4096
@@ -39,12 +39,12 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def packed(record: Record) -> bytes:
     """At most PIPE_BUF bytes, a line break at the end. What is too long loses its beginning (trace) or its end (sentence)."""
-    encoded = msgspec.json.encode(record)
+    encoded = inert_json(msgspec.json.encode(record))
     keep = PIPE_BUF
     while len(encoded) >= PIPE_BUF and keep > 16:
         keep //= 2
         record = replace(record, trace=record.trace[-keep:], sentence=record.sentence[:keep])
-        encoded = msgspec.json.encode(record)
+        encoded = inert_json(msgspec.json.encode(record))
     return encoded + b"\n"
 
 

@@ -121,6 +121,13 @@ def test_a_command_answers_there_as_it_does_here(here, busy):
     assert "there is no process with pid 4000000" in missing.stderr
 
 
+def test_its_log_is_lines_of_text(here, agent):
+    told = here("why", "x\x1b[31m\n\u202e", "--host", "near")
+    assert told.returncode == 2
+    line = _awaited(lambda: next((line for line in agent.log if "asked: why x" in line), None))
+    assert r"why x\x1b[31m\x0a\u202e: status 2" in line
+
+
 def test_a_live_screen_lists_the_processes_of_other_machines(here, busy, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(here.home))
     remote = Remote("near")
