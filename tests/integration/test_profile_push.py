@@ -37,6 +37,7 @@ def store():
                 for part in message.get_payload()
             }
             self.server.got.append((urllib.parse.urlsplit(self.path), dict(self.headers), parts))
+            self.server.takes.wait(LIMIT_S)
             self.send_response(self.server.status)
             self.send_header("Content-Length", "7")
             self.end_headers()
@@ -46,10 +47,12 @@ def store():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.got, server.status = [], 200
+    server.got, server.status, server.takes = [], 200, threading.Event()
+    server.takes.set()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
+    server.takes.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -103,7 +106,20 @@ def test_what_a_store_refuses_is_said_once_and_counted(target, store):
     told, error = process.communicate(timeout=LIMIT_S)
     assert error.count("not taken: HTTP 403: no \\x1b[1m") == 1
     assert "0 profiles sent, " in told
+    assert process.returncode == 6
     assert len(store.got) % 2 == 0, "each is tried twice"
+
+
+def test_a_store_that_takes_its_time_does_not_stop_the_sampling(target, store):
+    busy, _ = target(OURS, "shares.py")
+    store.takes.clear()
+    process = pushing(busy.pid, f"http://127.0.0.1:{store.server_address[1]}", "-d", "3")
+    lines = [process.stderr.readline(), process.stderr.readline()]
+    assert "not taken: it takes longer for one profile than until the next one" in lines[1], lines
+    store.takes.set()
+    told, _ = process.communicate(timeout=LIMIT_S)
+    assert " profiles sent, " in told
+    assert not told.startswith("0 ")
 
 
 def test_a_target_that_ends_ends_it(target, store):

@@ -146,6 +146,7 @@ def command(
 
 
 def _push(pid: int, asked: "Asked", url: str, name: str | None, every: float) -> None:
+    from pellucid.model.errors import Partial
     from pellucid.observe import sampler_jvm
     from pellucid.observe.sampler import whom
     from pellucid.present.cli import profile_push
@@ -158,6 +159,8 @@ def _push(pid: int, asked: "Asked", url: str, name: str | None, every: float) ->
     pushed = profile_push.run(store, process, asked, every, lambda line: click.echo(line, err=True))
     lost = f", {pushed.lost} lost ({screen.printable(pushed.said)})" if pushed.lost else ""
     screen.say(f"{pushed.taken} profiles sent{lost}")
+    if pushed.lost and not pushed.taken:
+        raise SystemExit(Partial.exit_status)
 
 
 def _attach(pid: int, asked: "Asked") -> "tuple[Profile, bool]":

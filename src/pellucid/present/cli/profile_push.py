@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -134,14 +135,50 @@ def _part(boundary: str, name: str, content: bytes, file: str) -> bytes:
     return head.encode() + content + b"\r\n"
 
 
+class Pushing:
+    """What is under way. One profile is sent while the next one is taken; where that takes longer, the next one is lost: a slow store must not stop the sampling."""
+
+    def __init__(self, store: Store, say: Callable[[str], None]) -> None:
+        self.pushed = Pushed()
+        self._store = store
+        self._say = say
+        self._sender = ThreadPoolExecutor(1)
+        self._sending: Future[str] | None = None
+        self._told: set[str] = set()
+        """What was said since the store took one."""
+
+    def send(self, profile: "Profile") -> None:
+        """What goes wrong is said at once, and again only after it went well."""
+        if self._sending is not None and not self._sending.done():
+            self._count("it takes longer for one profile than until the next one")
+        else:
+            self.settle()
+            self._sending = self._sender.submit(self._store.push, profile)
+
+    def settle(self) -> None:
+        """Wait for the one that is under way."""
+        if self._sending is not None:
+            self._count(self._sending.result())
+            self._sending = None
+
+    def _count(self, said: str) -> None:
+        if not said:
+            self._told.clear()
+        elif said not in self._told:
+            self._told.add(said)
+            self._say(screen.printable(f"not taken: {said}"))
+        self.pushed = Pushed(self.pushed.taken + (not said), self.pushed.lost + bool(said), said)
+
+
 def run(store: Store, process: "Process", asked: "Asked", every: float, say: Callable[[str], None]) -> Pushed:
-    """Sample and send until the process ends, `asked.seconds`, or Ctrl-C. What goes wrong is said at once, and again only when it changes."""
+    """Sample and send until the process ends, `asked.seconds`, or Ctrl-C."""
     from pellucid.kernel import procfs
     from pellucid.model.errors import LookError
     from pellucid.observe.sampler import sample
 
-    pushed = Pushed()
+    pushing = Pushing(store, say)
     began = time.monotonic()
+    taken = False
     with launch.interruptions() as stopped:
         while not stopped() and (asked.seconds is None or time.monotonic() - began < asked.seconds):
             left = asked.seconds - (time.monotonic() - began) if asked.seconds is not None else every
@@ -150,12 +187,11 @@ def run(store: Store, process: "Process", asked: "Asked", every: float, say: Cal
                     break  # another process has its pid now
                 profile = sample(process, replace(asked, seconds=max(0.01, min(every, left))), stopped, lambda _: None)
             except LookError as error:
-                if not (pushed.taken or pushed.lost):
+                if not taken:
                     raise
                 say(screen.printable(f"it goes on no more: {error.said}"))
                 break
-            said = store.push(profile)
-            if said and said != pushed.said:
-                say(screen.printable(f"not taken: {said}"))
-            pushed = Pushed(pushed.taken + (not said), pushed.lost + bool(said), said)
-    return pushed
+            taken = True
+            pushing.send(profile)
+        pushing.settle()
+    return pushing.pushed
