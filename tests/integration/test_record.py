@@ -554,5 +554,31 @@ def test_a_shell_that_becomes_a_python_is_recorded_as_both_with_its_calls(tmp_pa
     assert "getppid" in replayed(path, "syscalls", one.process.pid)
 
 
+def test_who_may_open_few_files_records_fewer_processes(tmp_path):
+    program = "import os, time\nprint('ready', flush=True)\nany(not os.fork() for _ in range(30))\ntime.sleep(600)"
+    path = tmp_path / "few.recording"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as target:
+        try:
+            target.stdout.readline()
+            limited = [
+                "prlimit",
+                "--nofile=150:150",
+                *PELLUCID,
+                "record",
+                str(target.pid),
+                "-o",
+                str(path),
+                "--for",
+                "4",
+            ]
+            ended = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+        finally:
+            os.killpg(target.pid, signal.SIGKILL)
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr, ended.stderr
+    assert "as many were recorded as can be" in ended.stdout
+    with Recording(str(path)) as recording:
+        assert 1 < len(recording.processes()) <= 150 // 12
+
+
 def test_calls_that_were_not_counted_are_not_told_as_none(recorded):
     assert "they were not counted" in run("replay", recorded[0], "syscalls", status=2)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from pellucid.kernel import syscalls
+from pellucid.kernel import own_descriptors, syscalls
 from pellucid.kernel.procfs import gone, read_small
 from pellucid.model.profile import State
 
@@ -22,6 +22,10 @@ _IN_TURN = 2
 _BUSY = 0.8
 """A process with one thread that used so much of the time since the last tick was running."""
 _FUTEX = str(syscalls.number("futex")).encode()
+
+
+def _most_of_all() -> int:
+    return own_descriptors.most() // 4
 
 
 class Doing:
@@ -46,6 +50,9 @@ class Doing:
 
 class States:
     """The threads of process `pid`. `in_gil`: whether a futex at this address is part of the GIL."""
+
+    all_open = 0
+    """Files that are kept open for it, of all processes."""
 
     def __init__(self, pid: int, in_gil: Callable[[int], bool]) -> None:
         self._in_gil = in_gil
@@ -73,6 +80,7 @@ class States:
             os.close(doing.fd)
             doing.fd = -1
             self._open -= 1
+            States.all_open -= 1
         self.threads.pop(doing.tid, None)
 
     def tick(self, cpu_s: float) -> list[Doing]:
@@ -140,9 +148,10 @@ class States:
 
     def _state(self, doing: Doing) -> State:
         try:
-            if doing.fd < 0 and self._open < MOST_OPEN:
+            if doing.fd < 0 and self._open < MOST_OPEN and States.all_open < _most_of_all():
                 doing.fd = os.open(f"{doing.tid}/syscall", os.O_RDONLY, dir_fd=self._directory)
                 self._open += 1
+                States.all_open += 1
             if doing.fd >= 0:
                 text = os.pread(doing.fd, 256, 0)
             else:

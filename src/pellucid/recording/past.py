@@ -22,8 +22,9 @@ from pellucid.model.recording import CallCount, CallsReport, RecordedProcess
 from pellucid.model.report import StacksReport, WaitsReport
 from pellucid.observe.sampler_timeline import STATES
 from pellucid.recording import later
-from pellucid.recording.reading import Names, Recording, Slice
+from pellucid.recording.reading import Recording
 from pellucid.recording.schema import Lane
+from pellucid.recording.slices import Names, Slice
 
 _MOVING = 8
 _COLLECTORS = 100

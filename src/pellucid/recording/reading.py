@@ -14,10 +14,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Annotated, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from pellucid.model import Confidence, Finding, Frame, Gap, Process, Severity, Snapshot
 from pellucid.model.collector import Collector as JavaCollector
@@ -36,6 +35,7 @@ from pellucid.model.recording import (
 )
 from pellucid.model.report import FilesReport, SocketsReport
 from pellucid.recording import schema
+from pellucid.recording.slices import Names, Slice, slice_of
 
 Kind = TypeVar("Kind")
 
@@ -61,7 +61,6 @@ _FrameRow = tuple[int, str, str, str, int | None]
 _StackRow = tuple[int, int, int]
 _ThreadRow = tuple[int, int, str]
 _FindingRow = tuple[int, int, str, Severity, Confidence, str, float, float, float | None]
-_SliceRow = tuple[float, float, Annotated[float, msgspec.Meta(gt=0)], int, int, int, int, int]
 _HOLE_S = 10.0
 """Between two readings that are further apart than this (and than three steps) nobody looked."""
 
@@ -260,7 +259,7 @@ class Recording:
             cost=self.cost(),
         )
 
-    def slices(self, key: int, begin: float, end: float) -> Iterator["Slice"]:
+    def slices(self, key: int, begin: float, end: float) -> Iterator[Slice]:
         """The samples of one process that lie at least partly between `begin` and `end`, in the order of time."""
         sql = (
             "SELECT id, began, ended, interval_s, rested, asked, missed, failed, unstable, runs FROM slice "
@@ -274,9 +273,9 @@ class Recording:
                 if names is None or row[0] // schema.ROWS_OF_SEGMENT != segment:
                     segment = row[0] // schema.ROWS_OF_SEGMENT
                     names = self._names(segment)  # all that the rows refer to was committed before, or with them
-                yield _slice(names, row)
+                yield slice_of(names, row)
 
-    def _names(self, segment: int) -> "Names":
+    def _names(self, segment: int) -> Names:
         """The frames, stacks and threads of a segment. Raises ValueError."""
         found = self._segments.get(segment)
         if found is None or not found.complete:
@@ -313,59 +312,10 @@ class Recording:
         return rows[0] if rows else ()
 
 
-class Names:
-    """What the numbers of one segment mean. `complete`: no more will come."""
-
-    def __init__(
-        self,
-        segment: int,
-        frames: dict[int, Frame],
-        stacks: dict[int, tuple[int, int]],
-        threads: dict[int, tuple[int, str]],
-        *,
-        complete: bool,
-    ) -> None:
-        self.segment = segment
-        self.frames = frames
-        self.stacks = {number: pair for number, pair in stacks.items() if pair[0] < number and pair[1] in frames}
-        """A stack is called by one that was known before: so no walk goes on for ever."""
-        self.threads = threads
-        self.complete = complete
-
-    def frames_of(self, stack: int) -> tuple[Frame, ...]:
-        """Innermost first."""
-        found = []
-        while stack in self.stacks:
-            stack, frame = self.stacks[stack]
-            found.append(self.frames[frame])
-        return tuple(found)
-
-
-class Slice(Struct, frozen=True):
-    """A few seconds of samples of one process. `rested`: so many more samples after the runs found each thread as its last run did."""
-
-    names: Names
-    began: float
-    ended: float
-    interval_s: float
-    rested: int
-    asked: int
-    missed: int
-    failed: int
-    unstable: int
-    lanes: tuple[schema.Lane, ...]
-
-
 def _interval(row: tuple[Any, ...]) -> Interval:
     key, pid, rule, severity, confidence, title, first, last, ended = msgspec.convert(row[:-1], _FindingRow)
     finding = schema.unpack(row[-1], Finding)
     return Interval(key, pid, rule, severity, confidence, title, first, last, ended, finding)
-
-
-def _slice(names: Names, row: tuple[Any, ...]) -> Slice:
-    began, ended, interval, rested, asked, missed, failed, unstable = msgspec.convert(row[1:-1], _SliceRow)
-    lanes = schema.unpack(row[-1], tuple[schema.Lane, ...])
-    return Slice(names, began, ended, interval, rested, asked, missed, failed, unstable, lanes)
 
 
 def _series(

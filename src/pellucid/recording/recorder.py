@@ -11,6 +11,7 @@ import random
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid import __version__
-from pellucid.kernel import procfs
+from pellucid.kernel import own_descriptors, procfs
 from pellucid.kernel.clock import started_at
 from pellucid.kernel.procfs import read_small
 from pellucid.model import Process, redact
@@ -26,6 +27,7 @@ from pellucid.model.errors import LookError, NoSuchProcess, UsageError
 from pellucid.model.recording import RecorderCost
 from pellucid.observe.identity import runtime
 from pellucid.observe.sampler_process import command_line
+from pellucid.recording.budget import Budget
 from pellucid.recording.looks import KINDS, Kept, Looks
 from pellucid.recording.newcomers import Newcomers, leads
 from pellucid.recording.store import MOST_BYTES, Before, Store
@@ -43,16 +45,13 @@ STATUS_S = 60.0
 SETTLED_S = 2.0
 """With --all a process is recorded that lives for so long: the many short ones of a shell script cost more than they tell."""
 MOST_PROCESSES = 500
-MOST_SHARE = 0.0045
-"""Of a core, for each process: what all of it may cost before ticks become rarer."""
-OTHERS_SHARE = 0.0019
-"""Of that, at most, for longer looks and the disk, which have limits of their own (`looks.KINDS`) but for their beginning."""
-LEAST_HZ = 1.0
 _CHECK_S = 10.0
 _UNINTERRUPTED_MS = 250.0
 """So long it may sleep before it asks whether it is to stop."""
-_FASTER = 1.5
 _ATTACH_AT_ONCE = 2
+_MOST_WAITING = 10_000
+_DESCRIPTORS = 6
+"""Of ours, that each process takes; all together at most half of those that we may have: the states of threads and looks need some too."""
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -82,6 +81,8 @@ class Progress(Struct, frozen=True):
     elapsed_s: float
     processes: int
     ended: int
+    waiting: int
+    """So many more are too many (MOST_PROCESSES, or fewer where we may have few descriptors), and recorded once others have ended."""
     rate_hz: float
     cost: RecorderCost
     failing: str
@@ -152,12 +153,13 @@ class _Recording:
         self.stopped = stopped
         self.progress = progress
         self.deaths = deaths
-        self.interval_s = 1 / asked.rate_hz
+        self.budget = Budget(asked.rate_hz)
         self.subjects: dict[int, Subject] = {}
         """Those that live, by pid."""
         self.ended: list[Subject] = []
         """Those whose last samples are not written yet."""
         self.ended_count = 0
+        self._most = min(MOST_PROCESSES, own_descriptors.most() // 2 // _DESCRIPTORS)
         self.uncollected: list[Subject] = []
         self.looks = Looks(store.path, tuple(kind for kind in KINDS if asked.tables or kind.name != "memory"))
         before = Before(store.connection)
@@ -166,6 +168,8 @@ class _Recording:
         self._before = before
         self._next_key = before.next_process
         self._newcomers = Newcomers()
+        self._waiting: deque[int] = deque(maxlen=_MOST_WAITING)
+        """Those for which there was no room; many of them have ended since."""
         self._found_at = 0.0
         self._young: list[int] = []
         """Those that may not live long enough to be recorded."""
@@ -173,12 +177,8 @@ class _Recording:
         self._lives: dict[int, Subject] = {}
         self._boot = boot()
         self._session = before.next_session
-        self._missed = 0
-        self._missed_before = 0
-        self._taken = 0
-        self._total = RecorderCost(0.0, 0.0, 0.0, 0, 0)
-        self._used = 0.0, 0.0
-        """CPU seconds of this thread and of all threads, when that was last asked."""
+        self._taken = self._missed = 0
+        """Ticks since the last flush."""
 
     def run(self, wanted: list[Process], begun: Callable[[], None]) -> Progress:
         for process in wanted:
@@ -213,7 +213,7 @@ class _Recording:
         """Raises NoSuchProcess."""
         key, before = self._key(process)
         not_yet = command_line(os.getpid()) if asked and self.asked.launched else b""
-        subject = Subject(key, process, round(self.interval_s * 1e9), like, asked=asked, not_yet=not_yet)
+        subject = Subject(key, process, round(self.budget.interval_s * 1e9), like, asked=asked, not_yet=not_yet)
         if before is not None:
             subject.first_at, subject.samples = before
             self.kept.resume(key)
@@ -242,8 +242,10 @@ class _Recording:
         if not (self.asked.every or (self.asked.children and ran)):
             return  # who sleeps starts none
         again, self._young = self._young, []
+        room = min(len(self._waiting), max(0, self._most - len(self.subjects)))
+        again += [self._waiting.popleft() for _ in range(room)]
         for pid in (*again, *self._newcomers.pids()):
-            if pid in self.subjects or len(self.subjects) >= MOST_PROCESSES:
+            if pid in self.subjects:
                 continue
             try:
                 self._consider(pid, procfs.parse_stat(read_small(f"/proc/{pid}/stat", 4096)))
@@ -261,8 +263,12 @@ class _Recording:
             self._young.append(pid)
             return
         process = procfs.process(pid)
-        if parent is not None or runtime(pid, process.exe):
-            self._add(process, parent, asked=False)
+        if parent is None and not runtime(pid, process.exe):
+            return
+        if len(self.subjects) >= self._most:
+            self._waiting.append(pid)
+            return
+        self._add(process, parent, asked=False)
 
     def _loop(self) -> None:
         clock, jitter = time.monotonic_ns, random.Random().random
@@ -270,10 +276,9 @@ class _Recording:
         base = clock()
         number = 0
         counted = flushed = looked = checked = base
-        self._cpu_s, self._wall_ns = time.process_time(), base
-        self._used = time.thread_time(), time.process_time()
+        self.budget.begin()
         while not self.stopped():
-            interval = round(self.interval_s * 1e9)
+            interval = round(self.budget.interval_s * 1e9)
             due = base + int((number + jitter()) * interval)
             if not self._sleep_until(min(due, ends) if ends is not None else due):
                 return
@@ -301,7 +306,7 @@ class _Recording:
                 if not self.subjects and not self.asked.every:
                     return
             if now - checked > _CHECK_S * 1e9:
-                if self._adapt((now - checked) / 1e9):
+                if self.budget.adapt(len(self.subjects)):
                     base, number = now, 0
                 checked = now
 
@@ -351,7 +356,7 @@ class _Recording:
             known = subject.ask_status()
             if known or (subject.death is not None and time.time() - subject.death.at > STATUS_S):
                 self.uncollected.remove(subject)
-                subject.flush(self.store, since_ns, self.interval_s, 0)
+                subject.flush(self.store, since_ns, self.budget.interval_s, 0)
                 self.looks.end(subject)
 
     def _flush(self, since_ns: int) -> None:
@@ -367,10 +372,9 @@ class _Recording:
         if self.store.segment_is_full():
             self.store.begin_segment()
             self._put_session()
-        missed = self._missed - self._missed_before
-        self._missed_before = self._missed
+        taken, missed, self._taken, self._missed = self._taken, self._missed, 0, 0
         for subject in (*self.subjects.values(), *self.ended):
-            subject.flush(self.store, since_ns, self.interval_s, missed)
+            subject.flush(self.store, since_ns, self.budget.interval_s, missed)
         for subject in self.ended:
             self.kept.end(subject)
             if subject.death is not None and subject.death.known_by:
@@ -378,52 +382,11 @@ class _Recording:
             else:
                 self.uncollected.append(subject)
         self.ended = []
-        self._account(missed)
+        self.budget.account(self.store, len(self.subjects), taken, missed)
         self.store.add("UPDATE session SET last = ? WHERE id = ?", time.time(), self._session)
         self.store.flush()
         if self.progress is not None:
             self.progress(self._now())
-
-    def _account(self, missed: int) -> None:
-        """What was used since the last time."""
-        cpu_s, now = time.process_time(), time.monotonic_ns()
-        wall_s, used_s = (now - self._wall_ns) / 1e9, cpu_s - self._cpu_s
-        self._cpu_s, self._wall_ns = cpu_s, now
-        count = len(self.subjects)
-        lost, taken, self._taken = self.store.lost, self._taken, 0
-        self.store.add(
-            "INSERT OR REPLACE INTO cost VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            self.store.segment,
-            time.time(),
-            wall_s,
-            used_s,
-            max(1, count),
-            taken * count,
-            missed,
-            lost - self._total.lost,
-        )
-        total = self._total
-        self._total = RecorderCost(
-            total.wall_s + wall_s,
-            total.cpu_s + used_s,
-            (total.processes * total.wall_s + max(1, count) * wall_s) / max(1e-9, total.wall_s + wall_s),
-            total.samples + taken * count,
-            total.missed + missed,
-            lost,
-        )
-
-    def _adapt(self, span_s: float) -> bool:
-        """Let ticks become rarer where they cost too much, and again more frequent where they would not; whether they have."""
-        before, (main_s, all_s) = self.interval_s, self._used
-        self._used = time.thread_time(), time.process_time()
-        whole = span_s * max(1, len(self.subjects))
-        share, others = (self._used[0] - main_s) / whole, (self._used[1] - all_s) / whole
-        room = MOST_SHARE - min(OTHERS_SHARE, others - share)
-        if share > room:
-            self.interval_s = min(1 / LEAST_HZ, self.interval_s * share / room * 1.1)
-        elif share * _FASTER < 0.9 * room:
-            self.interval_s = max(1 / self.asked.rate_hz, self.interval_s / _FASTER)
-        return self.interval_s != before
 
     def _put_session(self) -> None:
         """Again with each segment: the row may have been lost while the disk was full."""
@@ -436,7 +399,8 @@ class _Recording:
             elapsed_s=time.time() - self.began,
             processes=len(self.subjects),
             ended=self.ended_count,
-            rate_hz=1 / self.interval_s,
-            cost=self._total,
+            waiting=len(self._waiting),
+            rate_hz=1 / self.budget.interval_s,
+            cost=self.budget.total,
             failing="" if self.store.failed is None else str(self.store.failed),
         )

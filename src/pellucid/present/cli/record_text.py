@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from pellucid.diagnose.words import duration
+from pellucid.kernel.own_descriptors import allow_more
 from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.model.errors import UsageError, os_words
 from pellucid.observe.syscalls_launch import Launched
@@ -53,6 +54,7 @@ def run(
             launched=launched or (),
             syscalls=syscalls,
         )
+        allow_more()  # and not to the command, which has begun
         if path is None:
             path = places.new(os.path.basename(child.program) if child else "all" if every else str(pids[0]))
         if force:
@@ -149,4 +151,7 @@ def _cost(done: Progress, asked: Asked) -> str:
         if done.rate_hz < asked.rate_hz * 0.99
         else ""
     )
-    return f"cost: {share(done.cost.share)} of a core per process{missed}{lost}{slower}"
+    waiting = (
+        f"; {_processes(done.waiting)} came when as many were recorded as can be (ulimit -n)" if done.waiting else ""
+    )
+    return f"cost: {share(done.cost.share)} of a core per process{missed}{lost}{slower}{waiting}"
