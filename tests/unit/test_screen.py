@@ -44,3 +44,14 @@ def test_a_remedy_is_the_command_that_was_run(monkeypatch, words, remedy, told):
     monkeypatch.setattr(sys, "argv", shlex.split(words))
     assert as_run(remedy) == told
     assert gaps((Gap("x", "y", remedy),)) == [f"not seen: x: y; try: {told}"]
+
+
+def test_what_two_looks_could_not_see_is_told_once(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/pellucid", "files", "--port", "80"])
+    twice = (
+        Gap("9 processes", "EACCES", "sudo pellucid sockets 1"),
+        Gap("9 processes", "EACCES", "sudo pellucid files 1"),
+    )
+    assert gaps(twice) == ["not seen: 9 processes: EACCES; try: sudo pellucid files --port 80"]
+    other = Gap("the memory of pid 3", "EACCES", "sudo pellucid why 3")
+    assert gaps((*twice, other))[0].startswith("not seen: 2 things (9 processes, ...): EACCES")

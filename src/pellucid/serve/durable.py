@@ -112,6 +112,16 @@ def _sync(folder: str) -> None:
         os.close(fd)
 
 
+def prepared(folder: str) -> None:
+    """Make `folder`, and write nothing. UsageError when it can't be made or written: said before hours of work that would go there."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(folder, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
 def _unwritable(path: str, error: OSError) -> UsageError:
     remedy = "make room on that disk, then try again" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
     return UsageError(

@@ -202,3 +202,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(UsageError, match="EISDIR"):
         durable.write(str(place), b"three")
     assert [entry.name for entry in place.parent.iterdir()] == ["b"], "no temporary file is left"
+
+
+def test_a_store_that_cannot_be_written_is_said_before_the_work(tmp_path):
+    (tmp_path / "home").write_text("a file where the folder would be")
+    with pytest.raises(UsageError) as caught:
+        durable.prepared(str(tmp_path / "home" / "models"))
+    assert "XDG_DATA_HOME" in caught.value.remedy
+    durable.prepared(str(tmp_path / "other" / "models"))
+    assert (tmp_path / "other" / "models").is_dir()

@@ -61,13 +61,14 @@ _FOUND_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", 
 
 def gaps(found: tuple[Gap, ...], most: int = 3) -> list[str]:
     """`not seen: ...` lines; equal reasons together, at most `most`."""
-    by_why: dict[tuple[str, str], list[str]] = {}
+    by_why: dict[tuple[str, str], dict[str, None]] = {}
     for gap in found:
-        by_why.setdefault((gap.why, gap.remedy), []).append(gap.what)
+        by_why.setdefault((gap.why, as_run(gap.remedy)), {})[gap.what] = None
     lines = []
     for (why, remedy), whats in list(by_why.items())[:most]:
-        what = whats[0] if len(whats) == 1 else f"{len(whats)} things ({whats[0]}, ...)"
-        lines.append(printable(f"not seen: {what}: {why}" + (f"; try: {as_run(remedy)}" if remedy else "")))
+        first = next(iter(whats))
+        what = first if len(whats) == 1 else f"{len(whats)} things ({first}, ...)"
+        lines.append(printable(f"not seen: {what}: {why}" + (f"; try: {remedy}" if remedy else "")))
     if len(by_why) > most:
         lines.append(f"not seen: {len(by_why) - most} more kinds of gaps (--json lists them)")
     return lines

@@ -94,6 +94,7 @@ def command(
             click.echo(_line(chosen.name, progress, share), err=True)
             told = share
 
+    durable.prepared(Store().root)
     click.echo(f"{chosen.name}: grid search begins", err=True)
     try:
         trained = training.train(chosen, Store(), tell, jobs or 0, onnx=onnx, backend=backend)
