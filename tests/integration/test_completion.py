@@ -14,7 +14,11 @@ ASKED = {
     "fish": "source -; complete -C 'pellucid sta'",
 }
 """What each shell is asked once it has read what `completion SHELL` prints; zsh completes at a terminal only."""
-OFFERED = {"bash": "stacks", "zsh": "_pellucid_completion", "fish": "stacks\tThe stacks of all threads"}
+OFFERED = {
+    "bash": "stacks",
+    "zsh": "_pellucid_completion",
+    "fish": "stacks\tThe stacks of all threads, each with what it waits for.",
+}
 
 
 def asked(words, *, shell="zsh"):

@@ -21,12 +21,14 @@ def command(shell: str) -> None:
     assert found is not None
     root = click.get_current_context().find_root().command
     try:
-        click.echo(found(root, {}, "pellucid", "_PELLUCID_COMPLETE").source())
+        lines = found(root, {}, "pellucid", "_PELLUCID_COMPLETE").source()
     except RuntimeError as error:  # click asks the bash on PATH for its version
         said = str(error).rstrip(".")
         raise UsageError(
             tried=f"complete for {shell}", said=said, remedy="a bash of version 4.4 or newer on PATH"
         ) from None
+    # click's lines for fish (8.1 to 8.5) cut a description off at its first comma
+    click.echo(lines.replace('string split ","', 'string split -m 1 ","'))
 
 
 def processes(incomplete: str) -> list[tuple[str, str]]:
