@@ -9,6 +9,7 @@ predicted again: equal answers → it may serve, one different → it is refused
 import contextlib
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from pellucid.model.errors import UsageError
+from pellucid.model.errors import PellucidError, UsageError
 from pellucid.serve import stored_code, trust
 from pellucid.serve.engines.pipeline import Engine, Name, Pipeline
 from pellucid.serve.manifest import (
@@ -220,9 +221,22 @@ def unpickled(content: bytes) -> Any:
 
 
 def load(store: Shelf, manifest: Manifest, max_rows: int, engine: "Wanted" = "auto") -> Model:
-    """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted, the engine not proved or the
-    sample not predicted.
+    """Bring a stored model to life in this process. UsageError where a member is damaged, a type not trusted, the engine not proved, the
+    sample not predicted, or other libraries than those of its training can't even read it.
     """
+    try:
+        return _loaded(store, manifest, max_rows, engine)
+    except PellucidError:
+        raise
+    except Exception as error:  # whatever scikit-learn raises of attributes that are not there yet, or no more
+        raise UsageError(
+            tried=f"load {manifest.name} version {manifest.version} and predict its stored sample",
+            said=f"{type(error).__name__}: {error} ({_place(error)}); {drift(manifest) or _SAME}".replace("\n", " "),
+            remedy=_as_trained(manifest),
+        ) from error
+
+
+def _loaded(store: Shelf, manifest: Manifest, max_rows: int, engine: "Wanted") -> Model:
     from pellucid.serve.engines import choice
 
     sources = {member.path.removeprefix(CODE): store.read(manifest, member.path).decode() for member in manifest.code()}
@@ -249,9 +263,22 @@ def verify(store: Shelf, model: Model) -> None:
         raise UsageError(
             tried=f"verify {manifest.name} version {manifest.version} on its stored sample",
             said=f"{len(different)} of {len(expected)} predictions differ from those at its training, first in row {first}: "
-            f"{found[first]!r} instead of {expected[first]!r}; {drift(manifest) or 'the library versions are the same'}",
-            remedy=f"install {' '.join(f'{name}=={version}' for name, version in manifest.libraries.items())}, or train anew",
+            f"{found[first]!r} instead of {expected[first]!r}; {drift(manifest) or _SAME}",
+            remedy=_as_trained(manifest),
         )
+
+
+def _place(error: Exception) -> str:
+    """`own.model/steps.py:12 in transform`: where it was raised."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{where.filename}:{where.lineno} in {where.name}"
+
+
+_SAME = "the library versions are the same"
+
+
+def _as_trained(manifest: Manifest) -> str:
+    return f"install {' '.join(f'{name}=={version}' for name, version in manifest.libraries.items())}, or train anew"
 
 
 def how(model: Model) -> str:

@@ -1,6 +1,7 @@
 """One port, several protocols: each gives the pipeline's own labels, and each tells a refusal in its own form."""
 
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -252,7 +253,8 @@ def guarded(home, tmp_path_factory):
         str(folder / "key.pem"),
     ]
     with serving.serving(home, "loan", "--workers", "2", "--unseen", "count", "--errors", "field", *options) as server:
-        server.context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+        server.cert = str(folder / "cert.pem")
+        server.context = ssl.create_default_context(cafile=server.cert)
         yield server, key, limited
 
 
@@ -277,6 +279,25 @@ def test_without_a_key_only_probes_answer(guarded, loan):
     for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
         assert ask_guarded(server, "/predict", loan[0][:1], **headers).status == 200
     assert ask_guarded(server, "/healthz", **{"x-api-key": key}).status == 200
+
+
+def test_the_command_gives_its_key_by_its_environment(guarded, home):
+    server, key, _ = guarded
+
+    def ran(**more):
+        words = [*serving.PELLUCID, "predict", "loan", "--example", "--url", server.url]
+        environment = os.environ | {"XDG_DATA_HOME": str(home)} | more
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    trusted = {"SSL_CERT_FILE": server.cert}
+    assert len(ran(PELLUCID_API_KEY=key, **trusted).stdout.splitlines()) == 6
+    refused = ran(**trusted)
+    assert (refused.returncode, "401 Unauthorized" in refused.stderr) == (2, True)
+    assert "try: export PELLUCID_API_KEY=" in refused.stderr
+    assert "try: export SSL_CERT_FILE=" in ran(PELLUCID_API_KEY=key).stderr
+    broken = ran(PELLUCID_API_KEY=f"{key}\nx: y", **trusted).stderr
+    assert "has signs that no key has" in broken
+    assert key not in broken
 
 
 def test_a_key_has_its_rate_over_all_workers(guarded, loan):

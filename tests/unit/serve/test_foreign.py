@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import pickle
@@ -9,14 +10,17 @@ import sqlite3
 import sys
 import textwrap
 import warnings
+import zipfile
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -24,7 +28,9 @@ from pellucid.model.errors import UsageError
 from pellucid.serve import bundle, foreign, package, pickles
 from pellucid.serve.foreign import Wishes
 from pellucid.serve.forms.mlflow import Mlflow
+from pellucid.serve.manifest import Training
 from pellucid.serve.records import BadInput
+from pellucid.serve.signature import infer
 from pellucid.serve.store import Store
 from tests.conftest import TARGETS
 
@@ -394,3 +400,28 @@ def test_a_model_of_a_matrix_takes_columns_by_position(store, tmp_path):
         assert model.predict(asked.records) == estimator.predict(numbers[:5]).tolist()
         with pytest.raises(BadInput, match="must be a list of 2 values"):
             Mlflow(model).read(b'{"instances": [[1, 2], [3]]}', "")
+
+
+def test_a_model_that_the_libraries_here_can_not_compute_is_refused_with_those_of_its_training(store, houses, tmp_path):
+    table, _ = houses
+    numbers = table[["size", "rooms"]]
+    made = make_pipeline(SimpleImputer(), LinearRegression()).fit(numbers, table["size"])
+    manifest = package.save(
+        store, "houses", made, signature=infer(table.assign(price=0), ["size", "rooms"], id_column=None, target="price"),
+        sources={}, sample=json.loads(numbers[:4].to_json(orient="records")), metrics={},
+        training=Training(rows=80, data_sha256="", seconds=0.0, parameters={}),
+    )  # fmt: skip
+    members = {member.path: store.read(manifest, member.path) for member in manifest.members}
+    other = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(members["model.skops"])) as was, zipfile.ZipFile(other, "w") as archive:
+        for name in was.namelist():
+            archive.writestr(name, was.read(name).replace(b'"_fill_dtype"', b'"_as_it_was_once"'))
+    older = replace(manifest, libraries=manifest.libraries | {"scikit-learn": "1.6.1"})
+    older = store.register(older, members | {"model.skops": other.getvalue()})
+    with pytest.raises(UsageError) as refused:
+        package.load(store, older, 10)
+    assert refused.value.tried == "load houses version 2 and predict its stored sample"
+    assert "AttributeError: 'SimpleImputer' object has no attribute '_fill_dtype' (" in refused.value.said
+    assert "_base.py:" in refused.value.said
+    assert "made with scikit-learn 1.6.1, here is" in refused.value.said
+    assert "install scikit-learn==1.6.1 pandas==" in refused.value.remedy

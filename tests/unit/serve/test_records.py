@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pellucid.serve.forms import mlflow
 from pellucid.serve.records import BadInput, Reader
 from pellucid.serve.signature import Column, Signature
 
@@ -194,3 +195,9 @@ def test_a_signature_is_read_off_the_training_data():
         infer(data, ["nothing"], id_column="key", target="granted")
     with pytest.raises(UsageError, match="it holds int values"):
         infer(data, ["odd"], id_column="key", target="granted")
+
+
+def test_a_function_takes_rows_of_any_length_by_mlflow_s_form():
+    assert mlflow._records({"instances": [[1, 2], [3]]}, []) == [[1, 2], [3]]
+    with pytest.raises(BadInput):
+        mlflow._records({"instances": [[1, 2], [3]]}, ["a", "b"])

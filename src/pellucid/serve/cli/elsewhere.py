@@ -1,6 +1,8 @@
 """A model that a server serves: what it takes, an example, and predictions, all asked over HTTP. Nothing of it need be stored here."""
 
 import json
+import os
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
@@ -10,6 +12,8 @@ from pellucid.serve.callable_names import is_callable, plain
 from pellucid.serve.signature import Column, Kind, Signature
 
 ANSWER_S = 60.0
+KEY = "PELLUCID_API_KEY"
+"""Where the API key stands: others see the command line of a process, and not its environment."""
 _KINDS: dict[str, Kind] = {"number": "number", "integer": "whole", "string": "text", "boolean": "boolean"}
 
 
@@ -63,7 +67,7 @@ class Served:
 
     def _asked(self, path: str, body: Any = None) -> Any:
         content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, content, {"content-type": "application/json"})
+        request = urllib.request.Request(self.url + path, content, {"content-type": "application/json", **_key()})
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
                 return json.load(reply)
@@ -74,13 +78,32 @@ class Served:
             raise UsageError(
                 tried=f"ask {self.url}{path}",
                 said=f"{error.code} {error.reason}: {detail}",
-                remedy=f"curl {self.url}/healthz",
+                remedy=f"export {KEY}=...  (a key of that server)" if error.code == 401 else f"curl {self.url}/healthz",
             ) from error
         except (OSError, ValueError) as error:
-            raise self._strange(path, str(getattr(error, "reason", error))) from error
+            reason = getattr(error, "reason", error)
+            remedy = _NOT_TRUSTED if isinstance(reason, ssl.SSLCertVerificationError) else _NOBODY
+            raise self._strange(path, str(reason), remedy) from error
 
-    def _strange(self, path: str, said: str) -> UsageError:
-        return UsageError(tried=f"ask {self.url}{path}", said=said, remedy="pellucid serve NAME  (starts a server)")
+    def _strange(self, path: str, said: str, remedy: str = "") -> UsageError:
+        return UsageError(tried=f"ask {self.url}{path}", said=said, remedy=remedy or _NOBODY)
+
+
+_NOBODY = "pellucid serve NAME  (starts a server)"
+_NOT_TRUSTED = "export SSL_CERT_FILE=FILE.pem  (the certificate, or that of who signed it)"
+
+
+def _key() -> dict[str, str]:
+    key = os.environ.get(KEY, "").strip()
+    if not key:
+        return {}
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            tried=f"use the API key in ${KEY}",
+            said="it has signs that no key has",
+            remedy=f"export {KEY}=...  (as pellucid serve --new-key printed it)",
+        )
+    return {"authorization": f"Bearer {key}"}
 
 
 def _model(wanted: str) -> str:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("name")
 @click.argument("file", metavar="[FILE]", required=False)
-@click.option("--url", help="Ask the server there, instead of loading the model here.")
+@click.option(
+    "--url",
+    help="Ask the server there, instead of loading the model here; with the API key in $PELLUCID_API_KEY, if there is one.",
+)
 @click.option(
     "--example", is_flag=True, help="Predict records that were stored with the model, instead of those of a file."
 )

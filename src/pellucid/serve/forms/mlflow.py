@@ -53,7 +53,13 @@ def _records(found: Any, names: list[str]) -> Any:
         return _split(content)
     if isinstance(content, dict) and key in {"inputs", "instances"}:
         return _columns(key, content)
-    if key in {"inputs", "instances"} and isinstance(content, list) and content and isinstance(content[0], list):
+    if (
+        names
+        and key in {"inputs", "instances"}
+        and isinstance(content, list)
+        and content
+        and isinstance(content[0], list)
+    ):
         return _rows(key, content, names)
     return content
 
