@@ -248,6 +248,8 @@ class Subject:
         if store.segment != self._segment:
             self._segment = store.segment
             self._numbers, self._threads, self._slice, self._told = {}, {}, None, None
+        if self.watched.unnamed and self.death is None:
+            self.watched.refresh(now_ns)  # a slice that goes on keeps the names with which it begins
         taken = self.watched.take(now_ns)
         unstable = sum(timeline.judge(program.sampled.judged) for program, timeline in taken)
         told = (self.watched.asked, self.watched.failed, self.watched.lost_threads)

@@ -31,7 +31,7 @@ SETTLED_S = 60.0
 """Who has used no CPU for so long when it was looked at, and none since, is as it was then..."""
 RESTING = 0.125
 """...and its age counts so little."""
-_STEP_S = 0.5
+_STEP_S = 1.0
 
 
 class Looked(Struct, frozen=True):
