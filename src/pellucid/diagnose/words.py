@@ -172,8 +172,14 @@ def called(process: Process) -> str:
 
 
 def command(process: Process, most: int) -> str:
-    """`python server.py`: the command line with the folders of its program and arguments left out, at most `most` characters."""
+    """`python server.py`: the command line with the folders of its program and arguments left out, at most `most` characters.
+
+    Before it the name that the process has given itself, `pellucid-w0: python -m ...`, where the command line does not have it.
+    """
+    line = " ".join(process.command)
     words = " ".join(_short(word) for word in process.command) or process.name
+    if line and process.name not in line:
+        words = f"{process.name}: {words}"
     return words if len(words) <= most else words[: most - 3] + "..."
 
 

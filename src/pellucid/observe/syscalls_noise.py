@@ -49,6 +49,10 @@ _BY_CALL = {
     ("mkdir", "EEXIST"): "the directory exists already",
     ("mkdirat", "EEXIST"): "the directory exists already",
     ("epoll_ctl", "EEXIST"): "is it watched already",
+    (
+        "epoll_ctl",
+        "ENOENT",
+    ): "is it watched at all",  # libuv asks it of each descriptor that it closes (src/unix/linux.c, uv__platform_invalidate_fd)
     ("epoll_ctl", "EPERM"): "can it be watched",
     ("getxattr", "ENODATA"): "are there attributes",
     ("lgetxattr", "ENODATA"): "are there attributes",

@@ -35,11 +35,11 @@ class Health(Struct, frozen=True):
     workers: tuple[WorkerHealth, ...]
 
 
-def health(board: Board, model: str, version: int, timeout_s: float) -> Health:
-    """Each living worker in a sentence."""
+def health(board: Board, model: str, version: int, timeout_s: float, *, sampled: bool = True) -> Health:
+    """Each living worker in a sentence. `sampled`: the model has a stored sample, whose answers are known."""
     now = time.monotonic()
     workers = tuple(
-        _worker(slot, seen, now, timeout_s)
+        _worker(slot, seen, now, timeout_s, does(sampled=sampled))
         for slot in board.slots
         if (seen := slot.seen()).pid and seen.state != slots.EMPTY
     )
@@ -67,19 +67,24 @@ def _ready(slot: slots.Slot, seen: Seen, now: float, timeout_s: float) -> bool:
     )
 
 
-def _worker(slot: slots.Slot, seen: Seen, now: float, timeout_s: float) -> WorkerHealth:
+def does(*, sampled: bool) -> str:
+    """What a ready worker did: without a sample nobody knows what would be right."""
+    return "predicted rightly" if sampled else "answered"
+
+
+def _worker(slot: slots.Slot, seen: Seen, now: float, timeout_s: float, did: str) -> WorkerHealth:
     return WorkerHealth(
         worker=seen.slot,
         pid=seen.pid,
         ready=_ready(slot, seen, now, timeout_s),
-        sentence=slot.text("sentence") or _sentence(slot, seen, now),
+        sentence=slot.text("sentence") or _sentence(slot, seen, now, did),
         queued=seen.queued,
         rss_bytes=seen.rss,
         last_error=seen.error,
     )
 
 
-def _sentence(slot: slots.Slot, seen: Seen, now: float) -> str:
+def _sentence(slot: slots.Slot, seen: Seen, now: float, did: str) -> str:
     who = chronicle.named(seen)
     if seen.state == slots.STARTING:
         return f"{who} starts"
@@ -88,4 +93,4 @@ def _sentence(slot: slots.Slot, seen: Seen, now: float) -> str:
     request = chronicle.served(seen, now)
     if request is not None:
         return f"{who} has been in request {request.id} ({chronicle.rows(request)}) for {request.age_s:.2f} s"
-    return f"{who} waits for requests; it last predicted rightly {now - seen.last_ok:.1f} s ago"
+    return f"{who} waits for requests; it last {did} {now - seen.last_ok:.1f} s ago"

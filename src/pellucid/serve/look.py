@@ -16,7 +16,8 @@ from pellucid.model import Finding, Snapshot, Thread
 from pellucid.model.errors import NotUnderstood, PellucidError
 from pellucid.model.incident import LookAt, Moment
 
-_IDLE = "idle"
+_NO_CAUSE = frozenset({"idle", "unaccepted"})
+"""Rules whose findings can't be what holds a worker up: connections that nobody accepts are what comes of it."""
 GROW_S = 2.0
 """Between the two counts of a worker's objects."""
 QUICK_S = 1.5
@@ -84,7 +85,7 @@ def sentence(seen: Snapshot, findings: tuple[Finding, ...], thread: Thread | Non
     """What holds the thread up: the worst finding about it or about the whole process, else what the thread does and where."""
     for finding in findings:
         about = not finding.tids or (thread is not None and thread.tid in finding.tids)
-        if about and finding.rule != _IDLE:
+        if about and finding.rule not in _NO_CAUSE:
             where, told = line(thread), finding.sentence.rstrip(".")
             named = not where or where in told or _place(thread) in told
             return told if named else f"{told}, at {where}"

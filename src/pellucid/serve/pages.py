@@ -95,11 +95,12 @@ class Pages:
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002
         ready, living = health.ready(self.board, self.timeout_s)
-        told = f"{ready} of {living} workers predicted rightly in the last seconds"
+        told = f"{ready} of {living} workers {health.does(sampled=bool(self.manifest.sample_rows))} in the last seconds"
         return _json(200 if ready else 503, {"ready": bool(ready), "detail": told, **self._named})
 
     async def healthz(self, request: Request) -> Response:  # noqa: ARG002
-        found = health.health(self.board, self.manifest.name, self.manifest.version, self.timeout_s)
+        named, sampled = self.manifest, bool(self.manifest.sample_rows)
+        found = health.health(self.board, named.name, named.version, self.timeout_s, sampled=sampled)
         return _json(503 if found.status == "down" else 200, found)
 
     async def metrics(self, request: Request) -> Response:  # noqa: ARG002

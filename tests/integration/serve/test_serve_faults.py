@@ -142,6 +142,7 @@ def test_c_code_that_keeps_the_gil_silences_the_loop_too(server, since):
     assert "closed without an answer" in incident["client"]
     assert incident["request"]["id"] in incident["sentence"]
     assert f"faulty.py:{line_of('sum(range(1 << 40))')}" in str(incident["looks"])
+    assert "be accepted" not in incident["cause"], "that comes of it"
 
 
 def test_a_stopped_idle_worker_is_noticed_and_replaced(server, since):

@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from pellucid.diagnose import words
 from pellucid.diagnose.engine import diagnose
 from pellucid.diagnose.rules.file_lock import waits_for_a_file_lock
 from pellucid.diagnose.rules.gil import waits_for_the_gil
@@ -311,3 +312,16 @@ def test_a_process_with_something_worse_is_not_called_idle():
     assert [finding.rule for finding in diagnose(snapshot(accepts))] == ["idle"]
     stuck = thread(tid=42, name="payer", wait=wait(), frames=(frame("pay"),))
     assert [finding.rule for finding in diagnose(snapshot(accepts, stuck))] == ["lock", "idle-threads"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "told"),
+    [
+        ("pellucid-w0", ("/usr/bin/python", "-m", "x"), "pellucid-w0: python -m x"),
+        ("python3", ("/usr/bin/python3", "app.py"), "python3 app.py"),
+        ("gunicorn: worke", ("gunicorn: worker [app]",), "gunicorn: worker [app]"),
+        ("kworker/0:1", (), "kworker/0:1"),
+    ],
+)
+def test_a_name_that_a_process_gave_itself_stands_before_its_command_line(name, line, told):
+    assert words.command(process(name=name, command=line), 60) == told

@@ -114,6 +114,8 @@ def test_health_is_told_of_every_worker_in_a_sentence(board):
     found = health.health(board, "loan", 1, 30)
     assert found.status == "ok"
     assert "worker 0 (pid 100) waits for requests; it last predicted rightly 0.0 s ago" in found.workers[0].sentence
+    of_a_function = health.health(board, "price", 1, 30, sampled=False)
+    assert "it last answered 0.0 s ago" in of_a_function.workers[0].sentence, "nobody knows what would be right"
     slot = serving_slot(board, 1)
     slot.predicting(9, 2, 1)
     assert "has been in request r-1-9 (2 rows) for 0.0" in health.health(board, "loan", 1, 30).workers[1].sentence
