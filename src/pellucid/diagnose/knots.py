@@ -26,7 +26,7 @@ _OWN_LOOP = (
     "Remedy: await it (asyncio.wrap_future), or wait for it in another thread."
 )
 _FULL = "Remedy: a thread that takes items out, a larger maxsize, or put(timeout=...)."
-_EMPTY = "Whoever produced has ended. Remedy: a last item that says so (a sentinel), or get(timeout=...)."
+_EMPTY = "The producer has ended. Remedy: a last item that says so (a sentinel), or get(timeout=...)."
 _SLOTS = "Whoever took the slots or should release them has ended. Remedy: `with` instead of acquire(), so that every way out releases."
 _LOCK = "Remedy: `with` instead of acquire(), so that every way out releases it."
 _NOTIFY = "Remedy: notify on every way out of whoever has to, or wait_for(..., timeout=...)."

@@ -12,7 +12,15 @@ from pellucid.present.cli import options
 @click.option("--port", type=click.IntRange(1, 65535), help="Who holds this TCP or UDP port.")
 @click.option("--deleted", is_flag=True, help="Deleted files that are still held, of PID or of all processes.")
 @click.option("--leaks", is_flag=True, help="What fills the table of descriptors of PID, and which of it grows.")
-@click.option("-d", "seconds", type=click.FloatRange(0.05, 3600), default=1.0, help="Between the two looks of --leaks.")
+@click.option(
+    "--duration",
+    "-d",
+    "seconds",
+    type=click.FloatRange(0.05, 3600),
+    default=1.0,
+    show_default=True,
+    help="Between the two looks of --leaks.",
+)
 def command(target: str | None, as_json: bool, port: int | None, deleted: bool, leaks: bool, seconds: float) -> None:
     """List what process PID has open, or who has the file or directory PATH open.
 

@@ -67,7 +67,7 @@ def command(
 ) -> None:
     """Count the objects of process PID by type and say who holds most of them; or read a saved FILE; or tell what grew from A to B.
 
-    The process stands still while its memory is copied, and it is told for how long: it gets SIGSTOP, and SIGCONT after it, also when
+    The process stands still while its memory is copied, and the output says for how long. It gets SIGSTOP and then SIGCONT, also when
     pellucid is killed meanwhile. Nothing runs in it and nothing is written to it. The copy is read when it goes on again.
 
     A JVM is asked for its own histogram, without a collection; --save makes it write a dump, during which it stands still, and that is read

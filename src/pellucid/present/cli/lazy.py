@@ -52,9 +52,13 @@ class LazyGroup(click.Group):
         if cmd_name in self._hosted and all(one.name != _HOST.name for one in found.params):
             found.params.append(_HOST)
         found.epilog = found.epilog or help_text.epilog(cmd_name)
+        _name_values(found)
         if isinstance(found, click.Group):
-            for below in found.commands.values():  # click cuts the line of help off where it has none
-                below.short_help = below.short_help or _first_sentence(below.help or "")
+            for below in found.commands.values():
+                _name_values(below)
+                below.short_help = below.short_help or _first_sentence(
+                    below.help or ""
+                )  # click cuts it off where there is none
         return found
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
@@ -101,6 +105,16 @@ class LazyGroup(click.Group):
             )
             ctx.fail(f"There is no command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+
+def _name_values(command: click.Command) -> None:
+    """`--port N`, `--span SECONDS` in the help, where click would say INTEGER RANGE: each float without a name of its own is a time."""
+    for one in command.params:
+        if isinstance(one, click.Option) and one.metavar is None and not one.is_flag:
+            if isinstance(one.type, click.types.IntParamType):
+                one.metavar = "N"
+            elif isinstance(one.type, click.types.FloatParamType):
+                one.metavar = "SECONDS"
 
 
 def _first_sentence(text: str) -> str:

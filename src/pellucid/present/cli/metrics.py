@@ -11,7 +11,7 @@ PORT = 9709
     metavar="ADDRESS",
     default="127.0.0.1",
     show_default=True,
-    help="Where to listen; others can read it then.",
+    help="Where to listen. On any other address others can read the numbers.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
 @click.option("--once", is_flag=True, help="Print the numbers of one look instead, for a collector of text files.")

@@ -41,10 +41,16 @@ class Written(Protocol):
 @options.target
 @options.as_json
 @click.option(
-    "-d", "seconds", type=click.FloatRange(0.05), help="End after so many seconds (else: Ctrl-C, or its end)."
+    "--duration",
+    "-d",
+    "seconds",
+    type=click.FloatRange(0.05),
+    help="Stop after so long (else: at Ctrl-C, or when the process ends).",
 )
-@click.option("-o", "out", type=click.Path(dir_okay=False), help="Write it to this file instead.")
-@click.option("--force", is_flag=True, help="Overwrite that file.")
+@click.option(
+    "--output", "-o", "out", type=click.Path(dir_okay=False), metavar="FILE", help="Write it to FILE instead."
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("--children/--no-children", default=True, help="Also what its children write there.  [default: yes]")
 @click.option(
     "--timestamps", is_flag=True, help="Before each line: when it was written, by which pid, on which stream."
@@ -64,7 +70,7 @@ def command(
 ) -> None:
     """Print what process PID and its children write on stdout and stderr, without stopping or redirecting them.
 
-    It goes where it went before, too. What could not be copied is counted and said at the end, on stderr.
+    The output still goes where it went before. What could not be copied is counted and said at the end, on stderr.
     """
     from pellucid.observe.output import output
 

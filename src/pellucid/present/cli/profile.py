@@ -45,7 +45,7 @@ class ProfileCommand(launch.WithCommand):
     type=click.Choice(_MODES),
     default="wall",
     show_default=True,
-    help="What a sample weighs: time that passed, CPU that was used, time with the GIL.",
+    help="What a sample counts: time that passed, CPU that was used, or time with the GIL.",
 )
 @click.option(
     "--children/--no-children", default=True, help="Also its children, and those that they start.  [default: yes]"
@@ -99,7 +99,7 @@ def command(
     Sampled from outside: nothing runs in the process and nothing stops it. It goes on until the process ends, -d SECONDS, or Ctrl-C, which
     keeps what was seen. With CMD the exit status is that of CMD, and with --json its standard output goes to standard error.
 
-    A stack that moves while it is read is read again, so functions that are left within a microsecond are seen a little too rarely.
+    A stack that moves while it is read is read again, so functions that return within a microsecond are counted a little too rarely.
 
     --trace and --lines run CMD, a Python program, under the tracers of its own interpreter (cProfile, line_profiler). That slows it down,
     by how much is measured, and functions whose share it changed are marked.

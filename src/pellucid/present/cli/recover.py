@@ -16,13 +16,13 @@ from pellucid.present.cli import launch, options, screen
 @options.as_json
 @click.option("--fd", type=click.IntRange(0), help="The descriptor whose file is copied back.")
 @click.option("--address", help="The mapping whose file is copied back, as the list names it (7f00-8f00).")
-@click.option("-o", "out", type=click.Path(dir_okay=False), help="Where the copy goes.")
-@click.option("--force", is_flag=True, help="Overwrite OUT.")
+@click.option("--output", "-o", "out", type=click.Path(dir_okay=False), metavar="FILE", help="Where the copy goes.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
 @click.option("--follow", is_flag=True, help="Go on copying while it grows, until Ctrl-C or until it is closed.")
 def command(
     target: str, as_json: bool, fd: int | None, address: str | None, out: str | None, force: bool, follow: bool
 ) -> None:
-    """List the deleted files that process PID still has open or mapped; with --fd N -o OUT copy one back.
+    """List the deleted files that process PID still has open or mapped; with --fd N -o FILE copy one back.
 
     Holes stay holes, the copy is compared with the file by its SHA-256, and the process and its place in the file stay as they are.
     """
@@ -41,7 +41,7 @@ def command(
             screen.say(line, dim=True)
         return
     if out is None:
-        raise click.UsageError("Where to? -o OUT")
+        raise click.UsageError("Where to? -o FILE")
     if fd is not None and address is not None:
         raise click.UsageError("--fd and --address name two files: one at a time.")
     signal.signal(signal.SIGTERM, _interrupted)  # so that no half copy stays behind
@@ -90,4 +90,4 @@ def _list(pid: int, files: tuple[Recovered, ...]) -> None:
     screen.table(("FD", "SIZE", "DISK", "PATH"), rows, right=frozenset({0, 1, 2}))
     first = files[0]
     which = f"--fd {first.fd}" if first.fd is not None else f"--address {first.address}"
-    screen.say(f"next: pellucid recover {pid} {which} -o OUT", dim=True)
+    screen.say(f"next: pellucid recover {pid} {which} -o FILE", dim=True)

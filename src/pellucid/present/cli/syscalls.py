@@ -29,7 +29,13 @@ _BACKENDS = ("auto", "bpf", "perf", "seccomp", "ptrace")
 @click.option("--written", is_flag=True, help="What was created, written, renamed and deleted, with sizes.")
 @click.option("--read", is_flag=True, help="What was read, with sizes.")
 @click.option("--net", is_flag=True, help="What was connected to, with sizes.")
-@click.option("--all", "-a", "every", is_flag=True, help="Fold nothing: known-harmless failures and every row too.")
+@click.option(
+    "--all",
+    "-a",
+    "every",
+    is_flag=True,
+    help="Show everything: the failures that are known to be harmless, and every row.",
+)
 @click.option(
     "--duration", "-d", "seconds", type=click.FloatRange(min=0.01), metavar="SECONDS", help="Stop after so long."
 )
@@ -62,7 +68,7 @@ def command(
     """Tell which system calls process PID and its children make, or those of the command CMD, with their Python lines.
 
     Without --summary, --failed, --slow, --written, --read or --net: a short summary and the failures. It goes on until the process
-    ends, -d SECONDS, or Ctrl-C, and the report comes at the end. Nothing is stopped (but by --backend ptrace or seccomp).
+    ends, -d SECONDS, or Ctrl-C, and the report comes at the end. Nothing is stopped, except by --backend ptrace or seccomp.
 
     With CMD the exit status is that of CMD. With --json the standard output of CMD goes to standard error.
     """

@@ -23,8 +23,8 @@ from pellucid.present.cli import options
 def command(target: str, as_json: bool, fail_on: str | None, span: float, quick: bool, evidence: bool) -> int:
     """Say what is wrong with process PID: what waits, since when, at which line, for whom, and what to do.
 
-    The process is looked at twice, and then watched for two seconds unless all of it has been asleep for long, from outside: nothing
-    runs in it, nothing stops it. Ctrl-C ends the watch and prints the verdict. PID may be a pattern that matches one process.
+    It looks at the process twice, from outside, and then watches it for two seconds, unless all of it has been asleep for long. Nothing
+    runs in the process, and nothing stops it. Ctrl-C ends the watch and prints the verdict. PID may be a pattern that matches one process.
     """
     from pellucid.present.cli.why_text import show
 

@@ -32,7 +32,7 @@ import click
 def command(
     target: str | None, plain: bool, interval: float, count: int | None, sort: str, hosts: tuple[str, ...]
 ) -> int:
-    """Show all processes and who of them needs somebody, renewed every two seconds; or, of process PID, what each of its threads does.
+    """Show all processes, those that need you first, renewed every two seconds; or, of process PID, what each of its threads does.
 
     Keys: enter opens a process, esc goes back, / filters, s sorts, p pauses, c copies the command that shows the same, ? lists the keys, q quits.
     Nothing here stops a process; a look that costs something begins when you ask for it.

@@ -16,7 +16,7 @@ import click
     help="Show the processes of the machine NAME too, by its agent; may be given again.",
 )
 def command(port: int, browser: bool, hosts: tuple[str, ...]) -> None:
-    """Show all processes of this machine on a live page: who is in trouble, what each does, and, of one, its stacks, waits, memory, files.
+    """Show all processes of this machine on a live page: which are in trouble, what each does, and of one its stacks, waits, memory, files.
 
     It listens on the loopback interface alone and prints an address with a token, without which it answers nobody. It reads and never
     changes a process; what pauses one says so on its button. From another machine: ssh -L PORT:127.0.0.1:PORT HOST.

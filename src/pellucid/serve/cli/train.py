@@ -53,7 +53,7 @@ def command(
     plot: str | None,
     as_json: bool,
 ) -> None:
-    """Train a model on FILE.csv (the example NAME is `loan`), tell its score on held-out rows, and store it as a new version.
+    """Train a model on FILE.csv (the example NAME is `loan`), print its score on held-out rows, and store it as a new version.
 
     A training that was interrupted goes on where it was when it is asked for again.
     """
