@@ -79,9 +79,10 @@ def report() -> str:
         told: dict[str, str] = {}
         servers += _peers(running, environment, folder, records, expected, told)
         measured = {shape: _measure(servers, shape, records, told) for shape in SHAPES}
+        exported = _exported(running, environment, folder, records, servers[0])
         unrecorded = _unrecorded(running, environment, folder, records)
         memory = {server.name: _pss(server.pid) for server in (servers[0], unrecorded, *servers[1:])}
-        tolls = _tolls(environment)
+        tolls = exported + _tolls(environment)
     versions = machine.described(
         ["pellucid", "scikit-learn", "pandas", "uvicorn", "starlette", "flask", "gunicorn"], programs=[load.client()]
     )
@@ -268,6 +269,41 @@ def _servers(running: contextlib.ExitStack, environment: dict[str, str], folder:
         Server(PLAIN, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict"),
         Server(TEXT, pids[PLAIN], f"http://127.0.0.1:{theirs}/predict-text", "text"),
     ]
+
+
+def _exported(
+    running: contextlib.ExitStack,
+    environment: dict[str, str],
+    folder: str,
+    records: Sequence[dict[str, Any]],
+    plain: Server,
+) -> list[list[str]]:
+    """What it costs to send spans of every request, or of one in a hundred, in turn with the server that sends none."""
+    sink = _free_port()
+    line = [sys.executable, str(harness.here() / "benchmarks" / "baseline" / "sink.py"), str(sink)]
+    receiver = subprocess.Popen(line, stdin=subprocess.DEVNULL)
+    running.callback(receiver.wait)
+    running.callback(receiver.kill)
+    servers = [plain]
+    for name, sampler, share in (("every request", "always_on", "1"), ("1 request in 100", "traceidratio", "0.01")):
+        port = _free_port()
+        line = [_program("pellucid"), "serve", "loan", "--workers", str(WORKERS), "--port", str(port)]
+        line += ["--otlp", f"http://127.0.0.1:{sink}"]
+        sampled = {**environment, "OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": share}
+        pid = running.enter_context(_running(name, line, sampled, Path(folder, f"{port}.log"), port))
+        servers.append(Server(name, pid, f"http://127.0.0.1:{port}/predict"))
+    rows = []
+    for shape in SHAPES[:2]:
+        seen = _measure(servers, shape, records, {})
+        base = [one.rate for one in seen[plain.name]]
+        rows += [
+            [
+                f"{shape.name}: requests/s with spans of {server.name}, × without",
+                harness.ratios([one.rate for one in seen[server.name]], base).text(digits=2),
+            ]
+            for server in servers[1:]
+        ]
+    return rows
 
 
 def _unrecorded(

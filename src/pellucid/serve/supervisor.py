@@ -145,7 +145,7 @@ class Supervisor:
                     self.page.end()
                 self._recorder.end()
                 if self._exporter is not None:
-                    self._exporter.end(now=self._exit is None or self._exit.status == INTERRUPTED)
+                    self._exporter.end(wakeup, now=self._exit is None or self._exit.status == INTERRUPTED)
                 self._children.end()
                 self._read_log()
         if self._exit.trouble is not None:

@@ -272,6 +272,9 @@ def test_a_receiver_that_refuses_and_an_exporter_that_is_killed_disturb_nobody(t
             assert server.ask("/predict", [{"x": 1}]).status == 200
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(60) == 0
+            assert len([record for record in server.log if record["event"] == "telemetry_not_taken"]) == 1, (
+                "it is not repeated"
+            )
 
 
 def test_nothing_is_exported_where_it_is_turned_off(tmp_path, double):

@@ -6,6 +6,7 @@ a few seconds when the server stops is given up.
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import time
@@ -81,8 +82,8 @@ class Exporter:
         except OSError:  # it does not keep up
             self._board.unsaid()
 
-    def end(self, *, now: bool) -> None:
-        """Let it send what it has, unless all has to end `now`."""
+    def end(self, signals: int, *, now: bool) -> None:
+        """Let it send what it has, unless all has to end `now`, or another signal comes (`signals` becomes readable)."""
         if not self._pid or now:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -91,4 +92,5 @@ class Exporter:
         while time.monotonic() < until:
             if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 return  # `Children.end` collects it
-            time.sleep(0.01)
+            if select.select([signals], [], [], 0.01)[0]:
+                return
