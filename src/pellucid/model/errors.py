@@ -148,9 +148,12 @@ class Interrupted(PellucidError):  # noqa: N818
 
 
 def os_words(error: OSError) -> str:
-    """`EACCES, Permission denied`: the kernel's answer as a person and a search engine both know it."""
-    name = os_name(error.errno)
-    return f"{name}, {os.strerror(error.errno)}" if error.errno else str(error)
+    """`EACCES, Permission denied`: the kernel's answer as a person and a search engine both know it. Of a resolver or TLS its own words, for
+    the numbers of `socket.gaierror` and `ssl.SSLError` are none of the kernel's.
+    """
+    if not error.errno or type(error).__module__ != "builtins":
+        return error.strerror or str(error)
+    return f"{os_name(error.errno)}, {os.strerror(error.errno)}"
 
 
 def os_name(number: int | None) -> str:

@@ -1,14 +1,16 @@
 """What OTEL_* variables ask for, which requests are traced, and that nothing of it waits, grows, or is lost without being counted."""
 
 import contextlib
+import errno
 import os
 import socket
+import ssl
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from pellucid.model.errors import UsageError
+from pellucid.model.errors import UsageError, os_words
 from pellucid.serve.sampling import Sampling
 from pellucid.serve.slots import Board
 from pellucid.serve.telemetry import messages, settings, traces
@@ -271,6 +273,13 @@ def test_a_receiver_that_is_away_delays_no_end():
     assert made.ended(60)
     assert counted == [(0, 5)]
     assert "Connection refused" in said[0][0]
+
+
+def test_what_a_resolver_and_a_certificate_have_to_say_is_no_number_of_the_kernel():
+    assert os_words(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "Name or service not known"
+    assert os_words(ssl.SSLError(1, "certificate verify failed")) == "certificate verify failed"
+    assert os_words(OSError(errno.EPERM, "no")) == "EPERM, Operation not permitted"
+    assert os_words(OSError("odd")) == "odd"
 
 
 def test_what_retry_after_means():
