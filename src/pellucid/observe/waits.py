@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from pellucid.kernel import fds, polling
+from pellucid.kernel import fds, polling, tasks
 from pellucid.kernel.memory import Memory
 from pellucid.model import Gap, Socket, Stack, Task, Wait, Watched
 from pellucid.model.wait import WaitKind
@@ -22,6 +22,10 @@ POLLS = frozenset({"poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_p
 _F_SETLKW, _F_OFD_SETLKW = 7, 38  # include/uapi/asm-generic/fcntl.h
 _P_PID = 1  # waitid(2): idtype P_PID
 _ANY_CHILD = (1 << 64) - 1, (1 << 32) - 1  # pid -1 as the register shows it
+
+_IN_MEMORY = frozenset({"poll", "ppoll", "select", "pselect6"})
+"""Calls whose descriptors stand in the memory of the process."""
+_UNREAD = "a descriptor that could not be read"
 
 
 class Looker(Struct, frozen=True):
@@ -48,6 +52,11 @@ class Looker(Struct, frozen=True):
             return Wait(kind="other", call="no system call", since_s=task.asleep_s), ()
         timed, left = polling.timeout_left(self.memory, call, task.asleep_s)
         watched, gaps = self._watched(call.name, task)
+        if call.name in _IN_MEMORY and any(one.what == _UNREAD for one in watched):
+            # The array of a call that has ended meanwhile is memory that others use now.
+            if tasks.calls(self.pid, (task.tid,)).get(task.tid) != call:
+                return None, (Gap(f"what thread {task.tid} waits for", "its call ended during the look"),)
+            watched, gaps = self._watched(call.name, task)
         kind, address, child = self._kind(task, stack, watched)
         return (
             Wait(
@@ -106,7 +115,7 @@ class Looker(Struct, frozen=True):
             file = fds.open_file(self.pid, fd)
             if isinstance(file, Gap):
                 gaps.append(file)
-                found.append(Watched(fd=fd, what="a descriptor that could not be read", wants=wants))
+                found.append(Watched(fd=fd, what=_UNREAD, wants=wants))
                 continue
             socket = self.sockets.get(file.inode) if file.kind == "socket" and file.inode is not None else None
             found.append(

@@ -291,6 +291,18 @@ def test_a_backlog_that_nobody_accepts():
     assert "handle" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("clients", "since_s", "switches", "severity"),
+    [(1, 0.3, 7, "notice"), (1, 41.0, 7, "warning"), (1, 41.0, 8, "notice"), (2, 0.3, 8, "warning"), (6, 0.3, 8, "critical")],
+)  # fmt: skip
+def test_a_server_that_works_makes_a_client_wait_for_a_moment(clients, since_s, switches, severity):
+    listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=clients, tx_queue=5)
+    before = thread(wait=wait("sleep", since_s), frames=(frame("handle"),))
+    now = thread(wait=wait("sleep", since_s), frames=(frame("handle"),), switches=switches)
+    (found,) = leaves_connections_unaccepted(snapshot(now, earlier=[before], sockets=[listening]))
+    assert found.severity == severity
+
+
 def test_a_backlog_is_a_passing_state_while_a_thread_accepts():
     listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=1, tx_queue=5)
     accepts = thread(wait=on_socket(listening, wants="accept", call="accept4"))

@@ -6,8 +6,8 @@ For a listening socket sock_diag(7) gives the length of that queue and its limit
 from collections.abc import Iterator
 
 from pellucid.diagnose import words
-from pellucid.diagnose.groups import at
-from pellucid.model import Finding, Ref, Snapshot, Thread
+from pellucid.diagnose.groups import at, harm
+from pellucid.model import Finding, Ref, Severity, Snapshot, Thread
 
 
 def leaves_connections_unaccepted(seen: Snapshot) -> Iterator[Finding]:
@@ -29,7 +29,7 @@ def leaves_connections_unaccepted(seen: Snapshot) -> Iterator[Finding]:
         plural = "s" if socket.rx_queue > 1 else ""
         yield Finding(
             rule="unaccepted",
-            severity="critical" if full else "warning",
+            severity="critical" if full else _severity(seen, busy, socket.rx_queue),
             title=f"{socket.rx_queue} connection{plural} to {socket.local} not accepted",
             sentence=f"{socket.rx_queue} connection{plural} to {socket.local} (fd {socket.fd}) wait to be accepted, of at most {socket.tx_queue}"
             + (": the queue is full and further clients get no answer at all" if full else "")
@@ -44,6 +44,14 @@ def leaves_connections_unaccepted(seen: Snapshot) -> Iterator[Finding]:
             confidence="certain",
             tids=tuple(thread.tid for thread in busy),
         )
+
+
+def _severity(seen: Snapshot, busy: list[Thread], clients: int) -> Severity:
+    """A server that works makes a client wait for as long as a request takes: trouble is where more wait than are served, or where the work stands still."""
+    if not busy or clients > len(busy):
+        return "warning"
+    waits = [thread.wait.since_s for thread in busy if thread.wait is not None and seen.steady(thread)]
+    return "warning" if len(waits) == len(busy) and all(harm(since) == "warning" for since in waits) else "notice"
 
 
 def _accepts(seen: Snapshot, inode: int) -> bool:
