@@ -370,6 +370,32 @@ def test_what_is_typed_during_a_look_is_not_forgotten():
     driven(source, act)
 
 
+def test_what_is_opened_is_what_was_typed_also_while_a_look_lasts():
+    class Slow(Fixed):
+        """From the second look on it lasts until it may go on."""
+
+        def __init__(self):
+            super().__init__(needs=())
+            self.looks = 0
+            self.may = threading.Event()
+
+        def top(self, pattern, sort):
+            self.looks += 1
+            assert self.looks == 1 or self.may.wait(LIMIT_S)
+            return super().top(pattern, sort)
+
+    source = Slow()
+
+    async def act(pilot, text):
+        await shows(pilot, text, "worker-2")
+        await pilot.press("p", "slash", *"kafka", "enter", "enter")
+        assert "pid " not in text()
+        source.may.set()
+        await shows(pilot, text, "pid 42 java")
+
+    driven(source, act)
+
+
 @pytest.fixture(scope="module")
 def stuck():
     """A thread that waits for a Lock which another one holds while it sleeps, with a name that is an attack."""

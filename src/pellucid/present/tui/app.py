@@ -128,6 +128,9 @@ class ListScreen(Screen[None]):
         self._looking = False
         self._outdated = False
         """Something else is wanted than the look that goes on asks for."""
+        self._listed = ""
+        """The pattern of the list that is shown: while a look lasts it is not yet what was typed."""
+        self._opening = False
         self._seen: Top | None = None
         self._hosts = bool(source.hosts)
 
@@ -156,9 +159,13 @@ class ListScreen(Screen[None]):
         try:
             while self._outdated:
                 self._outdated = False
-                self._draw(await asyncio.to_thread(self._source.top, self._pattern, self._sort))
+                pattern = self._pattern
+                self._draw(await asyncio.to_thread(self._source.top, pattern, self._sort))
+                self._listed = pattern
         finally:
             self._looking = False
+        if self._opening:
+            self.action_open()
 
     def on_resize(self, _: Resize) -> None:
         if self._seen is not None:
@@ -191,11 +198,11 @@ class ListScreen(Screen[None]):
         return lines[at] if 0 <= at < len(lines) else None
 
     def action_open(self) -> None:
-        if self.query_one("#filter", Input).has_focus:
+        box = self.query_one("#filter", Input)
+        self._opening = not box.has_focus and box.value != self._listed
+        if box.has_focus:
             self._table.focus()
-            return
-        line = self._line()
-        if line is not None:
+        elif not self._opening and (line := self._line()) is not None:
             self.app.push_screen(ProcessScreen(self._source, line.pid, line.name, self._interval, host=line.host))
 
     def action_filter(self) -> None:
