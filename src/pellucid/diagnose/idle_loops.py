@@ -21,6 +21,9 @@ LOOPS: tuple[tuple[str, str, str], ...] = (
     ("gunicorn/arbiter.py", "sleep", "its workers"),
     ("gunicorn/workers/sync.py", "wait", "connections"),
     ("uvicorn/server.py", "main_loop", "events of its loop"),
+    ("django/utils/autoreload.py", "tick", "code that changes"),
+    ("werkzeug/_reloader.py", "run", "code that changes"),
+    ("celery/beat.py", "start", "the next time of its schedule"),
     ("hypercorn/run.py", "run", "its workers"),
     ("waitress/task.py", "handler_thread", "requests"),
     ("waitress/wasyncore.py", "loop", "connections"),
@@ -68,6 +71,13 @@ DEEP_LOOPS: tuple[tuple[str, tuple[str, ...], str, tuple[str, ...]], ...] = (
     ("werkzeug/_reloader.py", ("restart_with_reloader",), _RELOADED, ("/subprocess.py",)),
 )
 """Where the library's own way to the wait is longer: nobody's work is among those frames."""
+RETRIES: tuple[tuple[str, str], ...] = (
+    ("kombu/utils/functional.py", "retry_over_time"),
+    ("redis/retry.py", "call_with_retry"),
+    ("rq/worker/base.py", "dequeue_job_and_maintain_ttl"),
+    ("rq/worker/base.py", "_pubsub_exception_handler"),
+)
+"""Who sleeps in these, innermost, has failed to reach its broker and tries again."""
 RUNS_WORK: tuple[tuple[str, str], ...] = (
     ("concurrent/futures/thread.py", "run"),
     ("asyncio/events.py", "_run"),

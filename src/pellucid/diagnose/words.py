@@ -7,7 +7,7 @@ program proves nothing.
 
 from collections.abc import Sequence
 
-from pellucid.diagnose.idle_loops import CALLS_ITSELF, DEEP_LOOPS, LOOPS, RUNS_WORK
+from pellucid.diagnose.idle_loops import CALLS_ITSELF, DEEP_LOOPS, LOOPS, RETRIES, RUNS_WORK
 from pellucid.model import Frame, Process, Thread, Wait
 from pellucid.model.thread import JDK
 
@@ -94,6 +94,12 @@ def _deep(thread: Thread) -> str | None:
             if not any(part in frame.file for part in through):
                 break
     return None
+
+
+def retries(thread: Thread) -> bool:
+    """It sleeps between two tries of what failed."""
+    wait = thread.wait
+    return wait is not None and wait.kind == "sleep" and bool(thread.frames) and _is_one_of(thread.frames[0], RETRIES)
 
 
 def joins(thread: Thread) -> bool:

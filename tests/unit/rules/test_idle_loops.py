@@ -73,3 +73,12 @@ def test_work_from_a_process_that_is_stopped_will_not_come():
     stopped = diagnose(snapshot(waits, peers=(peer(state="stopped"),), sockets=(socket,)))
     assert stopped[0].severity == "critical"
     assert "stopped" in stopped[0].title
+
+
+@pytest.mark.parametrize("function", ["retry_over_time", "other"])
+def test_a_worker_that_can_not_reach_its_broker_is_not_just_asleep(function):
+    frames = (library(function, "kombu/utils/functional.py"), library("connect", "celery/worker/consumer/consumer.py"))
+    (found,) = diagnose(snapshot(thread(wait=wait("sleep", 3.0, "clock_nanosleep"), frames=frames)))
+    assert (found.rule, found.severity) == (
+        ("retries", "warning") if function == "retry_over_time" else ("sleeps", "notice")
+    )
