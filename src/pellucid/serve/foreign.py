@@ -151,12 +151,7 @@ def _revived(found: Found) -> Any:
             stored_code.by_their_own_names(found.sources, found.name)
             pipeline = pyfunc.loaded(found.content, found.extras)
         else:
-            import skops.io
-
-            trust.not_too_large(found.content, found.origin)
-            named = skops.io.get_untrusted_types(data=found.content)
-            unknown = set(trust.strangers(named))
-            pipeline = skops.io.loads(found.content, trusted=[one for one in named if one not in unknown])
+            pipeline = trust.load(found.content, found.origin)
     except UsageError:
         raise
     except Exception as error:

@@ -185,7 +185,7 @@ def _skops(name: str, pipeline: Any, sources: Mapping[str, str]) -> tuple[bytes,
 
     content = skops.io.dumps(pipeline)
     trusted = tuple(sorted(skops.io.get_untrusted_types(data=content)))
-    _refuse_strangers(name, trusted, stored_code.package_of(sources))
+    trust.refuse_strangers(f"the model {name!r}", trusted, stored_code.package_of(sources))
     return content, trusted
 
 
@@ -202,13 +202,8 @@ def revive(manifest: Manifest, content: bytes, sources: Mapping[str, str], extra
 
             stored_code.by_their_own_names(sources, manifest.name)
             return pyfunc.loaded(content, extras) if manifest.format == "pyfunc" else unpickled(content)
-        import skops.io
-
-        trust.not_too_large(content, f"the model {manifest.name!r}")
         package = stored_code.bring_to_life(sources, manifest.name)
-        trusted = skops.io.get_untrusted_types(data=content)
-        _refuse_strangers(manifest.name, trusted, package)
-        return skops.io.loads(content, trusted=trusted)
+        return trust.load(content, f"the model {manifest.name!r}", package)
 
 
 def unpickled(content: bytes) -> Any:
@@ -323,15 +318,6 @@ def drift(manifest: Manifest) -> str:
         if here.get(name) != version
     ]
     return "; ".join(differ)
-
-
-def _refuse_strangers(name: str, types: Sequence[str], package: str) -> None:
-    if strangers := trust.strangers(types, package):
-        raise UsageError(
-            tried=f"read the model {name!r}",
-            said=f"it holds types that are neither scikit-learn's nor defined by its own stored code: {', '.join(strangers)}",
-            remedy="define them in a source file that is stored with the model",
-        )
 
 
 def _libraries(form: Format) -> dict[str, str]:

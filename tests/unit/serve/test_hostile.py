@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.datasets import make_classification
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from pellucid.model.errors import UsageError
 from pellucid.serve import bundle, foreign, package, pickles, stored_code, trust
@@ -212,3 +213,49 @@ def test_a_compressed_pickle_is_read_too(tmp_path, compress):
     place = tmp_path / "evil.joblib"
     joblib.dump(Evil(), place, compress=(compress, 3))
     assert pickles.preflight(place.read_bytes()).lines() == ["would import  posix.system  (can run anything)"]
+
+
+@pytest.mark.parametrize(
+    "final",
+    [RandomForestClassifier(3, random_state=0), GradientBoostingRegressor(n_estimators=3), HistGradientBoostingClassifier(max_iter=2), DecisionTreeClassifier()],
+)  # fmt: skip
+def test_a_tree_that_leads_out_of_its_memory_is_refused(final):
+    numbers, labels = make_classification(80, 4, random_state=0)
+    made = make_pipeline(StandardScaler(), final).fit(numbers, labels)
+    content = skops.io.dumps(made)
+    trust.load(content, "a.skops")
+    for change, said in (
+        (lambda nodes, left, column: nodes[left].__setitem__(0, len(nodes) + 5), "leads out of its nodes, or back"),
+        (lambda nodes, left, column: nodes[left].__setitem__(0, 0), "leads out of its nodes, or back"),
+        (lambda nodes, left, column: nodes[column].__setitem__(0, 1000), "asks for a column beyond its 4"),
+    ):
+        other = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as was, zipfile.ZipFile(other, "w") as archive:
+            for name in was.namelist():
+                archive.writestr(name, changed_nodes(was.read(name), change))
+        with pytest.raises(UsageError, match=said):
+            trust.load(other.getvalue(), "a.skops")
+
+
+def changed_nodes(content, change):
+    """The array with another first node, where it is one of nodes."""
+    if not content.startswith(b"\x93NUMPY"):
+        return content
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    names = array.dtype.names or ()
+    if "left_child" in names:
+        change(array, "left_child", "feature")
+    elif "left" in names:
+        change(array, "left", "feature_idx")
+    else:
+        return content
+    written = io.BytesIO()
+    np.save(written, array)
+    return written.getvalue()
+
+
+def test_an_ensemble_whose_trees_want_more_columns_than_it_looks_at_is_refused():
+    numbers, labels = make_classification(80, 4, n_informative=4, n_redundant=0, random_state=0)
+    forest = RandomForestClassifier(3, random_state=0).fit(numbers, labels)
+    forest.n_features_in_ = 1
+    assert "asks for a column beyond its 1" in trust.unsound(make_pipeline(StandardScaler(), forest))

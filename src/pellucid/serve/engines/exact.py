@@ -28,6 +28,7 @@ class Exact:
         self.transformers, final = split(estimator)
         self._sum, self._label = _understood(final)
         self._histogram = _is_histogram(final)
+        self._width = final.n_features_in_
         self._missing = not self._histogram and _takes_missing(final)
 
     def predict(self, inputs: pd.DataFrame) -> Any:
@@ -41,8 +42,8 @@ class Exact:
     def _matrix(self, inputs: pd.DataFrame) -> Any:
         """None where scikit-learn itself has to see these rows."""
         found = transformed(self.transformers, inputs)
-        if not isinstance(found, np.ndarray | pd.DataFrame):
-            return None
+        if not isinstance(found, np.ndarray | pd.DataFrame) or found.shape[1:] != (self._width,):
+            return None  # a tree does not look how many columns there are
         if self._histogram:  # it takes any 64-bit floats (`_preprocess_X`)
             return np.ascontiguousarray(found, dtype=np.float64)
         with np.errstate(over="ignore"):
