@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pellucid.model.errors import NoSuchProcess
+from pellucid.observe.identity import contained
 from tests import interpreters
 
 PELLUCID = [sys.executable, "-m", "pellucid"]
@@ -81,6 +82,16 @@ def test_a_number_that_is_no_pid_at_all(words):
 
     caught = CliRunner().invoke(group(COMMANDS), [*words.split(), "99999999999999999999"]).exception
     assert isinstance(caught, NoSuchProcess)
+
+
+@as_root
+def test_a_pid_of_the_host_from_inside_of_a_container():
+    line = ["unshare", "--pid", "--fork", "--mount-proc", *PELLUCID, "why", "4000000"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 3
+    assert done.stderr.rstrip().endswith("on the host (this is a container, with pids of its own)")
 
 
 @pytest.mark.parametrize("command", LOOKS)
@@ -179,7 +190,8 @@ def test_somebody_elses_process_without_privileges(target, command):
         check=False,
     )
     assert done.returncode == 4, done.stdout + done.stderr
-    assert f"sudo pellucid {command} {process.pid}" in done.stderr
+    container = "start this container with --cap-add SYS_PTRACE"
+    assert (container if contained() else f"sudo pellucid {command} {process.pid}") in done.stderr
     assert len(done.stderr.splitlines()) == 3
 
 

@@ -25,6 +25,7 @@ from pellucid.present.cli.screen import as_run, gaps
             "sudo pellucid syscalls 42 --backend bpf",
             "sudo /srv/v/bin/pellucid syscalls 42 --backend bpf",
         ),
+        ("/usr/bin/pellucid jvm flags 42", "sudo pellucid jvm cmd 42", "sudo pellucid jvm flags 42"),
         ("/srv/v/bin/pellucid check", "sudo pellucid ...", "sudo /srv/v/bin/pellucid ..."),
         (
             "/srv/v/bin/pellucid syscalls -- make all",

@@ -9,7 +9,7 @@ import os
 import time
 from errno import EACCES, EPERM
 
-from pellucid.kernel import namespaces, procfs, tasks
+from pellucid.kernel import namespaces, permission, procfs, tasks
 from pellucid.model import Gap, Identity, Limit, Process, redact
 from pellucid.model.errors import LookError, NoSuchProcess, UsageError, os_words
 from pellucid.model.report import InfoReport, Listed, PsReport
@@ -340,6 +340,14 @@ def _matches(pid: int, name: str, pattern: str) -> bool:
 
         return any(fnmatchcase(one, wanted) for one in names)
     return any(wanted in one for one in names)
+
+
+def contained() -> bool:
+    """Whether this is a pid namespace of its own, in which the pids of the machine mean nothing (pid_namespaces(7))."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino != permission.INITIAL_PID_NS
+    except OSError:  # a kernel without them, or no /proc: what is asked next will say so
+        return False
 
 
 def _that_run_us() -> set[int]:

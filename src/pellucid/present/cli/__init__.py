@@ -96,7 +96,7 @@ def _import_msgspec_alone() -> None:
 
 def _told(error: Exception) -> int:
     """The three lines of an error of ours, or its JSON; anything else is a bug and is raised again."""
-    from pellucid.model.errors import PellucidError
+    from pellucid.model.errors import NoSuchProcess, PellucidError
 
     if not isinstance(error, PellucidError):
         raise error
@@ -115,5 +115,10 @@ def _told(error: Exception) -> int:
             *(f"       {line}" for line in more),
             f"  try: {as_run(error.remedy)}",
         ]
+        if isinstance(error, NoSuchProcess):
+            from pellucid.observe.identity import contained
+
+            if contained():
+                lines[-1] += "; a pid of the host: on the host (this is a container, with pids of its own)"
         print("\n".join(printable(line) for line in lines), file=sys.stderr, flush=True)
     return error.exit_status

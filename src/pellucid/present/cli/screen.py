@@ -53,7 +53,7 @@ def as_run(remedy: str) -> str:
     return f"{before}sudo {program} {line}"
 
 
-_SUDO_LINE = r"[a-z]+ \d+(?=$|,|  \()"
+_SUDO_LINE = r"[a-z]+(?: cmd)? \d+(?=$|,|  \()"
 """`why 4242`, and not what has options of its own."""
 _FOUND_BY_SUDO = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """secure_path of sudoers(5), as Debian and Ubuntu set it."""
