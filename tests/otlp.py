@@ -111,8 +111,9 @@ class Receiver(http.server.ThreadingHTTPServer):
         return {span.name: span for span in found}
 
     def number(self, metric, **labels):
-        """The value of a point of a metric that has these attributes."""
-        found = self.metrics[metric]
+        """The value of a point of a metric that has these attributes; a histogram's point itself; None where there is none."""
+        if (found := self.metrics.get(metric)) is None:
+            return None
         for point in getattr(found, found.WhichOneof("data")).data_points:
             if labels.items() <= told(point.attributes).items():
                 return getattr(point, point.WhichOneof("value")) if hasattr(point, "as_int") else point

@@ -183,7 +183,10 @@ class Direct:
 
     def _reply(self, status: int, body: bytes, more: Mapping[str, str]) -> None:
         connection = self._connection
-        connection.service.answered(status, self._began, self._form.route, self._trace)
+        now = time.monotonic()
+        connection.slot.answered(status, now - self._began, self._form.route)
+        if self._trace is not None:
+            self._trace.end(status, self._began, now, self._form.route)
         self.response_complete = True
         transport = connection.transport
         if transport.is_closing():  # the client is gone; uvloop would raise

@@ -70,8 +70,10 @@ BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 ROUTES: Final = ("/predict", "/invocations", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
 """Where predictions are asked for; a form has the number of its route."""
 _ROW: Final = len(BUCKETS) + 1
-_TABLE: Final = _ROW * (len(STATUSES) + 1)
-"""Words of a route."""
+"""Words of a route and a status."""
+_OTHER: Final = len(STATUSES)
+_OF_ROUTE: Final = _OTHER + 1
+"""Rows of a route."""
 
 # States of a worker.
 EMPTY: Final = 0
@@ -274,20 +276,19 @@ class Slot:
     def answered(self, status: int, seconds: float, route: int = 0) -> None:
         """Count one answer to a request for predictions; `route` is its number in ROUTES."""
         words = self._words
-        place = _STATUS_PLACE.get(status, len(STATUSES))
-        words[_TIMES + route * _TABLE + place * _ROW + bisect_left(BUCKETS, seconds)] += 1
-        words[_SUMS + route * (len(STATUSES) + 1) + place] += int(seconds * 1e9)
+        row = route * _OF_ROUTE + _STATUS_PLACE.get(status, _OTHER)
+        words[_TIMES + row * _ROW + bisect_left(BUCKETS, seconds)] += 1
+        words[_SUMS + row] += int(seconds * 1e9)
 
     def times(self) -> "tuple[Times, ...]":
         """Of each route and status that was answered."""
         found = []
         for route in range(len(ROUTES)):
-            for place, status in enumerate((*STATUSES, 0)):
-                begin = _TIMES + route * _TABLE + place * _ROW
+            for row, status in enumerate((*STATUSES, 0), route * _OF_ROUTE):
+                begin = _TIMES + row * _ROW
                 buckets = tuple(self._words[begin : begin + _ROW])
                 if any(buckets):
-                    total = self._words[_SUMS + route * (len(STATUSES) + 1) + place] / 1e9
-                    found.append(Times(route, status, buckets, total))
+                    found.append(Times(route, status, buckets, self._words[_SUMS + row] / 1e9))
         return tuple(found)
 
     def command(self) -> int:

@@ -56,6 +56,19 @@ def test_counters_go_on_in_the_next_worker(board):
     assert slot.next_request() == 3
 
 
+def test_times_are_kept_apart_by_route_and_status(board):
+    slot = board.slots[0]
+    last = len(slots.ROUTES) - 1
+    for seconds, status, route in ((0.001, 200, 0), (0.0011, 504, 0), (61.0, 200, last), (61.0, 418, last)):
+        slot.answered(status, seconds, route)
+    told = {(one.route, one.status): (one.buckets, round(one.seconds, 6)) for one in slot.times()}
+    assert told.keys() == {(0, 200), (0, 504), (last, 200), (last, 0)}
+    assert told[0, 200] == ((1, *[0] * len(slots.BUCKETS)), 0.001), "a bound belongs to its bucket"
+    assert told[0, 504][0][1] == 1
+    assert told[last, 0][0][-1] == 1
+    assert board.slots[1].times() == ()
+
+
 def test_texts_are_cut_to_what_fits_and_never_run_into_each_other(board):
     slot = board.slots[0]
     for name, (_, size) in slots._TEXTS.items():
