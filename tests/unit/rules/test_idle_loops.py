@@ -82,3 +82,27 @@ def test_a_worker_that_can_not_reach_its_broker_is_not_just_asleep(function):
     assert (found.rule, found.severity) == (
         ("retries", "warning") if function == "retry_over_time" else ("sleeps", "notice")
     )
+
+
+MAIN_LOOP = (library("mainLoop", "twisted/internet/base.py"), library("run", "twisted/internet/base.py"))
+GEVENT = (library("handle", "gevent/pywsgi.py"), library("_handle_and_close_when_done", "gevent/baseserver.py"))
+
+
+@pytest.mark.parametrize(
+    ("frames", "stands_still"),
+    [
+        ((frame("render_GET"), library("doPoll", "twisted/internet/epollreactor.py"), *MAIN_LOOP), True),
+        ((library("doPoll", "twisted/internet/epollreactor.py"), *MAIN_LOOP), False),
+        ((frame("task"), library("work", "twisted/_threads/_threadworker.py")), False),
+        ((frame("app"), *GEVENT), True),
+        ((library("run", "gevent/hub.py"),), False),
+        ((library("recv", "gevent/_socket3.py"), *GEVENT), False),
+    ],
+)
+def test_a_callback_that_waits_holds_up_the_reactor_and_the_hub(frames, stands_still):
+    found = diagnose(snapshot(thread(wait=wait("sleep", 8.0, "clock_nanosleep"), frames=frames)))
+    blocked = [one for one in found if one.rule == "event-loop-blocked"]
+    assert bool(blocked) == stands_still
+    if stands_still:
+        assert blocked[0].severity == "critical"
+        assert "asyncio" not in blocked[0].sentence
