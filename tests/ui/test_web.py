@@ -46,7 +46,7 @@ class Shown:
 def shown(tmp_path_factory):
     programs = {
         "deadlock": ("waiting.py", "abba"),
-        "hostile": ("hostile.py", "<b>argv</b>\x1b[31m\u202e"),
+        "hostile": ("hostile_page.py", "<b>argv</b>\x1b[31m\u202e"),
         "spin": ("states.py", "spin", MINE),
         "tasks": ("tasks.py", "abba"),
     }
