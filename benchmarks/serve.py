@@ -33,6 +33,7 @@ SECONDS = 2.0
 """With the baseline alone: 4 contenders in 3 shapes and a warm-up round, a minute and a half."""
 WORKERS = 2
 KILLS = 15
+CONNECTIONS = 8
 STARTS_WITHIN_S = 120.0
 """From its start until it predicts. Ray Serve takes half a minute for it on a quiet machine."""
 
@@ -82,7 +83,7 @@ def report() -> str:
         exported = _exported(running, environment, folder, records, servers[0])
         unrecorded = _unrecorded(running, environment, folder, records)
         memory = {server.name: _pss(server.pid) for server in (servers[0], unrecorded, *servers[1:])}
-        tolls = exported + _tolls(environment)
+        tolls = exported + _tolls(environment, records[:1])
     versions = machine.described(
         ["pellucid", "scikit-learn", "pandas", "uvicorn", "starlette", "flask", "gunicorn"], programs=[load.client()]
     )
@@ -100,15 +101,17 @@ def report() -> str:
     return "\n".join([versions, head, *tables])
 
 
-def _tolls(environment: dict[str, str]) -> list[list[str]]:
-    """A heartbeat, a worker that is killed, a supervisor that is killed: on a server of their own, which nobody else loads."""
+def _tolls(environment: dict[str, str], example: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """A heartbeat, where connections go, a worker that is killed, a supervisor that is killed: on a server that nobody else loads."""
     beats = [_beat_ns() for _ in range(5)]
+    fullest: list[float] = []
     replaced: list[float] = []
     with contextlib.ExitStack() as running, tempfile.TemporaryDirectory() as folder:
         port = _free_port()
         line = [_program("pellucid"), "serve", "loan", "--workers", str(WORKERS), "--port", str(port)]
         pid = running.enter_context(_running(OURS, line, environment, Path(folder, "log"), port))
         for _ in range(KILLS):
+            fullest.append(_most_on_one(port, peers.body("records", example)))
             time.sleep(1.0)
             replaced.append(_replaced_ms(f"http://127.0.0.1:{port}/healthz"))
         below = [child for child in _family(pid) if child != pid]
@@ -117,9 +120,25 @@ def _tolls(environment: dict[str, str]) -> list[list[str]]:
         left = sum(_lives(child) for child in below)
     return [
         ["a heartbeat, ns", harness.spread(beats).text(digits=0)],
+        [
+            f"of {CONNECTIONS} connections that come at once, on the worker with most (all on one leave a core idle)",
+            harness.spread(fullest).text(digits=0),
+        ],
         ["from the kill of a worker until another is ready, ms", harness.spread(replaced).text(digits=0)],
         [f"of the {len(below)} processes of a killed supervisor, left after 1 s", str(left)],
     ]
+
+
+def _most_on_one(port: int, body: bytes) -> int:
+    """The request id that comes with each answer names the worker: r-WORKER-NUMBER."""
+    with contextlib.ExitStack() as opened:
+        connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(CONNECTIONS)]
+        for connection in connections:
+            opened.callback(connection.close)
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        ids = [connection.getresponse().getheader("x-request-id", "") for connection in connections]
+    workers = [name.split("-")[1] for name in ids]
+    return max(map(workers.count, workers))
 
 
 def _lives(pid: int) -> bool:
