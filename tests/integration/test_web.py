@@ -90,8 +90,20 @@ def test_what_is_sent_is_small_and_json(web, session):
 
 
 def test_every_answer_forbids_what_the_page_does_not_need(web):
-    for path in ("/", "/page/main.js", "/api/p/1/info", "/nowhere"):
-        _, headers, _ = web.ask("GET", path)
+    asked = (
+        ("GET", "/", {}, 200),
+        ("GET", "/page/main.js", {}, 200),
+        ("GET", "/api/p/1/info", {}, 200),
+        ("GET", "/nowhere", {}, 404),
+        ("GET", "/", {"authorization": "Bearer x"}, 401),
+        ("GET", "/", {"host": "evil.example"}, 421),
+        ("DELETE", "/api/serving", JSON, 405),
+        ("POST", "/api/p/1/jobs", {"content-type": "text/plain"}, 415),
+        ("GET", "/api/past/x.recording/1?at=nan", {}, 422),
+    )
+    for method, path, given, status in asked:
+        found, headers, _ = web.ask(method, path, given)
+        assert found == status, path
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy

@@ -102,9 +102,18 @@ def _counted(used: Used) -> Iterator[Family]:
         return Family(name, "counter", says, tuple(Sample(value(counts), _worker(one.slot)) for one, counts in used))
 
     yield each("pellucid_rows_total", "Rows predicted.", lambda counts: counts.rows)
-    yield each("pellucid_predictions_total", "Calls of the pipeline.", lambda counts: counts.predicts)
+    yield each("pellucid_predictions_total", "Calls of the pipeline for requests.", lambda counts: counts.predicts)
     yield each("pellucid_batched_requests_total", "Requests in those calls.", lambda counts: counts.batched)
-    yield each("pellucid_predict_seconds_total", "Time in the pipeline.", lambda counts: round(counts.predict_s, 6))
+    yield each(
+        "pellucid_self_checks_total",
+        "Predictions of the stored sample, by which a worker checks itself.",
+        lambda counts: counts.checks,
+    )
+    yield each(
+        "pellucid_predict_seconds_total",
+        "Time in the pipeline for requests.",
+        lambda counts: round(counts.predict_s, 6),
+    )
     yield each(
         "pellucid_expired_total", "Requests dropped unpredicted, past their deadline.", lambda counts: counts.expired
     )

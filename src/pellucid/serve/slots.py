@@ -40,6 +40,7 @@ _REQUESTS: Final = 17
 _BATCHED: Final = 18
 _TRACE: Final = 19
 """Three words: the ids of the trace and of the span of the request in it, 0 where it is not traced."""
+_CHECKS: Final = 23
 _EXPIRED: Final = 26
 # ... by its main thread:
 _NUMBER: Final = 24
@@ -254,10 +255,13 @@ class Slot:
         began = words[_STARTED]
         words[_STARTED] = 0
         words[_PREDICT_BEAT] = now
-        words[_PREDICTS] += 1
-        words[_PREDICT_NS] += now - began
-        words[_ROWS_TOTAL] += rows
-        words[_BATCHED] += words[_REQUESTS]
+        if words[_REQUEST] == SAMPLE:  # nobody's request
+            words[_CHECKS] += 1
+        else:
+            words[_PREDICTS] += 1
+            words[_PREDICT_NS] += now - began
+            words[_ROWS_TOTAL] += rows
+            words[_BATCHED] += words[_REQUESTS]
         if ok:
             words[_LAST_OK] = now
 
@@ -373,6 +377,7 @@ class Slot:
             predict_s=words[_PREDICT_NS] / 1e9,
             rows=words[_ROWS_TOTAL],
             batched=words[_BATCHED],
+            checks=words[_CHECKS],
             expired=words[_EXPIRED],
             dropped=words[_DROPPED],
             spans_lost=words[_SPANS_LOST],
@@ -381,7 +386,7 @@ class Slot:
 
 class Counts(Struct, frozen=True):
     """`answers` in the order of STATUSES, then all others; `buckets` in that of BUCKETS, then what was slower. `batched`: requests that were
-    predicted, in `predicts` calls of the pipeline.
+    predicted, in `predicts` calls of the pipeline; `checks`: predictions of the stored sample, which are in none of the others.
     """
 
     answers: tuple[int, ...]
@@ -391,6 +396,7 @@ class Counts(Struct, frozen=True):
     predict_s: float
     rows: int
     batched: int
+    checks: int
     expired: int
     dropped: int
     spans_lost: int = 0

@@ -323,8 +323,9 @@ class Supervision:
 
     def _died(self, worker: Supervised, event: WorkerEnded) -> None:
         kind: IncidentKind = "start" if worker.phase == "starting" else "died"
-        incident = worker.incident or self._open(worker, event.seen, event, kind)
-        done = chronicle.died(incident, event.seen, event.death, event.oom, event.now)
+        seen = replace(event.seen, pid=event.pid)  # one that ended at once has not written there who it is
+        incident = worker.incident or self._open(worker, seen, event, kind)
+        done = chronicle.died(incident, seen, event.death, event.oom, event.now)
         said = f"{done.sentence}: {done.cause}"
         self._cases.close(worker, done)
         self._out.append(chronicle.said("error", "died", said, done))

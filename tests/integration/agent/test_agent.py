@@ -139,14 +139,15 @@ def test_a_live_screen_lists_the_processes_of_other_machines(here, busy, monkeyp
     assert "no host of that name" in gone.failed
 
 
-def test_the_page_shows_the_processes_of_other_machines_and_looks_at_one(here, busy):
+def test_the_page_shows_the_processes_of_other_machines_looks_at_one_and_walks_over_the_others(here, busy):
     with Web("--host", "near", "--host", "nowhere", env={**os.environ, "XDG_DATA_HOME": str(here.home)}) as web:
         told = {}
         path = f"/api/live?pid={busy.pid}&view=now&host=near"
         for name, value in web.events(path, LIMIT_S):
             told[value["name"] if name == "host" else name] = value
             asked = all(host in told and told[host]["failed"] != "not asked yet" for host in ("near", "nowhere"))
-            if asked and told["near"]["rows"] and "deep" in told:
+            walked = "near" in told and any(one["pid"] != busy.pid for one in told["near"]["found"])
+            if asked and told["near"]["rows"] and "deep" in told and walked:
                 break
         assert busy.pid in {row["pid"] for row in told["near"]["rows"]}
         assert "no host of that name" in told["nowhere"]["failed"]

@@ -310,18 +310,18 @@ def test_metrics_are_of_all_workers_whichever_is_asked(server, record):
 
 def test_idle_workers_stay_ready_by_predicting_their_sample(server):
     """Nobody asks for longer than one prediction makes them ready."""
-    before = predictions(server)
+    before = checks(server)
     until = time.monotonic() + 60
-    while (now := predictions(server)) - before < 4:
+    while (now := checks(server)) - before < 4:
         assert time.monotonic() < until, (before, now)
         time.sleep(0.5)
     assert server.ask("/readyz").status == 200
 
 
-def predictions(server):
-    """How often all workers together have predicted, their own samples included."""
+def checks(server):
+    """How often all workers together have predicted their own samples."""
     lines = server.ask("/metrics").body.decode().splitlines()
-    return sum(int(line.split()[-1]) for line in lines if line.startswith("pellucid_predictions_total{"))
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("pellucid_self_checks_total{"))
 
 
 def test_the_command_predicts_like_the_server(server, home, applications, tmp_path):

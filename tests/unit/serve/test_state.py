@@ -21,6 +21,7 @@ from pellucid.serve.events import (
     TemplateEnded,
     TemplateReady,
     Trouble,
+    WorkerEnded,
 )
 from pellucid.serve.processes import Death
 from tests.unit.serve.story import WALL, Story, T, counted, kept, of, only
@@ -380,6 +381,17 @@ def test_a_worker_that_never_becomes_ready_is_looked_at_and_killed():
     assert found.kind == "start"
     assert "did not become ready" in found.sentence
     assert found.cause == "MainThread waits for a file lock"
+
+
+def test_a_worker_that_ended_before_it_wrote_who_it_is_has_its_pid_in_the_incident():
+    story = Story(workers=1)
+    fork = only(story.tell(TemplateReady(story.now, 900)), Fork)
+    story.tell(Forked(story.now, fork.slot, fork.generation, 1234))
+    death = WorkerEnded(story.now, WALL, 1234, Death(signal=9), "", story.slots[fork.slot])
+    found = kept(story.tell(death))
+    assert (found.kind, found.pid) == ("start", 1234)
+    assert found.id.endswith("-1234")
+    assert found.sentence.startswith("worker 0 (pid 1234) died")
 
 
 def test_a_model_that_can_not_be_loaded_ends_the_command_with_its_error():

@@ -16,8 +16,16 @@ from pellucid.present.view import groups as grouping
 from pellucid.present.view import told
 from pellucid.present.view import waits as waiting
 from pellucid.present.view.deep import Deep
+from pellucid.present.view.rows import Row
+from pellucid.present.view.scan import Looked, Scan
 
 LIMIT_S = 60.0
+SHARE = 0.01
+"""Of one CPU of the other machine, for the walk over its Python processes..."""
+BEGIN_S = 6.0
+"""...of which so many seconds may be spent at once in the beginning."""
+START_S = 0.3
+"""CPU seconds that a command takes there before it looks: an interpreter starts, and reads its modules."""
 AGAIN_S = 10.0
 """Between two looks at a process that somebody has open: each costs the other machine some tenths of a second of CPU."""
 
@@ -66,6 +74,16 @@ def look(host: str, pid: int, view: str) -> Deep:
             time.time(),
             failed=told.Failed("error", f"look at pid {pid} on {host}", said, "the same version of pellucid there"),
         )
+
+
+def walk(host: str) -> Scan:
+    """A slow walk over the Python processes of another machine, to be begun when somebody opens the page: who needs somebody there."""
+    return Scan(SHARE, BEGIN_S, lambda row: learnt(row, look(host, row.pid, "now")))
+
+
+def learnt(row: Row, deep: Deep) -> Looked:
+    """What the list is told of a closer look."""
+    return Looked(row.pid, row.started_at, deep.taken_at, deep.findings, deep.cost_s + START_S, deep.failed)
 
 
 def _why(pid: int, content: bytes) -> Deep:

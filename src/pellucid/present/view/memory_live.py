@@ -1,6 +1,6 @@
 """The memory of one process while a person watches it: counters of the kernel, and the generations of its collector, every few seconds.
 
-Of Python the objects that its collector tracks, by generation; of a JVM the bytes of its generations, read from the counters that it
+Of Python the objects that its collector tracks, by generation; of a JVM the bytes of the spaces of its heap (eden, survivors, old) and of metaspace, read from the counters that it
 publishes. Neither is asked for anything, and nothing is stopped. The table of where the bytes are costs more: `pellucid memory PID`.
 """
 
@@ -20,7 +20,7 @@ MOST_POINTS = 900
 
 
 class Level(Struct, frozen=True):
-    """One generation: `used` and `capacity` in bytes, or in objects, as `Point.unit` says; capacity 0 where there is none."""
+    """One generation, or one space of it: `used` and `capacity` in bytes, or in objects, as `Point.unit` says; capacity 0 where there is none."""
 
     name: str
     used: int
@@ -143,7 +143,10 @@ class _Java:
         from pellucid.runtimes.jvm.collector import collector
 
         found = collector(self._data.read(), 0.0)
-        levels = tuple(Level(one.name, one.used, one.capacity) for one in found.generations)
+        spaces = tuple(space for one in found.generations for space in one.spaces)
+        levels = tuple(Level(space.name, space.used, space.capacity) for space in spaces)
+        outside = found.metaspace
+        levels += (Level("metaspace", outside.used, outside.capacity) if outside else Level("metaspace", 0),)
         return levels, tuple((one.name, one.count) for one in found.collections)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The processes of another machine, for a screen that stays open: `pellucid ps --json --host NAME`, again and again, as a process of its own.
 
-Who needs somebody is not looked for there: that would cost the other machine. `pellucid why PID --host NAME` does it for one.
+Who needs somebody there is the question of `elsewhere.walk`.
 """
 
 import subprocess

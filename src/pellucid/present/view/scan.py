@@ -8,7 +8,7 @@ there is nothing new to see, and while no screen is open nobody is. A JVM is not
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -51,10 +51,14 @@ class Looked(Struct, frozen=True):
 
 
 class Scan:
-    """Runs in a thread of its own between `start` and `stop`."""
+    """Runs in a thread of its own between `start` and `stop`. `look` makes one look, and says what it cost: another machine is looked at otherwise."""
 
-    def __init__(self, share: float = SHARE, begin_s: float = BEGIN_S) -> None:
+    def __init__(
+        self, share: float = SHARE, begin_s: float = BEGIN_S, look: Callable[[Row], Looked] | None = None
+    ) -> None:
         self.share = share
+        self._begin_s = begin_s
+        self._make = look or _quick
         self.found: dict[int, Looked] = {}
         """By pid; replaced, never changed: any thread may read it."""
         self.looks = 0
@@ -120,7 +124,7 @@ class Scan:
     def _earn(self, seconds: float) -> None:
         credit = self._credit + seconds
         self._credit = min(SPARE_S, credit)
-        self._advance = min(BEGIN_S, self._advance + credit - self._credit)
+        self._advance = min(self._begin_s, self._advance + credit - self._credit)
 
     def _spend(self, row: Row) -> bool:
         """Look at it, if that can be paid for; whether it could."""
@@ -161,20 +165,24 @@ class Scan:
 
     def _look(self, row: Row) -> float:
         """The CPU seconds that it took."""
-        from pellucid.diagnose.engine import diagnose
-        from pellucid.observe.snapshot import snapshot
-
-        cpu = time.thread_time()
-        findings: tuple[told.Told, ...] = ()
-        why_not = None
-        try:
-            findings = tuple(map(told.told, diagnose(snapshot(row.pid, alone=True, ask=False))))
-        except PellucidError as error:
-            why_not = told.failed(error)
-        spent = time.thread_time() - cpu
+        looked = self._make(row)
         self.looks += 1
-        self.learn(Looked(row.pid, row.started_at, time.time(), findings, spent, why_not))
-        return spent
+        self.learn(looked)
+        return looked.cpu_s
+
+
+def _quick(row: Row) -> Looked:
+    from pellucid.diagnose.engine import diagnose
+    from pellucid.observe.snapshot import snapshot
+
+    cpu = time.thread_time()
+    findings: tuple[told.Told, ...] = ()
+    why_not = None
+    try:
+        findings = tuple(map(told.told, diagnose(snapshot(row.pid, alone=True, ask=False))))
+    except PellucidError as error:
+        why_not = told.failed(error)
+    return Looked(row.pid, row.started_at, time.time(), findings, time.thread_time() - cpu, why_not)
 
 
 def _readable(row: Row) -> bool:

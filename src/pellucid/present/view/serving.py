@@ -39,12 +39,15 @@ class Worker(Struct, frozen=True):
 
 
 class Happened(Struct, frozen=True):
-    """One incident, without its looks."""
+    """One incident, without its looks. `kind` and `outcome` are words of the server's (`model/incident.py`)."""
 
     id: str
     at: float
     sentence: str
     cause: str = ""
+    pid: int = 0
+    kind: str = ""
+    outcome: str = ""
 
 
 class ModelServer(Struct, frozen=True):
@@ -144,7 +147,15 @@ def _asked(address: str, pid: int) -> ModelServer:
         counts=_counts(metrics),
         kinds=_by(metrics, "pellucid_incidents_total", "kind"),
         incidents=tuple(
-            Happened(inert(one.id), one.at, inert(one.sentence), inert(one.cause)) for one in incidents[:MOST_INCIDENTS]
+            msgspec.structs.replace(
+                one,
+                id=inert(one.id),
+                sentence=inert(one.sentence),
+                cause=inert(one.cause),
+                kind=inert(one.kind),
+                outcome=inert(one.outcome),
+            )
+            for one in incidents[:MOST_INCIDENTS]
         ),
     )
 
@@ -157,7 +168,9 @@ def _ask(address: str, path: str, wanted: set[int]) -> bytes:
         connection.request("GET", path)
         answer = connection.getresponse()
         content = answer.read(MOST_BYTES)
-    except (OSError, http.client.HTTPException) as error:
+    except http.client.HTTPException as error:
+        raise _Refused("what it answers is not HTTP/1.1: another protocol is spoken there") from error
+    except OSError as error:
         raise _Refused(
             f"it did not answer {path} within {WITHIN_S:g} s by HTTP ({error}); it may serve HTTPS"
         ) from error

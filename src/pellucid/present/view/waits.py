@@ -1,6 +1,9 @@
 """Who waits for whom, as rows to read and as a graph to draw; both tell the same."""
 
+from collections import Counter
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pellucid.diagnose.chain import by_key, what, who
 from pellucid.diagnose.stuck import stuck
@@ -79,7 +82,7 @@ def waits(graph: Graph, pid: int) -> Waits:
     keys = list(dict.fromkeys(key for arrow in arrows for key in (arrow.begin, arrow.end)))
     drawn = set(keys[:MOST_NODES])
     return Waits(
-        rows=tuple(_row(node, nodes, pid, stuck=node.key in never) for node in waiting),
+        rows=_named(tuple(_row(node, nodes, pid, stuck=node.key in never) for node in waiting), waiting),
         dots=tuple(_dot(nodes[key], pid, stuck=key in never) for key in keys[:MOST_NODES]),
         arrows=tuple(arrow for arrow in arrows if arrow.begin in drawn and arrow.end in drawn),
         left_out=max(0, len(keys) - MOST_NODES),
@@ -119,6 +122,15 @@ def _row(node: Node, nodes: dict[str, Node], pid: int, *, stuck: bool) -> WaitRo
         pid=node.pid,
         stuck=stuck,
         sentence=inert(row(waiting) + onward(node, nodes)),
+    )
+
+
+def _named(rows: tuple[WaitRow, ...], nodes: list[Node]) -> tuple[WaitRow, ...]:
+    """Threads of one name, of a program whose names are not known, are told apart by their numbers."""
+    times = Counter(row.who for row in rows)
+    return tuple(
+        replace(row, who=f"{row.who} (tid {node.tid})") if times[row.who] > 1 and node.tid is not None else row
+        for row, node in zip(rows, nodes, strict=True)
     )
 
 

@@ -9,11 +9,11 @@ POST /api/p/PID/jobs                    start one of those; POST /api/p/PID/ask:
 GET  /api/jobs/ID?from=N, /flame, /file, /as/FORMAT   its answer; POST /api/jobs/ID/stop
 GET  /api/compare/BEFORE/AFTER          the flame graph of what changed between two recordings
 GET  /api/serving                       the model servers of this machine
+The past is in `past.py`.
 """
 
 import asyncio
 import importlib
-import math
 import os
 import pkgutil
 import re
@@ -30,24 +30,20 @@ from starlette.routing import Route
 
 from pellucid.export.profiles import FORMATS
 from pellucid.kernel import procfs
-from pellucid.model.errors import NoSuchProcess, NotPermitted, PellucidError
+from pellucid.model.errors import PellucidError
 from pellucid.model.profile import Profile
 from pellucid.model.report import Report, SocketsReport
 from pellucid.present.view import elsewhere
 from pellucid.present.view.actions import Asked, offers
-from pellucid.present.view.told import Failed, failed
+from pellucid.present.view.told import Failed
+from pellucid.present.web import past
+from pellucid.present.web.answers import checked_pid, document, encode, flame, in_three_lines, refused, whole
 from pellucid.present.web.hub import Hub, Wanted
 from pellucid.present.web.jobs import Job
 
 PAGE = "pellucid.present.web"
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _NAME = re.compile(r"[a-z]+\.(html|css|js|svg)")
-MAX_PID = 1 << 22
-"""PID_MAX_LIMIT of include/linux/threads.h."""
-_FLAME_POLICY = "frame-ancestors 'self'; sandbox allow-scripts allow-downloads"
-"""Its own <meta> says the rest: scripts by their hash, and no connection to anywhere."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 def _files(pid: int) -> Report:
@@ -114,11 +110,8 @@ class Api:
                 Route("/api/p/{pid:int}/offers", self.offers),
                 Route("/api/p/{pid:int}/ask", self.ask, methods=["POST"]),
                 Route("/api/p/{pid:int}/jobs", self.start, methods=["POST"]),
-                Route("/api/p/{pid:int}/history", self.history),
+                *past.ROUTES,
                 Route("/api/p/{pid:int}/{what}", self.look),
-                Route("/api/past/{file}/{key:int}", self.moment),
-                Route("/api/past/{file}/{key:int}/flame", self.past_flame),
-                Route("/api/past/{file}/{key:int}/kept", self.kept),
                 Route("/api/jobs/{job}", self.job),
                 Route("/api/jobs/{job}/stop", self.stop, methods=["POST"]),
                 Route("/api/jobs/{job}/flame", self.flame),
@@ -126,7 +119,7 @@ class Api:
                 Route("/api/jobs/{job}/file", self.file),
                 Route("/api/compare/{before}/{after}", self.compare),
             ],
-            exception_handlers={HTTPException: _refused, PellucidError: _failed},
+            exception_handlers={HTTPException: refused, PellucidError: in_three_lines},
         )
 
     async def index(self, request: Request) -> Response:  # noqa: ARG002
@@ -138,7 +131,7 @@ class Api:
     async def live(self, request: Request) -> Response:
         told = request.query_params
         pid = told.get("pid", "")
-        number = _pid(int(pid)) if pid.isascii() and pid.isdigit() else None
+        number = checked_pid(int(pid)) if pid.isascii() and pid.isdigit() else None
         wanted = Wanted(number, told.get("view", "")[:20], self._host(request))
         return StreamingResponse(_events(self.hub, wanted), media_type="text/event-stream")
 
@@ -146,21 +139,21 @@ class Api:
         make = LOOKS.get(request.path_params["what"])
         if make is None:
             raise HTTPException(404)
-        pid, host = _pid(request.path_params["pid"]), self._host(request)
+        pid, host = checked_pid(request.path_params["pid"]), self._host(request)
         if not host:
-            return _json(await asyncio.to_thread(make, pid))
+            return document(await asyncio.to_thread(make, pid))
         words = tuple(str(pid) if word == "PID" else word for word in WORDS[request.path_params["what"]])
         found = await asyncio.to_thread(elsewhere.document, host, words)
-        return _json({"error": found}, 409) if isinstance(found, Failed) else _json(msgspec.Raw(found))
+        return document({"error": found}, 409) if isinstance(found, Failed) else document(msgspec.Raw(found))
 
     async def offers(self, request: Request) -> Response:
-        pid, host = _pid(request.path_params["pid"]), self._host(request)
+        pid, host = checked_pid(request.path_params["pid"]), self._host(request)
         row = self.hub.row(host, pid)
-        return _json(offers(pid, row.runtime if row else "", host))
+        return document(offers(pid, row.runtime if row else "", host))
 
     async def ask(self, request: Request) -> Response:
-        await self.hub.ask(Wanted(_pid(request.path_params["pid"]), "now", self._host(request)))
-        return _json({})
+        await self.hub.ask(Wanted(checked_pid(request.path_params["pid"]), "now", self._host(request)))
+        return document({})
 
     def _host(self, request: Request) -> str:
         """The machine that is asked, one of those that the page was begun with; "" for this one."""
@@ -170,7 +163,7 @@ class Api:
         return name
 
     async def start(self, request: Request) -> Response:
-        pid = _pid(request.path_params["pid"])
+        pid = checked_pid(request.path_params["pid"])
         try:
             asked = msgspec.json.decode(await request.body(), type=Asked)
         except msgspec.DecodeError as error:  # ValidationError is one
@@ -178,33 +171,33 @@ class Api:
         asked = msgspec.structs.replace(asked, host=self._host(request))
         row = self.hub.row(asked.host, pid)
         job = self.hub.jobs.start(pid, asked, java=row is not None and row.runtime.startswith("JVM"))
-        return _json(job.row())
+        return document(job.row())
 
     async def stop(self, request: Request) -> Response:
         self._job(request)
         self.hub.jobs.stop(request.path_params["job"])
-        return _json({})
+        return document({})
 
     async def job(self, request: Request) -> Response:
         job = self._job(request)
-        begin = max(job.dropped, _whole(request, "from"))  # of all that was printed; a page has what came before
+        begin = max(job.dropped, whole(request, "from"))  # of all that was printed; a page has what came before
         told: dict[str, Any] = {"job": job.row(), "text": job.text[begin - job.dropped :], "from": begin}
         told["dropped"] = job.dropped
         if job.result and job.failed is None:
             told["result"] = msgspec.Raw(job.result)
-        return _json(told)
+        return document(told)
 
     async def flame(self, request: Request) -> Response:
         profile = self._profile(request.path_params["job"])
         from pellucid.export.flamegraph import encode
 
-        return _flame(await asyncio.to_thread(encode, profile))
+        return flame(await asyncio.to_thread(encode, profile))
 
     async def compare(self, request: Request) -> Response:
         from pellucid.export.flamegraph import encode_diff
 
         before, after = (self._profile(request.path_params[name]) for name in ("before", "after"))
-        return _flame(await asyncio.to_thread(encode_diff, before, after))
+        return flame(await asyncio.to_thread(encode_diff, before, after))
 
     async def download(self, request: Request) -> Response:
         from pellucid.export.profiles import encode
@@ -228,33 +221,7 @@ class Api:
     async def serving(self, request: Request) -> Response:  # noqa: ARG002
         from pellucid.present.view.serving import servers
 
-        return _json(await asyncio.to_thread(servers))
-
-    async def history(self, request: Request) -> Response:
-        from pellucid.present.view.history import history
-
-        return _json(await asyncio.to_thread(history, _pid(request.path_params["pid"])))
-
-    async def moment(self, request: Request) -> Response:
-        from pellucid.present.view.history import moment
-
-        return await self._past(request, moment)
-
-    async def kept(self, request: Request) -> Response:
-        from pellucid.present.view.history import kept
-
-        return await self._past(request, kept)
-
-    async def _past(self, request: Request, make: Callable[[str, int, float], Any]) -> Response:
-        told = request.path_params
-        return _json(await asyncio.to_thread(make, told["file"], told["key"], _seconds(request, "at")))
-
-    async def past_flame(self, request: Request) -> Response:
-        from pellucid.export.flamegraph import encode
-        from pellucid.present.view.history import profile
-
-        told, span = request.path_params, (_seconds(request, "begin"), _seconds(request, "end"))
-        return _flame(encode(await asyncio.to_thread(profile, told["file"], told["key"], *span)))
+        return document(await asyncio.to_thread(servers))
 
     def _job(self, request: Request) -> Job:
         job = self.hub.jobs.all.get(request.path_params["job"])
@@ -269,36 +236,10 @@ class Api:
         return job.profile
 
 
-def _pid(number: int) -> int:
-    if not 0 < number <= MAX_PID:
-        raise HTTPException(404, "there is no such pid")
-    return number
-
-
-def _whole(request: Request, name: str) -> int:
-    """A number that was given, 0 without one."""
-    found = request.query_params.get(name, "")
-    return int(found) if found.isascii() and found.isdigit() and len(found) < 16 else 0
-
-
-def _seconds(request: Request, name: str) -> float:
-    try:
-        found = float(request.query_params.get(name, ""))
-    except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
-        raise HTTPException(422, f"{name} has to be a number of seconds")
-    return found
-
-
 async def _events(hub: Hub, wanted: Wanted) -> AsyncIterator[bytes]:
     """As the HTML standard, 9.2 (server-sent events), has them; a comment keeps the connection."""
     async for name, value in hub.stream(wanted):
-        yield b"event: %s\ndata: %s\n\n" % (name.encode(), _encode(value)) if name else b": here\n\n"
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(_encode(value), status, media_type="application/json")
+        yield b"event: %s\ndata: %s\n\n" % (name.encode(), encode(value)) if name else b": here\n\n"
 
 
 def _part(name: str) -> Response:
@@ -312,18 +253,3 @@ def _part(name: str) -> Response:
         raise HTTPException(404) from None
     assert content is not None, f"pellucid is not installed whole: {importlib.import_module(PAGE)} has no page"
     return Response(content, media_type=KINDS[found[1]])
-
-
-def _flame(content: bytes) -> Response:
-    return Response(content, 200, {"content-security-policy": _FLAME_POLICY}, "text/html; charset=utf-8")
-
-
-async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    assert isinstance(error, HTTPException)
-    return _json({"error": {"code": "error", "tried": "", "said": error.detail, "remedy": ""}}, error.status_code)
-
-
-async def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    assert isinstance(error, PellucidError)
-    status = 404 if isinstance(error, NoSuchProcess) else 403 if isinstance(error, NotPermitted) else 409
-    return _json({"error": failed(error)}, status)

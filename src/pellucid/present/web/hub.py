@@ -60,6 +60,8 @@ class Hub:
     def __init__(self, hello: dict[str, Any], hosts: tuple[str, ...] = ()) -> None:
         self.board = Board()
         self.remotes = {name: Remote(name) for name in hosts}
+        self.walks = {name: elsewhere.walk(name) for name in hosts}
+        """Who needs somebody on each of the other machines."""
         self.jobs = Jobs(self.tell)
         self.hello = hello
         self.deep: dict[tuple[str, int], Deep] = {}
@@ -84,14 +86,19 @@ class Hub:
         for remote in self.remotes.values():
             remote.wanted(by_anybody=False)
             remote.start()
+        for walk in self.walks.values():
+            walk.wanted(by_anybody=False)
+            walk.start()
         try:
             while True:
                 began = time.perf_counter()
                 await asyncio.to_thread(self.board.look)
                 self.refresh_s = time.perf_counter() - began
                 self.board.scan.wanted(by_anybody=bool(self.pages))
-                for remote in self.remotes.values():
+                for name, remote in self.remotes.items():
                     remote.wanted(by_anybody=bool(self.pages))
+                    self.walks[name].rows({row.pid: row for row in remote.rows})
+                    self.walks[name].wanted(by_anybody=bool(self.pages))
                 self._look_closer()
                 self.tell()
                 self._opened.clear()
@@ -102,8 +109,9 @@ class Hub:
         finally:
             self._lookers.shutdown(wait=False, cancel_futures=True)
             self.board.close()
-            for remote in self.remotes.values():
+            for name, remote in self.remotes.items():
                 remote.stop()
+                self.walks[name].stop()
 
     def _pause(self) -> float:
         """Seconds until the list is read again."""
@@ -175,6 +183,9 @@ class Hub:
         if wanted.host:
             self.deep[key] = await asyncio.to_thread(elsewhere.look, wanted.host, wanted.pid, wanted.view)
             self._not_before[key] = began + elsewhere.AGAIN_S
+            row = self.row(wanted.host, wanted.pid)
+            if row is not None and wanted.view == "now":
+                self.walks[wanted.host].learn(elsewhere.learnt(row, self.deep[key]))
         else:
             cpu_s = self.board.cpu_s.get(wanted.pid, 0.0)
             whom = partial(look, wanted.pid, ask=ask)
@@ -247,8 +258,8 @@ class _Told:
         self.count = -1
         self.failed: Any = None
         self.jobs = -1
-        self.looks: dict[str, int] = {}
-        """Of the other machines, by name."""
+        self.hosts: dict[str, tuple[int, dict[int, Looked]]] = {}
+        """Of each of the other machines: how many lists there were, and what the walk had found."""
 
     def news(self) -> list[tuple[str, Any]]:
         """Everything that differs from what was told."""
@@ -264,9 +275,12 @@ class _Told:
             self.found = found
             events.append(("found", {"changed": changed, "gone": gone}))
         for name, remote in self.hub.remotes.items():
-            if self.looks.get(name) != remote.looks:
-                self.looks[name] = remote.looks
-                events.append(("host", {"name": name, "rows": remote.rows, "failed": remote.failed}))
+            now = remote.looks, self.hub.walks[name].found
+            before = self.hosts.get(name)
+            if before is None or before[0] != now[0] or before[1] is not now[1]:
+                self.hosts[name] = now
+                told = {"name": name, "rows": remote.rows, "failed": remote.failed, "found": [*now[1].values()]}
+                events.append(("host", told))
         pid, host = self.wanted.pid, self.wanted.host
         if pid is not None:
             deep = self.hub.deep.get(_key(self.wanted))

@@ -44,7 +44,7 @@ function listen(element, type, act) {
 export function renew(old, fresh) {
   if (fresh.dataset?.same !== undefined) return; // a stand-in for what has not changed
   if (old.nodeType === Node.TEXT_NODE) {
-    if (old.data !== fresh.data) old.data = fresh.data;
+    if (old.data !== fresh.data && !marked(old)) old.data = fresh.data;
     return;
   }
   for (const { name } of [...old.attributes]) {
@@ -54,13 +54,24 @@ export function renew(old, fresh) {
     if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   for (const type of Object.keys(fresh.acts || {})) listen(old, type, fresh.acts[type]);
+  if (old.type === "range") old.value = fresh.value; // it may have been moved by others than the mouse
   if (old.tagName === "SELECT" || old.tagName === "TEXTAREA") return;
   renewChildren(old, [...fresh.childNodes]);
+}
+
+// Text that a person has marked, to copy it, is left alone until that is over.
+function marked(text) {
+  const selection = getSelection();
+  return selection.type === "Range" && selection.containsNode(text, true);
 }
 
 export function renewChildren(old, fresh) {
   const keyed = new Map();
   for (const child of old.childNodes) if (child.dataset?.key) keyed.set(child.dataset.key, child);
+  if (keyed.size) { // those that are gone go first: then nothing else has to move
+    const stay = new Set(fresh.map((child) => child.dataset?.key));
+    for (const [key, child] of keyed) if (!stay.has(key)) child.remove();
+  }
   let at = old.firstChild;
   for (const wanted of fresh) {
     const key = wanted.dataset?.key;

@@ -7,7 +7,7 @@ import { shownFiles, shownSockets } from "./files.js";
 import { shownGroups } from "./now.js";
 import { shownWaits } from "./waits.js";
 import { whereBytes } from "./answers.js";
-import { fetched, get } from "./server.js";
+import { again, fetched, get } from "./server.js";
 import { bytes, clock, count, duration, percent } from "./words.js";
 
 const TITLES = { cpu: ["CPU", percent], rss_bytes: ["Memory", bytes], heap_bytes: ["Heap", bytes], threads: ["Threads", (value) => count(Math.round(value))],
@@ -18,13 +18,13 @@ const FLAME_S = 60; // so much before the chosen moment is drawn as a flame grap
 export function history(known, draw) {
   const running = jobs(known, "record").find((row) => row.state === "running");
   const ended = jobs(known, "record").find((row) => row.state === "done");
-  if (ended && known.recorded !== ended.id) { known.recorded = ended.id; known.documents.delete("history"); }
+  if (ended && known.recorded !== ended.id) { known.recorded = ended.id; if (known.documents.has("history")) known.documents.get("history").old = true; }
   const told = fetched(known, "history", `/api/p/${known.place.pid}/history`, draw);
   const choose = h("label", null, "for ", h("select", { id: "record-seconds", onchange: draw }, [60, 600, 3600, 28800].map((one) => h("option", { value: one }, duration(one).replace(" 0 s", "").replace(" 0 min", "")))));
   return h("div", null,
     offer(known, "record", draw, { more: choose, read: () => ({ seconds: value("record-seconds", 60) }) }),
     running ? progress(known, running) : null, jobs(known, "record").filter((row) => row.failed).slice(0, 1).map((row) => failure(row.failed)),
-    h("p", null, h("button", { type: "button", onclick: () => { known.documents.delete("history"); draw(); } }, "Look again")),
+    h("p", null, h("button", { type: "button", onclick: () => again(known, ["history"], draw) }, "Look again")),
     told.failed ? failure(told.failed) : !told.value ? note("Looking for recordings…") : kept(known, told.value, draw));
 }
 
@@ -36,7 +36,7 @@ function kept(known, value, draw) {
   return [
     h("div", { class: "bar" }, h("label", { key: String(value.kept.length) }, "Recording ", h("select", { id: "recording", onchange: (event) => { known.past = { ...known.past, number: Number(event.target.value), at: null }; draw(); } }, options))),
     note(`${clock(past.begin)} to ${clock(past.end)}, ${duration(past.end - past.begin)}. The recorder took ${(100 * past.cost).toFixed(2)} % of a core for each process. `, past.ended ? `It ${past.ended} at ${clock(past.ended_at)}.` : ""),
-    wrong(known, past, draw), moment(known, past, draw), past.lines.map((one) => drawn(one)), flame(known, past), value.failed.map(failure)];
+    wrong(known, past, draw), h("div", { class: "charts", key: "charts" }, past.lines.map((one) => drawn(known, past, one, draw))), moment(known, past, draw), value.failed.map(failure)];
 }
 
 function wrong(known, past, draw) {
@@ -48,21 +48,22 @@ function wrong(known, past, draw) {
 
 // The slider, and what each thread did at that moment.
 function moment(known, past, draw) {
-  const at = Math.min(Math.max(known.past.at ?? past.end, past.begin), past.end);
+  const at = chosen(known, past);
   const aspect = known.past.aspect ?? "now", more = aspect === "memory" || aspect === "files" ? "/kept" : "";
   const name = `moment${more} ${past.file} ${past.key} ${at.toFixed(1)}`, before = `moment before${more}`;
   const path = `/api/past/${encodeURIComponent(past.file)}/${past.key}${more}?at=${at}`;
-  const move = (event) => { known.past.at = past.begin + (Number(event.target.value) / 1000) * (past.end - past.begin); draw(); };
-  const step = (seconds) => h("button", { type: "button", class: "small", onclick: () => { known.past.at = at + seconds; draw(); } }, `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)} s`);
+  const move = (event) => { known.past.at = Number(event.target.value) + past.begin; draw(); };
+  const step = (seconds) => h("button", { type: "button", class: "small", onclick: () => { known.past.at = at + seconds; draw(); } }, `${seconds > 0 ? "+" : "−"}${Math.abs(seconds) < 60 ? `${Math.abs(seconds)} s` : "1 min"}`);
   let told = known.documents.get(name);
   if (!told) { ask(known, name, path, draw); told = known.documents.get(before); } else if (told.value) known.documents.set(before, told);
-  const slider = h("input", { type: "range", id: "moment", min: 0, max: 1000, value: Math.round((1000 * (at - past.begin)) / Math.max(past.end - past.begin, 1e-9)), oninput: move, "aria-valuetext": clock(at) });
+  const slider = h("input", { type: "range", id: "moment", min: 0, max: (past.end - past.begin).toFixed(1), step: past.end - past.begin > 3600 ? 10 : 1, value: (at - past.begin).toFixed(1), oninput: move, "aria-valuetext": clock(at) });
   return h("section", { key: "moment", "aria-labelledby": "moment-heading" },
     h("h3", { id: "moment-heading" }, `At ${clock(at)}`),
-    h("div", { class: "bar" }, h("label", { class: "grow" }, "Moment ", slider), step(-10), step(-1), step(1), step(10)),
+    h("div", { class: "bar" }, h("label", { class: "grow" }, "Moment ", slider), [-60, -10, -1, 1, 10, 60].map(step)),
     h("div", { class: "bar", role: "group", "aria-label": "What of that moment" }, Object.entries(ASPECTS).map(([name, title]) =>
       h("button", { type: "button", class: "small", "aria-pressed": String(name === aspect), onclick: () => { known.past.aspect = name; draw(); } }, title))),
-    told?.failed ? failure(told.failed) : told?.value ? unchanged(`past ${aspect}`, told.value, () => shownOf(known, told.value, aspect)) : note("Reading…"));
+    told?.failed ? failure(told.failed) : told?.value ? unchanged(`past ${aspect}`, told.value, () => shownOf(known, told.value, aspect)) : note("Reading…"),
+    flame(known, past));
 }
 
 // One view of the moment; a recording keeps each as of the last time that it was read.
@@ -89,13 +90,19 @@ function asItWas(known, value) {
     shownGroups(value.groups, value.others)];
 }
 
-function drawn(one) {
+// A click in a drawing goes to that moment.
+function drawn(known, past, one, draw) {
   const [title, spell] = TITLES[one.measure] ?? [one.measure, String];
-  return lines(title, one.at, one.values, spell, one.measure);
+  return lines(title, one.at, one.values, spell, one.measure, { mark: chosen(known, past), pick: (time) => { known.past.at = time; draw(); } });
+}
+
+// The moment that is looked at, the last one at first.
+function chosen(known, past) {
+  return Math.min(Math.max(known.past.at ?? past.end, past.begin), past.end);
 }
 
 function flame(known, past) {
-  const at = Math.min(Math.max(known.past.at ?? past.end, past.begin), past.end), begin = Math.max(past.begin, at - FLAME_S);
+  const at = chosen(known, past), begin = Math.max(past.begin, at - FLAME_S);
   const address = `/api/past/${encodeURIComponent(past.file)}/${past.key}/flame?begin=${begin}&end=${at}`;
   return h("p", null, h("a", { href: address, target: "_blank", rel: "noopener" }, `Flame graph of ${clock(begin)} to ${clock(at)}`));
 }

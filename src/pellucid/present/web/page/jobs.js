@@ -11,6 +11,12 @@ export function offers(known, draw) {
   return new Map((told.value || []).map((one) => [one.action, one]));
 }
 
+// Why some looks are not offered, where they are not: it runs another kind of program.
+export function unread(known, what) {
+  const row = rowOf(known);
+  return row && !row.readable && !known.deep?.groups.length ? note(`${what} can be seen of Python processes and JVMs. As far as can be seen this one is neither.`) : null;
+}
+
 // The button of one action. `more` are further controls; `read()` gives what was chosen in them.
 export function offer(known, action, draw, { more = null, read = () => ({}), title = null } = {}) {
   const one = rowOf(known) ? offers(known, draw).get(action) : null; // of one that has ended nothing can be asked any more
@@ -28,10 +34,9 @@ export function offer(known, action, draw, { more = null, read = () => ({}), tit
     draw();
   };
   return h("div", { class: "offer", key: `offer ${action}` },
-    h("div", { class: "bar" }, h("button", { type: "button", class: "main", "data-action": action, disabled: running, onclick: start }, running ? `${title || one.title}: it runs` : title || one.title), more),
-    note(`Cost: ${one.cost}.`),
-    h("p", { class: one.pauses && chosen.pause !== false ? "pauses" : "note" }, one.pauses && chosen.pause !== false ? `Pauses it: ${one.pauses}.` : "Does not pause it."),
-    h("p", { class: "faint" }, "Runs ", shell(spelled(one.shell, chosen))),
+    h("div", { class: "bar" }, h("button", { type: "button", class: "main", "data-action": action, disabled: running, onclick: start }, running ? `${title || one.title}: it runs` : title || one.title), more,
+      h("span", { class: "faint" }, "Runs ", shell(spelled(one.shell, chosen)))),
+    note(`Cost: ${one.cost}. `, h("span", { class: one.pauses && chosen.pause !== false ? "pauses" : null }, one.pauses && chosen.pause !== false ? `Pauses it: ${one.pauses}.` : "Does not pause it.")),
     failed && failure(failed));
 }
 
@@ -46,11 +51,13 @@ export function jobs(known, action) {
   return known.jobs.filter((row) => row.action === action).sort((one, other) => other.began_at - one.began_at);
 }
 
+const KEEPS = new Set(["profile", "output", "record", "gc"]);
+
 // How far one is, and the button that ends it.
 export function progress(known, row) {
   const ran = Date.now() / 1000 - row.began_at;
-  const stop = () => post(`/api/jobs/${row.id}/stop`).catch(() => null);
-  return h("p", { role: "status", key: `progress ${row.id}` }, `It runs, for ${duration(ran)}${row.seconds ? ` of ${duration(row.seconds)}` : ""}. `, h("button", { type: "button", class: "small", onclick: stop }, "Stop and keep what it has"));
+  const stop = () => post(`/api/jobs/${row.id}/stop`).catch(() => null); // one that ended meanwhile is in the next news
+  return h("p", { role: "status", key: `progress ${row.id}` }, `It runs, for ${duration(ran)}${row.seconds ? ` of ${duration(row.seconds)}` : ""}. `, h("button", { type: "button", class: "small", onclick: stop }, KEEPS.has(row.action) ? "Stop and keep what it has" : "Stop"));
 }
 
 // The answer of a job, asked for once it is done.

@@ -4,14 +4,16 @@ import { troubled, overview } from "./list.js";
 import { process, rowOf, viewsOf } from "./process.js";
 import { serving } from "./serving.js";
 import { Live } from "./server.js";
-import { bytes, href, percent, plural } from "./words.js";
+import { bytes, clock, href, percent, plural, zone } from "./words.js";
 
 // All that is known. `rows`, `found` and `memory` by pid; `place` is what the address says.
 const known = {
-  hello: null, rows: new Map(), found: new Map(), memory: new Map(), hosts: new Map(), own: null, at: 0, broken: false, refresh: 0, listed: false,
+  hello: null, rows: new Map(), found: new Map(), memory: new Map(), hosts: new Map(), own: null, at: 0, broken: "", anew: new Set(), refresh: 0, listed: false,
   deep: null, points: [], collector: "", pointsFailed: null, jobs: [], documents: new Map(), place: { host: "", pid: null, view: "" },
   filter: "", kind: "readable", sort: "needs", down: false,
 };
+// What the first news of each kind after a new connection replaces.
+const EMPTY = { list: () => ({ rows: new Map(), memory: new Map() }), found: () => ({ found: new Map() }), memory: () => ({ points: [] }), host: () => ({ hosts: new Map() }) };
 const main = document.getElementById("main");
 const live = new Live(heard);
 let drawing = 0;
@@ -43,8 +45,12 @@ function go() {
 }
 
 function heard(name, value) {
-  known.broken = name === "broken";
-  if (name === "hello") Object.assign(known, { hello: value, rows: new Map(), memory: new Map(), found: new Map(), hosts: new Map(), listed: false });
+  known.broken = name === "broken" ? value : "";
+  if (name === "hello") {
+    if (known.hello && known.hello.version !== value.version) location.reload(); // another pellucid: it has another page
+    Object.assign(known, { hello: value, anew: new Set(["list", "found", "memory", "host"]) }); // what is shown stays until there is something newer
+  }
+  if (known.anew.delete(name)) Object.assign(known, EMPTY[name]());
   if (name === "list") list(value);
   if (name === "found") {
     for (const pid of value.gone) known.found.delete(pid);
@@ -57,8 +63,14 @@ function heard(name, value) {
     known.pointsFailed = value.failed;
   }
   if (name === "jobs") known.jobs = value;
-  if (name === "host") known.hosts.set(value.name, { ...value, rows: new Map(value.rows.map((row) => [row.pid, { ...row, host: value.name }])) });
+  if (name === "host") known.hosts.set(value.name, hostOf(value));
   drawSoon();
+}
+
+// Another machine, as the list shows it: its rows and what was found know where they are from.
+function hostOf(value) {
+  const named = (one) => [one.pid, { ...one, host: value.name }];
+  return { ...value, rows: new Map(value.rows.map(named)), found: new Map(value.found.map(named)) };
 }
 
 function list(told) {
@@ -81,7 +93,9 @@ export function draw() {
   const shown = known.place;
   header();
   const content = shown.kind === "p" ? process(known, drawSoon) : shown.kind === "serving" ? serving(known, drawSoon) : overview(known, drawSoon);
+  const focused = document.activeElement;
   renewChildren(main, [...h("div", null, content).childNodes]);
+  if (focused !== document.activeElement && main.contains(focused)) focused.focus({ preventScroll: true }); // what is moved loses it
   const title = shown.kind === "p" ? `${rowOf(known)?.name ?? "ended"} (pid ${shown.pid}${shown.host ? ` on ${shown.host}` : ""})` : shown.kind === "serving" ? "Model servers" : known.hello?.host ?? "";
   document.title = `${title ? `${title} - ` : ""}pellucid`;
   known.drawn = performance.now() - began;
@@ -89,17 +103,19 @@ export function draw() {
 }
 
 function header() {
-  const needy = new Set(troubled(known).map(({ found }) => found.pid)).size;
+  const needy = new Set(troubled(known).map(({ found }) => `${found.host || ""} ${found.pid}`)).size;
   const looked = [...known.found.values()].filter((one) => !one.why_not).length;
   const here = known.hello ? `host ${known.hello.host}` : "";
   document.getElementById("host").textContent = here;
   const count = document.getElementById("count");
-  const said = known.broken ? "No connection to pellucid: it is tried again; what stands here is old." : known.listed
-    ? `${plural(known.rows.size, "process", "processes")} · ${needy ? `${needy} ${needy === 1 ? "needs" : "need"} you` : looked ? `none of the ${looked} looked at needs you` : "none looked at yet"}` : "Looking…";
+  const old = known.at ? `; what stands here is of ${clock(known.at)}` : "";
+  const said = known.broken === "stranger" ? `This pellucid was started again, and does not know this page: open the address that it has printed${old}.`
+    : known.broken ? `No connection to pellucid: it is tried again. If it has ended, start it with pellucid web${old}.` : known.listed
+    ? `${plural(known.rows.size + [...known.hosts.values()].reduce((sum, one) => sum + one.rows.size, 0), "process", "processes")} · ${needy ? `${needy} ${needy === 1 ? "needs" : "need"} you` : looked ? `none of the ${looked} looked at needs you` : "none looked at yet"}` : "Looking…";
   if (count.textContent !== said) count.textContent = said;
-  count.classList.toggle("failing", known.broken);
+  count.classList.toggle("failing", Boolean(known.broken));
   const own = known.own;
-  document.getElementById("self").textContent = own ? `pellucid itself: ${percent(own.cpu)} of a CPU, ${bytes(own.rss_bytes)} · live` : "";
+  document.getElementById("self").textContent = own ? `pellucid itself: ${percent(own.cpu)} of a CPU, ${bytes(own.rss_bytes)} · as of ${clock(known.at)} ${zone(known.at)}` : "";
 }
 
 function theme() {
@@ -139,6 +155,7 @@ addEventListener("keydown", (event) => {
 if (location.search) history.replaceState(null, "", `/${location.hash}`);
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 addEventListener("hashchange", go);
+document.addEventListener("pointed", drawSoon);
 setInterval(() => known.listed && drawSoon(), 5000); // times that have passed are told in words
 theme();
 known.place = {};

@@ -2,7 +2,7 @@
 import { stacked } from "./chart.js";
 import { failure, h, note, table } from "./dom.js";
 import { gcAnswer, growthAnswer, heapAnswer, memoryAnswer } from "./answers.js";
-import { job, jobs, offer } from "./jobs.js";
+import { job, jobs, offer, unread } from "./jobs.js";
 import { rowOf } from "./process.js";
 import { path, post } from "./server.js";
 import { bytes, clock, count } from "./words.js";
@@ -11,9 +11,10 @@ export function memory(known, draw) {
   return h("div", null,
     known.place.host ? note("The live drawings are of this machine; what follows is asked of the other one.") : known.pointsFailed ? failure(known.pointsFailed) : drawings(known),
     offer(known, "memory", draw), job(known, "memory", draw, (answer) => memoryAnswer(known, answer)),
-    offer(known, "gc", draw, { title: "Watch its collector for 3 s" }), job(known, "gc", draw, (answer) => gcAnswer(known, answer)),
-    offer(known, "heap", draw, { more: pause(known, draw), read: () => ({ pause: !document.getElementById("heap-still")?.checked }) }),
-    snapshots(known, draw));
+    unread(known, "A collector, and the objects of a heap,") ?? [
+      offer(known, "gc", draw, { title: "Watch its collector for 3 s" }), job(known, "gc", draw, (answer) => gcAnswer(known, answer)),
+      offer(known, "heap", draw, { more: pause(known, draw), read: () => ({ pause: !document.getElementById("heap-still")?.checked }) }),
+      snapshots(known, draw)]);
 }
 
 function pause(known, draw) {
@@ -27,19 +28,20 @@ function drawings(known) {
   const times = points.map((point) => point.at);
   const series = [["private", "private_bytes"], ["files", "file_bytes"], ["shared", "shared_bytes"], ["in swap", "swap_bytes"]]
     .map(([name, key]) => ({ name, values: points.map((point) => point[key]) })).filter((one, place) => place < 2 || one.values.some(Boolean));
-  return [stacked("Memory", times, series, bytes, "resident"), generations(points)];
+  const [drawn, told] = generations(points) ?? [];
+  return [h("div", { class: "charts", key: "charts" }, stacked("Memory", times, series, bytes, "resident"), drawn), told];
 
   function generations(all) {
     const last = all[all.length - 1];
-    if (known.collector) return note(`Its collector: ${known.collector}`);
+    if (known.collector) return [null, note(`Its collector: ${known.collector}`)];
     if (!last.levels.length) return null;
     const seen = all.filter((point) => point.levels.length === last.levels.length);
-    const levels = last.levels.map((level, place) => ({ name: level.name, values: seen.map((point) => point.levels[place].used) }));
     const objects = last.unit === "objects";
-    const title = objects ? "Objects that the collector tracks, by generation" : "Heap by generation, as of the last collection";
-    if (!objects && !seen.some((point) => point.levels.some((level) => level.used))) return note("The JVM's own counters say nothing of its heap before the first collection.");
+    const levels = last.levels.map((level, place) => ({ name: level.name, values: seen.map((point) => point.levels[place].used) })).filter((level) => objects || level.values.some(Boolean)); // G1 leaves one survivor space empty
+    const title = objects ? "Objects that the collector tracks, by generation" : "Spaces of the heap, as of the last collection";
+    if (!objects && !levels.length) return [null, note("The JVM's own counters say nothing of its heap before the first collection.")];
     const collected = last.collections.map(([name, times]) => `${name} ${count(times)}×`).join(", ");
-    const capacity = objects ? "" : ` Capacity: ${last.levels.map((level) => `${level.name} ${bytes(level.capacity)}`).join(", ")}.`;
+    const capacity = objects ? "" : ` Capacity: ${last.levels.filter((level) => level.capacity).map((level) => `${level.name} ${bytes(level.capacity)}`).join(", ")}.`;
     return [stacked(title, seen.map((point) => point.at), levels, objects ? (value) => count(Math.round(value)) : bytes, "generations"),
       collected ? note(`Collected so far: ${collected}.${capacity}`) : null];
   }

@@ -2,7 +2,7 @@
 import { failure, h, note } from "./dom.js";
 import { job, offer } from "./jobs.js";
 import { rowOf } from "./process.js";
-import { fetched, path } from "./server.js";
+import { again, fetched, path } from "./server.js";
 import { clock, plural } from "./words.js";
 import { gaps, whyAnswer } from "./answers.js";
 
@@ -20,8 +20,8 @@ export function now(known, draw) {
 
 // The asyncio tasks, each with its chain of awaits; read when they are opened.
 function tasks(known, draw) {
-  if (rowOf(known)?.runtime.startsWith("JVM") || !known.deep || known.deep.failed) return null;
-  const ask = () => { known.documents.delete("tasks"); fetched(known, "tasks", path(known, "tasks"), draw); draw(); };
+  if (!rowOf(known)?.runtime.startsWith("Python") || !known.deep || known.deep.failed) return null;
+  const ask = () => { again(known, ["tasks"], () => fetched(known, "tasks", path(known, "tasks"), draw)); draw(); };
   const told = known.documents.get("tasks");
   return h("details", { class: "group", key: "tasks", ontoggle: (event) => { if (event.target.open && !known.documents.has("tasks")) ask(); } },
     h("summary", null, "asyncio tasks"),

@@ -2,7 +2,7 @@
 import { failure, h, note, shell } from "./dom.js";
 import { environment, files } from "./files.js";
 import { history } from "./history.js";
-import { findingItem } from "./list.js";
+import { findingItem, foundOf } from "./list.js";
 import { memory } from "./memory.js";
 import { now } from "./now.js";
 import { output } from "./output.js";
@@ -14,13 +14,15 @@ import { bytes, clock, duration, href, percent, plural } from "./words.js";
 export const VIEWS = [
   { name: "now", title: "Now", draw: now, commands: (pid) => [`pellucid why ${pid}`, `pellucid stacks ${pid}`] },
   { name: "waits", title: "Waits", draw: waits, commands: (pid) => [`pellucid waits ${pid}`] },
-  { name: "time", title: "Time", draw: time, commands: (pid) => [`pellucid profile ${pid} -d 10 -o slow.html`] },
-  { name: "memory", title: "Memory", draw: memory, commands: (pid) => [`pellucid memory ${pid} --watch 60`, `pellucid gc ${pid}`] },
+  { name: "time", title: "Time", draw: time, commands: (pid, read) => [read ? `pellucid profile ${pid} -d 10 -o slow.html` : `pellucid syscalls ${pid} -d 10 --summary`] },
+  { name: "memory", title: "Memory", draw: memory, commands: (pid, read) => [`pellucid memory ${pid} --watch 60`, ...(read ? [`pellucid gc ${pid}`] : [])] },
   { name: "files", title: "Files & sockets", draw: files, commands: (pid) => [`pellucid files ${pid}`, `pellucid sockets ${pid}`] },
   { name: "output", title: "Output", draw: output, commands: (pid) => [`pellucid output ${pid}`] },
   { name: "environment", title: "Environment", draw: environment, commands: (pid) => [`pellucid env ${pid}`, `pellucid info ${pid}`] },
   { name: "history", title: "History", draw: history, commands: (pid) => [`pellucid record ${pid}`, "pellucid replay FILE why --at TIME"] },
 ];
+
+const OLD_S = 15; // a verdict older than that says so
 
 // The row of the process that is shown, of whichever machine.
 export function rowOf(known) {
@@ -47,27 +49,29 @@ export function process(known, draw) {
         `memory ${bytes(row.rss_bytes)}`, plural(row.threads, "thread")].filter(Boolean).join(" · ")),
       host && known.hosts.get(host)?.failed ? h("p", { class: "failed", role: "status" }, `Host ${host}: ${known.hosts.get(host).failed}.`) : null,
       !row && listed ? note(host ? "It has ended, or never was there." : "It has ended, or never was there. What was recorded of it is under History.") : null,
-      findings(known, pid)),
+      findings(known)),
     h("nav", { id: "views", "aria-label": "Views of this process", key: "views" },
       views.map((one) => h("a", { href: href(host, pid, one.name), "aria-current": one === shown ? "page" : null }, one.title))),
     h("section", { key: `v${host}/${pid}${view}`, "aria-labelledby": "view-heading" },
       h("h3", { id: "view-heading", class: "hidden" }, shown.title),
       java && !known.deep && (view === "now" || view === "waits") ? askJava(known, draw) : shown.draw(known, draw),
-      h("p", { class: "faint" }, "The same in a terminal: ", shown.commands(pid).map((line) => [shell(line + there), " "]))),
+      h("p", { class: "faint" }, "The same in a terminal: ", shown.commands(pid, row?.readable ?? true).map((line) => [shell(line + there), " "]))),
     notSeen(known),
   ];
 }
 
-// Of this process: from the closer look where there is one, else from the scan.
-function findings(known, pid) {
-  const deep = known.deep, scanned = known.place.host ? null : known.found.get(pid);
-  const list = deep && !deep.failed ? deep.findings : scanned?.findings;
+// Of this process: from whichever look was the last one, the closer one or that of the walk over all.
+function findings(known) {
+  const deep = known.deep, scanned = foundOf(known, known.place), newer = scanned && (!deep || scanned.at > deep.taken_at);
   if (deep?.failed) return failure(deep.failed);
+  const list = newer ? scanned.findings : deep?.findings;
   if (!list?.length) return null;
+  const age = Date.now() / 1000 - (newer ? scanned.at : deep.taken_at);
   const serious = list.filter((one) => one.severity !== "info"), fine = list.filter((one) => one.severity === "info");
   return h("div", null,
     h("ul", { class: "findings" }, (serious.length ? serious : fine.slice(0, 1)).map((one) => findingItem(known, one, null))),
-    serious.length && fine.length ? h("details", null, h("summary", null, `and what is fine (${fine.length})`), h("ul", { class: "findings" }, fine.map((one) => findingItem(known, one, null)))) : null);
+    serious.length && fine.length ? h("details", null, h("summary", null, `and what is fine (${fine.length})`), h("ul", { class: "findings" }, fine.map((one) => findingItem(known, one, null)))) : null,
+    age > OLD_S ? note(`Seen ${duration(age)} ago.`) : null);
 }
 
 function askJava(known, draw) {
@@ -90,10 +94,12 @@ function askJava(known, draw) {
     failed && failure(failed));
 }
 
+const LOOKS = new Set(["now", "waits"]); // the views that show the closer look; the others tell the gaps of their own
+
 // What the closer look could not see; a page that shows nothing must say why.
 function notSeen(known) {
   const deep = known.deep;
-  if (!deep || deep.failed) return null;
+  if (!deep || deep.failed || !LOOKS.has(known.place.view)) return null;
   const gaps = deep.not_seen;
   return h("section", { key: "gaps", "aria-labelledby": "gaps-heading" },
     h("h3", { id: "gaps-heading" }, "Not seen"),

@@ -1,6 +1,6 @@
 // Where the time goes: record for a while, look at the flame graph, compare with another recording, take the file away.
 import { failure, h, note, table } from "./dom.js";
-import { jobs, offer, progress, seconds, value } from "./jobs.js";
+import { jobs, offer, progress, seconds, unread, value } from "./jobs.js";
 import { clock } from "./words.js";
 
 const FORMATS = [["pellucid", ".pellucid"], ["speedscope", "speedscope"], ["html", "one page"], ["pprof", "pprof"], ["gecko", "Firefox"], ["chrome", "Chrome"], ["collapsed", "collapsed"]];
@@ -14,6 +14,8 @@ export function time(known, draw) {
   const before = done.find((row) => row.id === known.shown.before && row !== chosen);
   const read = () => ({ seconds: value("time-seconds", 10), mode: document.getElementById("time-mode")?.value || "wall" });
   const mode = h("label", null, "by ", h("select", { id: "time-mode", onchange: draw }, [["wall", "wall clock"], ["cpu", "CPU"], ["gil", "GIL"]].map(([value, title]) => h("option", { value }, title))));
+  const other = unread(known, "Where the time goes");
+  if (other) return h("div", null, other, note("Which system calls it makes, and how long they take, the command below tells of any process."));
   return h("div", null,
     offer(known, "profile", draw, { more: [seconds("time-seconds", draw), mode], read }),
     running ? progress(known, running) : null,

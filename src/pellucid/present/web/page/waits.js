@@ -3,7 +3,7 @@ import { h, note, table, unchanged } from "./dom.js";
 import { duration, plural } from "./words.js";
 
 const MOST_ROWS = 200;
-const WIDE = 240, HIGH = 46, APART = 130, BELOW = 16;
+const WIDE = 300, HIGH = 46, APART = 120, BELOW = 16;
 
 export function waits(known) {
   const deep = known.deep;
@@ -14,15 +14,21 @@ export function waits(known) {
 
 // The picture, and the table.
 export function shownWaits({ rows, dots, arrows, left_out: leftOut, elsewhere }, pid) {
-  const word = (row) => (row.stuck ? [h("span", { class: "word critical" }, "can never go on"), " "] : null);
   return [
     arrows.length ? [h("h3", null, "Who waits for whom"), picture(dots, arrows), leftOut ? note(`${plural(leftOut, "more thread")} not drawn: the table has all.`) : null]
       : note("Nobody here waits for another thread, task or process that is known: there is nothing to draw."),
     h("h3", null, plural(rows.length, "wait")),
-    rows.length ? table("Every wait", ["who", "waits for", "since", "at", "who could end it", "who waits in turn"],
-      rows.slice(0, MOST_ROWS).map((row) => [[word(row), row.who], row.what, row.since_s === null ? "" : duration(row.since_s), row.at, row.holders, row.onward])) : note("Nothing waits here."),
+    rows.length ? everyWait(rows.slice(0, MOST_ROWS)) : note("Nothing waits here."),
     elsewhere ? note(`${plural(elsewhere, "wait")} of other processes that were looked at on the way ${elsewhere === 1 ? "is" : "are"} left out: none of these depends on ${elsewhere === 1 ? "it" : "them"}.`) : null,
     rows.length > MOST_ROWS ? note(`and ${rows.length - MOST_ROWS} more: pellucid waits ${pid} --json`) : null];
+}
+
+// Of a program that can't be read three columns would be empty.
+function everyWait(rows) {
+  const word = (row) => (row.stuck ? [h("span", { class: "word critical" }, "can never go on"), " "] : null);
+  const columns = [["who", (row) => [word(row), row.who]], ["waits for", (row) => row.what], ["for", (row) => (row.since_s === null ? "" : duration(row.since_s))], ["at", (row) => row.at],
+    ["who could end it", (row) => row.holders], ["who waits in turn", (row) => row.onward]].filter(([, cell]) => rows.some((row) => cell(row)));
+  return table("Every wait", columns.map(([head]) => head), rows.map((row) => columns.map(([, cell]) => cell(row))));
 }
 
 // Columns from who waits to who is waited for; a cycle goes back from where it was entered.
@@ -108,6 +114,6 @@ function box(dot, { x, y }) {
   return h("g", { class: dot.stuck ? "stuck" : null },
     h("title", null, `${dot.name}: ${dot.says}`),
     h("rect", { x, y, width: WIDE, height: HIGH, rx: 6 }),
-    h("text", { x: x + 10, y: y + 19, "font-weight": 600 }, cut(dot.name, 32)),
-    h("text", { x: x + 10, y: y + 36, class: "faint" }, cut(dot.says === "goes on" ? "goes on" : `wants ${dot.says}`, 36)));
+    h("text", { x: x + 10, y: y + 19, "font-weight": 600 }, cut(dot.name, 38)),
+    h("text", { x: x + 10, y: y + 36, class: "faint" }, cut(dot.says === "goes on" ? "goes on" : `wants ${dot.says}`, 46)));
 }

@@ -38,8 +38,16 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+// The time of day, of this browser; of another day with the date.
 export function clock(at) {
-  return new Date(at * 1000).toLocaleTimeString("en-GB");
+  const when = new Date(at * 1000), time = when.toLocaleTimeString("en-GB");
+  if (when.toDateString() === new Date().toDateString()) return time;
+  return `${when.getFullYear()}-${String(when.getMonth() + 1).padStart(2, "0")}-${String(when.getDate()).padStart(2, "0")} ${time}`;
+}
+
+// `UTC`, `GMT+2`: what the browser's clock is set to.
+export function zone(at) {
+  return new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(new Date(at * 1000)).find((part) => part.type === "timeZoneName")?.value ?? "";
 }
 
 export function plural(number, one, many = `${one}s`) {
