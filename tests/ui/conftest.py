@@ -91,7 +91,7 @@ class Shown:
 def shown(tmp_path_factory):
     programs = {
         "deadlock": ("waiting.py", "abba"),
-        "hostile": ("harmful.py", "<b>argv</b>\x1b[31m\u202e\udcff" + 4096 * "x"),
+        "hostile": ("hostile_page.py", "<b>argv</b>\x1b[31m\u202e\udcff" + 4096 * "x"),
         "spin": ("states.py", "spin", MINE),
         "tasks": ("tasks.py", "abba"),
         "serving": ("serving/telling.py", "pellucid", "serve"),
