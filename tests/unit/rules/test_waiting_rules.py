@@ -303,6 +303,13 @@ def test_a_server_that_works_makes_a_client_wait_for_a_moment(clients, since_s, 
     assert found.severity == severity
 
 
+def test_a_parent_whose_workers_share_its_socket_accepts_nothing_itself():
+    listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=1, tx_queue=5)
+    parent = thread(wait=wait("poll"), frames=(library("sleep", "gunicorn/arbiter.py"),))
+    (found,) = leaves_connections_unaccepted(snapshot(parent, sockets=[listening]))
+    assert found.severity == "notice"
+
+
 def test_a_backlog_is_a_passing_state_while_a_thread_accepts():
     listening = tcp("LISTEN", local="127.0.0.1:8000", remote="", rx_queue=1, tx_queue=5)
     accepts = thread(wait=on_socket(listening, wants="accept", call="accept4"))

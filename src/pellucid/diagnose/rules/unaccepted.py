@@ -47,11 +47,14 @@ def leaves_connections_unaccepted(seen: Snapshot) -> Iterator[Finding]:
 
 
 def _severity(seen: Snapshot, busy: list[Thread], clients: int) -> Severity:
-    """A server that works makes a client wait for as long as a request takes: trouble is where more wait than are served, or where the work stands still."""
-    if not busy or clients > len(busy):
+    """A server that works makes a client wait for as long as a request takes, and one that has just started, or waits for workers that share its
+    socket, for a moment: trouble is where more wait than are served, or where the work stands still.
+    """
+    if clients > max(1, len(busy)):
         return "warning"
     waits = [thread.wait.since_s for thread in busy if thread.wait is not None and seen.steady(thread)]
-    return "warning" if len(waits) == len(busy) and all(harm(since) == "warning" for since in waits) else "notice"
+    stands = bool(busy) and len(waits) == len(busy) and all(harm(since) == "warning" for since in waits)
+    return "warning" if stands else "notice"
 
 
 def _accepts(seen: Snapshot, inode: int) -> bool:
