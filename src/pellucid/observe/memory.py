@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pellucid.kernel import cgroups, procfs, smaps
+from pellucid.kernel.clock import TICKS_PER_SECOND
 from pellucid.kernel.memory import Memory, Unreadable
 from pellucid.model import Gap, Limit, Process
 from pellucid.model.errors import LookError, NoSuchProcess, NotUnderstood
@@ -94,19 +95,19 @@ class Watch:
         if made is not None:
             self.tables.append(made)
             self.gaps.update(self.where.gaps)
-        status = procfs.status(self.pid)
+        status = _status(self.pid)
         minor, major, cpu_s = _faults(self.pid)
         found = MemorySample(
             at_s=time.perf_counter() - self._began if self.samples else 0.0,
-            rss_anon_bytes=_kib(status, "RssAnon"),
-            rss_file_bytes=_kib(status, "RssFile"),
-            rss_shmem_bytes=_kib(status, "RssShmem"),
-            swap_bytes=_kib(status, "VmSwap"),
-            virtual_bytes=_kib(status, "VmSize"),
+            rss_anon_bytes=1024 * _number(status, b"\nRssAnon:"),
+            rss_file_bytes=1024 * _number(status, b"\nRssFile:"),
+            rss_shmem_bytes=1024 * _number(status, b"\nRssShmem:"),
+            swap_bytes=1024 * _number(status, b"\nVmSwap:"),
+            virtual_bytes=1024 * _number(status, b"\nVmSize:"),
             minor_faults=minor,
             major_faults=major,
             cpu_s=cpu_s,
-            threads=int(status.get("Threads", "0")),
+            threads=_number(status, b"\nThreads:"),
             descriptors=_descriptors(self.pid),
             mappings=_mappings(self.pid) if made is not None else None,
             collections=self._collections(),
@@ -254,6 +255,20 @@ def _descendants(pid: int) -> tuple[tuple[ChildMemory, ...], int]:
     return tuple(sorted(told, key=lambda one: -one.rss_bytes)), max(0, len(found) - MAX_CHILDREN)
 
 
+def _status(pid: int) -> bytes:
+    """As `procfs.status`, of which ten times a second few lines are wanted. Raises NoSuchProcess."""
+    try:
+        return procfs.read_file(f"/proc/{pid}/status")
+    except OSError as error:
+        raise procfs.failed(pid, f"read /proc/{pid}/status", error, "memory") from error
+
+
+def _number(status: bytes, line: bytes) -> int:
+    """Of a line of it, 0 where that is not there: a kernel thread has no memory."""
+    begin = status.find(line)
+    return int(status[begin + len(line) :].split(None, 1)[0]) if begin >= 0 else 0
+
+
 def _faults(pid: int) -> tuple[int, int, float]:
     """(minor, major faults; CPU seconds) of the process: fields 10, 12, 14 and 15 of /proc/PID/stat (proc_pid_stat(5))."""
     try:
@@ -261,7 +276,7 @@ def _faults(pid: int) -> tuple[int, int, float]:
     except OSError as error:
         raise procfs.failed(pid, f"read /proc/{pid}/stat", error, "memory") from error
     field = text[text.rindex(b")") + 2 :].split()
-    return int(field[7]), int(field[9]), procfs.parse_stat(text).cpu_s
+    return int(field[7]), int(field[9]), (int(field[11]) + int(field[12])) / TICKS_PER_SECOND
 
 
 def _descriptors(pid: int) -> int | None:

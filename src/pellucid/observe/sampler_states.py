@@ -19,6 +19,8 @@ MOST_READ = 8
 MOST_OPEN = 128
 """Files that are kept open for it; the states of more threads are read through files that are opened for each reading."""
 _IN_TURN = 2
+_SELDOM_S = 0.05
+"""With ticks that are further apart it is one: what a resting thread does tells less than it costs then."""
 _BUSY = 0.8
 """A process with one thread that used so much of the time since the last tick was running."""
 _FUTEX = str(syscalls.number("futex")).encode()
@@ -116,7 +118,8 @@ class States:
         if len(due) > MOST_READ:
             due = [each for each in due if each.state == "unknown"] or self._some(due, MOST_READ)
         elif ran:
-            due += [each for each in self._some(threads.values(), _IN_TURN) if each not in due]
+            in_turn = _IN_TURN if span < _SELDOM_S else 1
+            due += [each for each in self._some(threads.values(), in_turn) if each not in due]
         return self._read(due)
 
     def _some(self, threads: Iterable[Doing], count: int) -> list[Doing]:

@@ -7,10 +7,12 @@ from pellucid.recording.store import Store
 
 MOST_SHARE = 0.0045
 """Of a core, for each process: what all of it may cost before ticks become rarer."""
-OTHERS_SHARE = 0.0019
+OTHERS_SHARE = 0.0017
 """Of that, at most, for longer looks and the disk, which have limits of their own (`looks.KINDS`) but for their beginning."""
 LEAST_HZ = 1.0
 _FASTER = 1.5
+"""The largest step back to the rate that was asked for."""
+_FULL = 0.95
 
 
 class Budget:
@@ -50,8 +52,8 @@ class Budget:
         whole = (self._adapted[0] - wall_s) * max(1, processes)
         share, others = (self._adapted[1] - main_s) / whole, (self._adapted[2] - all_s) / whole
         room = MOST_SHARE - min(OTHERS_SHARE, others - share)
-        if share > room:
-            self.interval_s = min(1 / LEAST_HZ, self.interval_s * share / room * 1.1)
-        elif share * _FASTER < 0.9 * room:
-            self.interval_s = max(self._least_s, self.interval_s / _FASTER)
+        used = share / (_FULL * room)
+        if share > room or used < _FULL:  # what each second takes beside the ticks makes the step a careful one
+            self.interval_s *= max(1 / _FASTER, used)
+        self.interval_s = min(max(self.interval_s, self._least_s), max(1 / LEAST_HZ, self._least_s))
         return self.interval_s != before

@@ -60,8 +60,8 @@ class Kind(Struct, frozen=True):
 
 KINDS = (
     Kind("gc", 0.0001, 5.0),
-    Kind("why", 0.0008, 5.0),
-    Kind("memory", 0.0004, 10.0),
+    Kind("why", 0.0006, 5.0),
+    Kind("memory", 0.0003, 10.0),
     Kind("files", 0.0003, 10.0),
     Kind("trends", 0.0001, 120.0),
 )

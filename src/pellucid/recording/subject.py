@@ -27,7 +27,8 @@ from pellucid.recording import schema
 from pellucid.recording.store import Store
 from pellucid.runtimes.cpython.trie import EMPTY
 
-REFRESH_S = 2.0
+REFRESH_S = 4.0
+"""So often names of threads, and some code objects, are read again where anything runs; of new threads at once."""
 RESTING_S = 5.0
 """Between the numbers of a process in which nothing runs: only the kernel changes them then, which takes pages from it."""
 MOST_STACKS = 100_000
