@@ -38,7 +38,7 @@ class Connection(HttpToolsProtocol):
         self._coming: Direct | None = None
         """Its head is there, and so far its body comes along."""
         self._heading = True
-        """A head comes, or may come."""
+        """A head comes, or may come; or what follows the body."""
         self._head = 0
         """Bytes of it so far; those that came along with the request before are not counted."""
         self._since = time.monotonic()
@@ -105,7 +105,12 @@ class Connection(HttpToolsProtocol):
             keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
             self._coming = Direct(self, form, dict(self.headers), keep_alive=keep_alive)
 
+    def on_chunk_header(self) -> None:
+        """After the last chunk, which has no body, more headers may come (RFC 9112, 7.1.2): they are bounded as the first ones are."""
+        self._heading, self._head = True, 0
+
     def on_body(self, body: bytes) -> None:
+        self._heading = False
         if self._coming is None:
             super().on_body(body)
         else:

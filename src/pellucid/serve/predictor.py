@@ -143,7 +143,8 @@ class Predictor:
         return works
 
     def _deliver(self, works: list[Work], answers: Answers, took_s: float) -> None:
-        self._pace_s += 0.1 * (took_s / len(works) - self._pace_s)
+        each_s = took_s / len(works)
+        self._pace_s += 0.1 * (each_s - self._pace_s) if self._pace_s else each_s
         for work, answer in zip(works, answers, strict=True):
             if self.waiting.get(work.number) is work:
                 del self.waiting[work.number]

@@ -92,6 +92,32 @@ def test_a_head_that_does_not_end_is_refused(talk, status, told):
     assert told in answer
 
 
+def test_headers_that_follow_the_body_are_bounded_too():
+    async def talk(reader, writer, connection):
+        writer.write(b"POST /slow HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ")
+        await until(lambda: connection.cycle is not None)
+        writer.write(b"a" * (MOST_HEAD + 1000))
+        assert await reader.read() == b""
+        return connection.transport.is_closing()
+
+    assert asyncio.run(exchanged(talk))
+
+
+def test_a_long_body_in_chunks_is_no_long_head():
+    async def talk(reader, writer, connection):
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(8):
+            writer.write(b"8000\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+            writer.write(b"x" * 0x8000 + b"\r\n")
+            await writer.drain()
+        writer.write(b"0\r\nx: y\r\n\r\n")
+        return await reader.readuntil(b"ok")
+
+    assert asyncio.run(exchanged(talk)).startswith(b"HTTP/1.1 200")
+
+
 def test_a_slow_answer_is_no_slow_request():
     async def talk(reader, writer, connection):
         writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")

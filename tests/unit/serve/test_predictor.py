@@ -251,3 +251,17 @@ def test_the_sample_is_always_alone():
 
     run(story, model)
     assert model.calls == [[0], [1], [5], [2]]
+
+
+def test_when_to_come_again_is_told_by_the_pace_of_the_very_first_prediction_too():
+    model = Doubling()
+
+    async def story(predictor, slot):
+        _, (done, _) = await behind_a_busy_thread(predictor, model, [1], [2])
+        predictor._deliver([done], [[2]], 5.0)
+        predictor.submit([Row(3)], 30.0)
+        with pytest.raises(Full) as full:
+            predictor.submit([Row(4)], 30.0)
+        assert full.value.retry_s == 15, "three wait, and one has taken 5 s"
+
+    run(story, model, Limits(queue=3, batch=10))
