@@ -177,14 +177,15 @@ def called(process: Process) -> str:
     return f"pid {process.pid} ({command(process, 60)})"
 
 
-def command(process: Process, most: int) -> str:
+def command(process: Process, most: int, *, named: bool = True) -> str:
     """`python server.py`: the command line with the folders of its program and arguments left out, at most `most` characters.
 
-    Before it the name that the process has given itself, `pellucid-w0: python -m ...`, where the command line does not have it.
+    Before it the name that the process has given itself, `pellucid-w0: python -m ...`, where the command line does not have it; not `named`:
+    where the name stands beside it anyway.
     """
     line = " ".join(process.command)
     words = " ".join(_short(word) for word in process.command) or process.name
-    if line and process.name not in line:
+    if named and line and process.name not in line:
         words = f"{process.name}: {words}"
     return words if len(words) <= most else words[: most - 3] + "..."
 

@@ -102,7 +102,7 @@ class Remote:
                     pid=process.pid,
                     ppid=process.ppid,
                     name=inert(process.name),
-                    command=inert(words.command(process, _COMMAND)),
+                    command=inert(words.command(process, _COMMAND, named=False)),
                     user=inert(process.user),
                     runtime=inert(runtime),
                     state=inert(one.state),

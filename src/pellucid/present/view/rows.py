@@ -36,7 +36,7 @@ def row(live: Live) -> Row:
         pid=process.pid,
         ppid=process.ppid,
         name=inert(process.name),
-        command=inert(words.command(process, _COMMAND)),
+        command=inert(words.command(process, _COMMAND, named=False)),
         user=inert(process.user),
         runtime=inert(runtime),
         state=live.state,
