@@ -56,7 +56,12 @@ class Written(Protocol):
     "--timestamps", is_flag=True, help="Before each line: when it was written, by which pid, on which stream."
 )
 @click.option("--raw", is_flag=True, help="Colours and other control characters as they are, also on a terminal.")
-@click.option("--backend", type=click.Choice(("bpf", "ptrace")), default="bpf", help="ptrace stops it at each call.")
+@click.option(
+    "--backend",
+    type=click.Choice(("bpf", "ptrace")),
+    default="bpf",
+    help="How to look: bpf lets it run, ptrace stops it at each call.",
+)
 def command(
     target: str,
     as_json: bool,
