@@ -8,6 +8,7 @@ column is refused too: a misspelt nullable column would otherwise be a null, and
 """
 
 import difflib
+import re
 from collections.abc import Callable
 from operator import attrgetter
 from types import GenericAlias
@@ -24,6 +25,8 @@ MOST_PROBLEMS = 50
 
 Id = str | int | None
 
+_NO_FIELD = re.compile(r'["\\\x00-\x1f]')
+"""Signs in the name of a column for which msgspec makes no decoder (msgspec/_core.c, 0.22): such records are read the slower way."""
 _INT64 = (-(2**63), 2**63 - 1)
 _MISSING = object()
 
@@ -67,7 +70,8 @@ class Reader:
             for number, column in enumerate(signature.columns)
             if column.categories
         ]
-        self._type: Any = _record_type(self.signature)
+        self._quick = not any(_NO_FIELD.search(name) for name in _names(signature))
+        self._type: Any = _record_type(self.signature, named=self._quick)
         self._decoder = msgspec.json.Decoder(GenericAlias(list, (self._type,)) | self._type)
         self._known = {*signature.names(), signature.target, signature.id_column}
         self.ids = attrgetter("id")
@@ -75,6 +79,8 @@ class Reader:
 
     def read(self, body: bytes) -> list[Struct]:
         """The records of a body: a list of them, or one. Raises BadInput."""
+        if not self._quick:
+            return self.check(_loose(body))
         try:
             found = self._decoder.decode(body)
         except msgspec.ValidationError:
@@ -145,20 +151,29 @@ class Reader:
         return "is no column of this model" + (f"; is {near[0]!r} meant?" if near else "")
 
 
-def _record_type(signature: Signature) -> Any:
+def _names(signature: Signature) -> list[str]:
+    return [*signature.names(), signature.target, *([signature.id_column] if signature.id_column else [])]
+
+
+def _record_type(signature: Signature, *, named: bool) -> Any:
+    """`named`: its fields are also those of the JSON."""
+
+    def field(name: str, **more: Any) -> Any:
+        return msgspec.field(name=name if named else None, **more)
+
     fields: list[Any] = [
         (
             f"c{number}",
             _annotation(column),
-            msgspec.field(name=column.name, **({"default": None} if column.nullable else {})),
+            field(column.name, **({"default": None} if column.nullable else {})),
         )
         for number, column in enumerate(signature.columns)
     ]
     if signature.id_column is not None:
-        fields.append(("id", Id, msgspec.field(name=signature.id_column, default=None)))
+        fields.append(("id", Id, field(signature.id_column, default=None)))
     else:
-        fields.append(("id", None, msgspec.field(name=" no id", default=None)))
-    fields.append(("target", Any, msgspec.field(name=signature.target, default=None)))
+        fields.append(("id", None, field(" no id", default=None)))
+    fields.append(("target", Any, field(signature.target, default=None)))
     return msgspec.defstruct("Record", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
 
 

@@ -58,7 +58,7 @@ def recipe(
     own = _own(pipeline) if pipeline else None
     columns = [str(column) for column in data.columns if column not in {target, identity}]
     if own is None:
-        columns = [column for column in columns if not _free_text(data[column])]
+        columns = [column for column in columns if not (_free_text(data[column]) or data[column].isna().all())]
     return Recipe(
         name=name or _plain(os.path.splitext(os.path.basename(path))[0]),
         columns=columns,

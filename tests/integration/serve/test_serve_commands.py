@@ -38,9 +38,9 @@ def test_training_the_loan_model(tmp_path):
     assert "model.skops" in told
 
 
-HOUSES = "id,size,rooms,town,garden,price,note\n" + "".join(
+HOUSES = "id,size,rooms,town,garden,price,note,empty\n" + "".join(
     f"h{n},{'' if n % 17 == 3 else 60 + n % 71},{1 + n % 5},{('north', 'south', 'east')[n % 3]},{('yes', 'no', '')[n % 3 - 1]},"
-    f"{(60 + n % 71) * 3 + 20 * (n % 5) + n % 7}.5,note {n}\n"
+    f"{(60 + n % 71) * 3 + 20 * (n % 5) + n % 7}.5,note {n},\n"
     for n in range(150)
 )
 MINE = """
@@ -75,7 +75,8 @@ def test_training_on_a_table_of_one_s_own(folder):
     )
     assert ended.returncode == 0, ended.stderr
     assert "r2 0." in ended.stdout
-    assert "not used, since nearly every row has another text: note" in ended.stdout
+    assert "not used, since they are empty or nearly every row has another text: note, empty" in ended.stdout
+    assert "Warning" not in ended.stderr
     assert "█" in ended.stdout
     assert (folder / "p.svg").read_text().startswith("<svg")
     rows = [{"id": "a", "size": 100, "rooms": 3, "town": "south", "garden": None}]

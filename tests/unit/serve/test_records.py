@@ -201,3 +201,15 @@ def test_a_function_takes_rows_of_any_length_by_mlflow_s_form():
     assert mlflow._records({"instances": [[1, 2], [3]]}, []) == [[1, 2], [3]]
     with pytest.raises(BadInput):
         mlflow._records({"instances": [[1, 2], [3]]}, ["a", "b"])
+
+
+def test_a_column_may_have_any_name():
+    names = ['height (")', "back\\slash", "tab\tstop", "c0", "größe"]
+    reader = Reader(Signature(tuple(Column(name, "number", nullable=False) for name in names), 'nr "', "y"), 10)
+    body = msgspec.json.encode([dict(zip(names, map(float, range(5)), strict=True)) | {'nr "': "a"}])
+    (record,) = reader.read(body)
+    assert [reader.getters[name](record) for name in names] == [0, 1, 2, 3, 4]
+    assert reader.ids(record) == "a"
+    with pytest.raises(BadInput) as bad:
+        reader.read(b'[{"c0": "x"}]')
+    assert [problem.loc[2] for problem in bad.value.problems] == names

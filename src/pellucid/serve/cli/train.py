@@ -130,13 +130,13 @@ def command(
 
 
 def _left_out(chosen: "Recipe", path: str) -> str:
-    """Columns of free text that the pipeline of ours makes nothing of."""
+    """Columns that the pipeline of ours makes nothing of: of free text, or of nothing at all."""
     import csv
 
     with open(path, encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file), [])
     unused = [name for name in names if name not in {*chosen.columns, chosen.target, chosen.id_column}]
-    told = "not used, since nearly every row has another text"
+    told = "not used, since they are empty or nearly every row has another text"
     return f"{told}: {', '.join(unused)}  (--pipeline MODULE:OBJECT may use them)" if unused else ""
 
 
