@@ -133,7 +133,11 @@ def test_a_live_screen_lists_the_processes_of_other_machines(here, busy, monkeyp
     remote = Remote("near")
     remote.look()
     assert not remote.failed
-    assert busy.pid in {row.pid for row in remote.rows}
+    (first,) = (row for row in remote.rows if row.pid == busy.pid)
+    remote.look()
+    (then,) = (row for row in remote.rows if row.pid == busy.pid)
+    assert then.started_at == first.started_at, "it is the same process"
+    assert then.cpu is not None
     gone = Remote("nowhere")
     gone.look()
     assert "no host of that name" in gone.failed

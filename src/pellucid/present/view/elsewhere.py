@@ -24,6 +24,8 @@ SHARE = 0.01
 """Of one CPU of the other machine, for the walk over its Python processes..."""
 BEGIN_S = 6.0
 """...of which so many seconds may be spent at once in the beginning."""
+YOUNG_S = 30.0
+"""Who has begun only then is left for later: the list is some seconds old, and those that end soon would be gone."""
 START_S = 0.3
 """CPU seconds that a command takes there before it looks: an interpreter starts, and reads its modules."""
 AGAIN_S = 10.0
@@ -78,7 +80,7 @@ def look(host: str, pid: int, view: str) -> Deep:
 
 def walk(host: str) -> Scan:
     """A slow walk over the Python processes of another machine, to be begun when somebody opens the page: who needs somebody there."""
-    return Scan(SHARE, BEGIN_S, lambda row: learnt(row, look(host, row.pid, "now")))
+    return Scan(SHARE, BEGIN_S, YOUNG_S, lambda row: learnt(row, look(host, row.pid, "now")))
 
 
 def learnt(row: Row, deep: Deep) -> Looked:

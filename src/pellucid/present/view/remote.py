@@ -36,7 +36,8 @@ class Remote:
         self.name = name
         self.rows: tuple[Row, ...] = ()
         self.failed = "not asked yet"
-        self._before: dict[tuple[int, float], float] = {}
+        self._before: dict[tuple[int, int], tuple[float, float]] = {}
+        """CPU seconds, and when it began, by pid and its start in ticks: the wall clock's time of the start differs a little from list to list."""
         self._at = 0.0
         self.looks = 0
         """How often it was asked; a screen that was told of the last one needs nothing new."""
@@ -93,9 +94,10 @@ class Remote:
         rows, spent = [], {}
         for one in report.processes:
             process = one.process
-            key = (process.pid, process.started_at)
-            spent[key] = one.cpu_s
-            cpu = max(0.0, one.cpu_s - self._before[key]) / span if span and key in self._before else None
+            key = (process.pid, process.start_ticks)
+            cpu_s, started_at = self._before.get(key, (None, process.started_at))
+            spent[key] = one.cpu_s, started_at
+            cpu = max(0.0, one.cpu_s - cpu_s) / span if span and cpu_s is not None else None
             runtime = process.runtime or ""
             rows.append(
                 Row(
@@ -109,7 +111,7 @@ class Remote:
                     cpu=None if cpu is None else round(cpu, 3),
                     rss_bytes=one.rss_bytes,
                     threads=process.threads,
-                    started_at=process.started_at,
+                    started_at=started_at,
                     readable=runtime.startswith(("Python", "JVM")),
                 )
             )

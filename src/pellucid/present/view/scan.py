@@ -54,9 +54,14 @@ class Scan:
     """Runs in a thread of its own between `start` and `stop`. `look` makes one look, and says what it cost: another machine is looked at otherwise."""
 
     def __init__(
-        self, share: float = SHARE, begin_s: float = BEGIN_S, look: Callable[[Row], Looked] | None = None
+        self,
+        share: float = SHARE,
+        begin_s: float = BEGIN_S,
+        young_s: float = YOUNG_S,
+        look: Callable[[Row], Looked] | None = None,
     ) -> None:
         self.share = share
+        self._young_s = young_s
         self._begin_s = begin_s
         self._make = look or _quick
         self.found: dict[int, Looked] = {}
@@ -150,7 +155,7 @@ class Scan:
         then whoever was longest ago, those in trouble and those that have done something sooner.
         """
         found = self.found
-        rows = [row for row in tuple(self._rows.values()) if _readable(row) and now - row.started_at >= YOUNG_S]
+        rows = [row for row in tuple(self._rows.values()) if _readable(row) and now - row.started_at >= self._young_s]
         known = {row.pid: found[row.pid] for row in rows if row.pid in found and not _other(found[row.pid], row)}
         never = [row for row in rows if row.pid not in known]
         if never:
