@@ -388,9 +388,16 @@ def test_what_is_opened_is_what_was_typed_also_while_a_look_lasts():
 
     async def act(pilot, text):
         await shows(pilot, text, "worker-2")
-        await pilot.press("p", "slash", *"kafka", "enter", "enter")
-        assert "pid " not in text()
+        listed = pilot.app.screen
+        # Not awaited before the look may end: a press waits for what it leads to.
+        pressing = asyncio.create_task(pilot.press("p", "slash", *"kafka", "enter", "enter"))
+        until = asyncio.get_running_loop().time() + LIMIT_S / 2
+        while not listed._opening and pilot.app.screen is listed:
+            assert asyncio.get_running_loop().time() < until, "enter has not come"
+            await asyncio.sleep(0.02)
+        assert pilot.app.screen is listed, "the row that was there before was opened"
         source.may.set()
+        await pressing
         await shows(pilot, text, "pid 42 java")
 
     driven(source, act)
