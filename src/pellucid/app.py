@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "jvm": (
         f"{_CLI}.jvm:command",
-        "Ask a JVM itself: a dump at its next OutOfMemoryError, its commands, flags, properties.",
+        "Ask a JVM itself: a dump at its first OutOfMemoryError, its commands, flags, properties.",
     ),
     "record": (f"{_CLI}.record:command", "Record processes while they run, to look back at the moment it went wrong."),
     "replay": (f"{_CLI}.replay:command", "Look back: what a recording holds, and other commands on the past."),

@@ -36,3 +36,13 @@ def test_an_armed_jvm_writes_its_dump(java, tmp_path):
         one.process.wait(300)
     status, out, _ = pellucid("heap", str(tmp_path / "death.hprof"))
     assert status == 0 and "MemLeak" in out and "static java.lang.System.props" in out
+
+
+def test_a_jvm_that_has_had_its_first_error_is_armed_too_late(java, tmp_path):
+    dump = tmp_path / "death.hprof"
+    with java("OutOfMemory", "caught", options=("-Xmx24m", "-XX:+UseSerialGC"), stderr=subprocess.DEVNULL) as one:
+        status, out, said = pellucid("jvm", "arm", str(one.pid), "--path", str(dump))
+        assert status == 1 and "OutOfMemoryError java_heap_errors=1" in out and "--save" in out, said
+        one.begin()
+        one.process.wait(300)
+    assert not dump.exists(), "HotSpot has changed: it dumps more than once"

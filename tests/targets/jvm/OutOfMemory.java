@@ -1,4 +1,4 @@
-/* Dies of the OutOfMemoryError that its argument names: limit, big, direct, overhead (with the Parallel collector), heap. */
+/* Dies of the OutOfMemoryError that its argument names: limit, big, direct, overhead (with the Parallel collector), heap; caught: survives one, and has another when a line comes. */
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -6,13 +6,22 @@ import java.util.List;
 import java.util.Map;
 
 public class OutOfMemory {
-    public static void main(String[] args) {
+    public static void main(String[] args) throws Exception {
         List<Object> held = new ArrayList<>();
         switch (args[0]) {
             case "limit":
                 held.add(new int[Integer.MAX_VALUE]);
                 break;
             case "big":
+                held.add(new int[200_000_000]);
+                break;
+            case "caught":
+                try {
+                    held.add(new int[200_000_000]);
+                } catch (OutOfMemoryError error) {
+                    System.out.println("ready");
+                }
+                System.in.read();
                 held.add(new int[200_000_000]);
                 break;
             case "direct":

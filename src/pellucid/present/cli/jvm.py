@@ -1,5 +1,6 @@
 """`pellucid jvm arm PID`, `jvm cmd PID COMMAND...`, `jvm flags PID`, `jvm properties PID`: what only the JVM itself can do or tell."""
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from pellucid.observe.jvm_ask import Answer
 
 _RUNS_LONG_S = 600.0
+_THROWN = re.compile(r"^OutOfMemoryError (?:java_heap|metaspace|class_metaspace)_errors=\d+", re.MULTILINE)
+"""In VM.info (JDK 9 and newer): those that it has thrown already (exceptions.cpp, Exceptions::print_exception_counts_on_error)."""
 
 
 @click.group("jvm", context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,9 +47,10 @@ def cmd(target: str, words: tuple[str, ...], limit: float) -> int:
 @click.option("--path", metavar="PATH", help="Where the dump shall be written, in the JVM's own file system.")
 @click.option("--off", is_flag=True, help="No dump any more.")
 def arm(target: str, path: str | None, off: bool) -> int:
-    """Make the JVM write a heap dump at its next OutOfMemoryError, without a restart.
+    """Make the JVM write a heap dump at its first OutOfMemoryError, without a restart.
 
     It sets -XX:+HeapDumpOnOutOfMemoryError in the running JVM: this changes the process that is looked at, and is done only here.
+    A JVM that has had such an error already writes none at the next, and that is said.
     """
     if path is not None:
         _set(target, "HeapDumpPath", path)
@@ -57,6 +61,15 @@ def arm(target: str, path: str | None, off: bool) -> int:
         return 0
     where = _ask(target, "printflag", "HeapDumpPath").text.strip().partition("=")[2]
     screen.say(screen.printable(f"armed: {told}"))
+    # report_java_out_of_memory (HotSpot's debug.cpp) dumps once in the life of a process, armed or not at that time.
+    thrown = _THROWN.findall(_ask(target, "jcmd", "VM.info").text)
+    if thrown:
+        screen.say(
+            f"too late for one: it has thrown {', '.join(thrown)} already, and a JVM writes this dump at its first OutOfMemoryError only; "
+            f"now: pellucid heap {target} --save FILE.hprof",
+            colour="yellow",
+        )
+        return 1
     screen.say(
         screen.printable(
             f"the dump will be {where or 'java_pidN.hprof in its working directory'}; then: pellucid heap FILE.hprof"
