@@ -59,13 +59,21 @@ export function renew(old, fresh) {
   renewChildren(old, [...fresh.childNodes]);
 }
 
-// Text that a person has marked, to copy it, is left alone until that is over.
+// Text that a person has marked, to copy it, is left alone until that is over. What is marked is asked for once a renewal: to ask lays out the page.
+let selection = null;
+
 function marked(text) {
-  const selection = getSelection();
-  return selection.type === "Range" && selection.containsNode(text, true);
+  return selection !== null && selection.containsNode(text, true);
 }
 
-export function renewChildren(old, fresh) {
+export function renewAll(old, fresh) {
+  const found = getSelection();
+  selection = found.type === "Range" ? found : null;
+  renewChildren(old, fresh);
+  selection = null;
+}
+
+function renewChildren(old, fresh) {
   const keyed = new Map();
   for (const child of old.childNodes) if (child.dataset?.key) keyed.set(child.dataset.key, child);
   if (keyed.size) { // those that are gone go first: then nothing else has to move

@@ -1,5 +1,5 @@
 // The page: what the address says is shown, from what the server tells; drawn anew after each piece of news, where only what differs changes.
-import { h, renewChildren } from "./dom.js";
+import { h, renewAll } from "./dom.js";
 import { troubled, overview } from "./list.js";
 import { process, rowOf, viewsOf } from "./process.js";
 import { serving } from "./serving.js";
@@ -94,7 +94,7 @@ export function draw() {
   header();
   const content = shown.kind === "p" ? process(known, drawSoon) : shown.kind === "serving" ? serving(known, drawSoon) : overview(known, drawSoon);
   const focused = document.activeElement;
-  renewChildren(main, [...h("div", null, content).childNodes]);
+  renewAll(main, [...h("div", null, content).childNodes]);
   if (focused !== document.activeElement && main.contains(focused)) focused.focus({ preventScroll: true }); // what is moved loses it
   const title = shown.kind === "p" ? `${rowOf(known)?.name ?? "ended"} (pid ${shown.pid}${shown.host ? ` on ${shown.host}` : ""})` : shown.kind === "serving" ? "Model servers" : known.hello?.host ?? "";
   document.title = `${title ? `${title} - ` : ""}pellucid`;
