@@ -192,3 +192,19 @@ def test_a_search_on_the_cluster_goes_on_after_an_interruption(cluster, tmp_path
     assert again.returncode == 0, again.stderr
     assert re.search(r"\d+ of them by an earlier run", again.stderr)
     assert json.loads(again.stdout)["model"]["training"]["candidates"] == 36
+
+
+def test_a_table_is_trained_on_the_cluster_as_it_is_here(cluster, tmp_path):
+    (tmp_path / "kinds.csv").write_text("a,b,kind\n" + "".join(f"{n % 7},{n % 5},{n % 7 > n % 5}\n" for n in range(70)))
+    environment = {**cluster, "XDG_DATA_HOME": str(tmp_path)}
+    line = [PYTHON, "-m", "pellucid", "train", "kinds.csv", "--target", "kind", "--json", "--backend"]
+    models = []
+    for backend in ("ray", "loky"):
+        ended = subprocess.run(
+            [*line, backend], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=300
+        )
+        assert ended.returncode == 0, ended.stderr
+        models.append(json.loads(ended.stdout)["model"])
+    there, here = models
+    assert there["metrics"] == here["metrics"]
+    assert there["training"]["parameters"] == here["training"]["parameters"]

@@ -33,7 +33,8 @@ def fits(
     from pellucid.serve.search import Fit, fit_one
 
     try:
-        ray.cloudpickle.register_pickle_by_value(sys.modules[asked.package])
+        if (own := sys.modules.get(asked.package)) is not None:  # a pipeline of scikit-learn's alone has none
+            ray.cloudpickle.register_pickle_by_value(own)
         task = ray.remote(fit_one)
         shared = [ray.put(one) for one in (asked.pipeline, inputs, labels)]
         pipeline, rows, targets = shared
