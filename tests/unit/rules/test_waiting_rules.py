@@ -200,6 +200,38 @@ def test_a_child_that_is_stopped_is_critical():
     assert "kill -CONT 43" in found.sentence
 
 
+def test_a_shell_that_waits_for_its_command_is_told_and_is_no_warning():
+    waiting = thread(wait=wait("child", 20.0, "wait4", child=43), python=False)
+    asleep = peer(43, fd=None)
+    shell = replace(snapshot(waiting, peers=[asleep]), process=process(name="sh", exe="/usr/bin/dash"))
+    (found,) = waits_for_a_child(shell)
+    assert found.severity == "info" and found.next == ("pellucid why 43",)
+    (found,) = waits_for_a_child(snapshot(waiting, peers=[asleep]))
+    assert found.severity == "warning", "a program that may have other work"
+    (found,) = waits_for_a_child(replace(shell, peers=(peer(43, "stopped", fd=None),)))
+    assert found.severity == "critical"
+
+
+def test_a_main_thread_that_waits_for_the_word_to_end_is_no_warning():
+    def seen(name, *others, **more):
+        return snapshot(thread(wait=wait(object=name, **more), frames=(frame("main"),)), *others)
+
+    poller = thread(42, "poller", wait=wait("sleep", 0.2, "clock_nanosleep", timed=True), frames=(frame("poll"),))
+    for name in ("Event stop (global of app.py)", "Event self._shutdown (Server._shutdown)", "Event state['exiting']"):
+        (found,) = waits_for_a_lock(seen(name, poller))
+        assert (found.severity, found.confidence) == ("info", "likely") and "to end the program" in found.sentence
+    for name in ("Event ready (global of app.py)", "Event results['done']", "Lock stop", None):
+        (found, *_) = waits_for_a_lock(seen(name, poller))
+        assert (found.severity, found.confidence) == ("warning", "certain"), name
+    (found,) = waits_for_a_lock(seen("Event stop"))
+    assert found.severity == "warning", "nobody else is there to work"
+    stuck = thread(42, "worker", wait=wait(object="Lock a"), frames=(frame("work"),))
+    assert {each.severity for each in waits_for_a_lock(seen("Event stop", stuck))} == {"warning"}
+    waits_in_a_thread = thread(42, "worker", wait=wait(object="Event stop"), frames=(frame("work"),))
+    (found,) = waits_for_a_lock(snapshot(thread(wait=None), waits_in_a_thread))
+    assert found.severity == "warning"
+
+
 def test_a_reader_of_an_empty_pipe_names_the_writer():
     waiting = thread(
         wait=wait("pipe", 20.0, "read", watched=(Watched(fd=3, what="pipe:[5]", wants="read", kind="pipe"),))

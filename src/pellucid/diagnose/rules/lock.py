@@ -4,6 +4,7 @@ Who holds it is followed to the end of the chain: `held by visitor_1, which wait
 by the rule `deadlock`, and not here once more.
 """
 
+import re
 from collections.abc import Iterator
 
 from pellucid.diagnose import words
@@ -11,6 +12,11 @@ from pellucid.diagnose.chain import by_key, chain, waited, who
 from pellucid.diagnose.groups import at, evidence, harm, waiting
 from pellucid.diagnose.stuck import stuck
 from pellucid.model import Finding, Snapshot, Thread
+
+_WORD_OF_THE_END = re.compile(
+    r"Event [\w.\[\]'()]*(?:stop|shut_?down|exit|quit|terminat|kill|interrupt|forever|sigterm|sigint)", re.IGNORECASE
+)
+"""An Event so called is set when the program is to end; until then its main thread has nothing to do."""
 
 
 def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
@@ -28,19 +34,34 @@ def waits_for_a_lock(seen: Snapshot) -> Iterator[Finding]:
             if not wait.timed
             else ""
         )
+        ending = _waits_for_the_end(seen, thread)
         yield Finding(
             rule="lock",
-            severity=harm(wait.since_s, timed=wait.timed),
+            severity="info" if ending else harm(wait.since_s, timed=wait.timed),
             title=f"{group.who} {'wait' if len(group.threads) > 1 else 'waits'} for {what}",
-            sentence=f"{group.who} {group.has} waited{asleep} for {what}{at(thread)}."
+            sentence=f"{group.who} {group.has} waited{asleep} for {what}{at(thread)}"
+            + (": by its name, for the word to end the program, while other threads work." if ending else ".")
             + _held(seen, thread)
             + (f" The call is {thread.frames[0]}." if thread.frames and not thread.frames[0].own else "")
             + ends,
             evidence=evidence(seen, thread),
             next=(f"pellucid stacks {seen.process.pid}",),
-            confidence="certain",
+            confidence="likely" if ending else "certain",
             tids=group.tids,
         )
+
+
+def _waits_for_the_end(seen: Snapshot, thread: Thread) -> bool:
+    """The main thread of a program whose work other threads do, at least one of which waits for no lock."""
+    return (
+        thread.tid == seen.process.pid
+        and thread.wait is not None
+        and _WORD_OF_THE_END.match(thread.wait.object or "") is not None
+        and any(
+            other.python and other.tid != thread.tid and (words.idle(other) is not None or not _for_a_lock(seen, other))
+            for other in seen.threads
+        )
+    )
 
 
 def _held(seen: Snapshot, thread: Thread) -> str:

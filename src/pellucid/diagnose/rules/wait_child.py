@@ -4,7 +4,44 @@ from collections.abc import Iterator
 
 from pellucid.diagnose import peers, words
 from pellucid.diagnose.groups import at, evidence, harm, waiting
-from pellucid.model import Finding, Snapshot
+from pellucid.model import Finding, Peer, Process, Severity, Snapshot
+
+_WRAPPERS = frozenset(
+    (
+        *(
+            "sh",
+            "bash",
+            "dash",
+            "zsh",
+            "fish",
+            "ksh",
+            "busybox",
+            "sudo",
+            "su",
+            "doas",
+            "runuser",
+            "setpriv",
+            "env",
+            "nohup",
+        ),
+        *(
+            "timeout",
+            "time",
+            "nice",
+            "xargs",
+            "parallel",
+            "make",
+            "ninja",
+            "watch",
+            "script",
+            "strace",
+            "ltrace",
+            "flock",
+        ),
+        *("tini", "dumb-init", "docker-init", "catatonit", "unshare", "nsenter", "stdbuf"),
+    )
+)
+"""Programs whose work is to start another and to wait for its end."""
 
 
 def waits_for_a_child(seen: Snapshot) -> Iterator[Finding]:
@@ -26,7 +63,7 @@ def waits_for_a_child(seen: Snapshot) -> Iterator[Finding]:
         )
         yield Finding(
             rule="child",
-            severity="critical" if peer and peer.process.state in {"stopped", "traced"} else harm(wait.since_s),
+            severity=_harm(seen.process, peer, wait.since_s),
             title=f"{group.who} waits for {whom}",
             sentence=f"{group.who} {group.has} waited{asleep} in {wait.call} for {whom} to end{at(thread)}."
             + (f" {peers.state(peer)}." if peer else ""),
@@ -36,3 +73,11 @@ def waits_for_a_child(seen: Snapshot) -> Iterator[Finding]:
             confidence="certain",
             tids=group.tids,
         )
+
+
+def _harm(process: Process, child: Peer | None, since_s: float | None) -> Severity:
+    """A shell waits for as long as its command takes: what is wrong, if anything is, is wrong there."""
+    if child is not None and child.process.state in {"stopped", "traced"}:
+        return "critical"
+    program = (process.exe or process.name).rpartition("/")[2]
+    return "info" if program in _WRAPPERS or process.name in _WRAPPERS else harm(since_s)
