@@ -225,14 +225,22 @@ class Deployed:
 
 
 def _start(ray: Any, serve: Any, options: Options) -> bool:
-    """Ray Serve with a proxy on every node; False where it runs already, with an address of its own."""
+    """Ray Serve with a proxy on every node; False where it runs already, with an address of its own. Raises UsageError."""
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         ray.get_actor(*CONTROLLER)
         there = True
     except ValueError:
         there = False
-    serve.start(proxy_location="EveryNode", http_options={"host": options.host, "port": options.port})
+    try:
+        serve.start(proxy_location="EveryNode", http_options={"host": options.host, "port": options.port})
+    except ray.exceptions.RayError as error:
+        said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise UsageError(
+            tried="start Ray Serve on the cluster",
+            said=said[-1],
+            remedy="ray status  (and its logs in session_latest/logs/serve, in the cluster's temporary folder)",
+        ) from error
     return not there
 
 
