@@ -1,5 +1,6 @@
 """One headless Chromium for the tests of a file, and one `pellucid web` over processes in trouble for all of them; each test gets a page of its own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -96,24 +97,24 @@ def shown(tmp_path_factory):
         "tasks": ("tasks.py", "abba"),
         "serving": ("serving/telling.py", "pellucid", "serve"),
     }
-    quiet = (tmp_path_factory.mktemp("web") / "stderr").open("w")
-    started = {
-        name: subprocess.Popen(
-            [sys.executable, str(TARGETS / line[0]), *line[1:]],
-            stdout=subprocess.PIPE,
-            stderr=quiet,
-            env={**os.environ, "PELLUCID_TEST_PASSWORD": "hunter2-of-the-test"},
-        )
-        for name, line in programs.items()
-    }
-    for process in started.values():
-        assert process.stdout.readline() == b"ready\n"
-    with Web(env={**os.environ, "XDG_DATA_HOME": str(tmp_path_factory.mktemp("state"))}) as web:
+    with contextlib.ExitStack() as ends:
+        quiet = ends.enter_context((tmp_path_factory.mktemp("web") / "stderr").open("w"))
+        started = {}
+        for name, line in programs.items():
+            process = subprocess.Popen(
+                [sys.executable, str(TARGETS / line[0]), *line[1:]],
+                stdout=subprocess.PIPE,
+                stderr=quiet,
+                env={**os.environ, "PELLUCID_TEST_PASSWORD": "hunter2-of-the-test"},
+            )
+            ends.enter_context(process)
+            ends.callback(process.kill)
+            started[name] = process
+        for name, process in started.items():
+            assert process.stdout.readline() == b"ready\n", name
+        state = str(tmp_path_factory.mktemp("state"))
+        web = ends.enter_context(Web(env={**os.environ, "XDG_DATA_HOME": state}))
         yield Shown(web, {name: process.pid for name, process in started.items()})
-    for process in started.values():
-        with process:
-            process.kill()
-    quiet.close()
 
 
 @pytest.fixture
