@@ -149,7 +149,7 @@ def _lives(pid: int) -> bool:
 
 
 def _beat_ns() -> float:
-    from pellucid.serve.slots import Board
+    from pellucid.serve.board import Board
 
     board = Board.new(1)
     beat = board.slots[0].beat

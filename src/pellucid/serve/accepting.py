@@ -18,7 +18,8 @@ from pellucid.serve.connection import Connection
 
 if TYPE_CHECKING:
     from pellucid.serve.app import Service
-    from pellucid.serve.slots import Board, Slot
+    from pellucid.serve.board import Board
+    from pellucid.serve.slots import Slot
 
 MOMENT_S = 0.001
 PATIENCE = 5

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from pellucid.serve import keys, slots
 from pellucid.serve.beside import Other, Unanswered
+from pellucid.serve.board import Board
 from pellucid.serve.forms.form import Asked, Form
 from pellucid.serve.forms.mlflow import Mlflow
 from pellucid.serve.forms.records import Records
@@ -26,7 +27,7 @@ from pellucid.serve.options import Options
 from pellucid.serve.package import Model
 from pellucid.serve.predictor import Full, ModelFailed, Predictor, Work
 from pellucid.serve.records import BadInput, Problem
-from pellucid.serve.slots import Board, Slot
+from pellucid.serve.slots import Slot
 
 if TYPE_CHECKING:
     from pellucid.serve.telemetry.traces import Trace, Traces

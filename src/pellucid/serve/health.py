@@ -9,7 +9,8 @@ import time
 from msgspec import Struct
 
 from pellucid.serve import chronicle, slots
-from pellucid.serve.slots import Board, Seen
+from pellucid.serve.board import Board
+from pellucid.serve.slots import Seen
 
 FRESH_S = 10.0
 SELF_CHECK_S = 4.0

@@ -18,7 +18,8 @@ from pellucid.model.errors import UsageError, os_words
 from pellucid.serve.slots import MOST_KEYS
 
 if TYPE_CHECKING:
-    from pellucid.serve.slots import Board, Slot
+    from pellucid.serve.board import Board
+    from pellucid.serve.slots import Slot
 
 
 class Key(Struct, frozen=True):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pellucid.export import prometheus
 from pellucid.export.prometheus import Family, Sample
 from pellucid.serve import health, slots
+from pellucid.serve.board import Board
 from pellucid.serve.manifest import Manifest
-from pellucid.serve.slots import BUCKETS, STATUSES, Board
+from pellucid.serve.slots import BUCKETS, STATUSES
 
 Used = list[tuple[slots.Seen, slots.Counts]]
 Value = Callable[[slots.Counts], float]

@@ -18,9 +18,9 @@ from pellucid.model.errors import UsageError
 from pellucid.serve import docs_page, health, metrics, openapi
 from pellucid.serve.app import Service
 from pellucid.serve.beside import Unanswered
+from pellucid.serve.board import Board
 from pellucid.serve.forms.v2 import V2
 from pellucid.serve.incidents import Incidents
-from pellucid.serve.slots import Board
 
 LISTED = 50
 

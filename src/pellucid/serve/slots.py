@@ -1,4 +1,4 @@
-"""The shared memory through which workers tell and the supervisor sees: one page a slot, one writer a field.
+"""A worker's page of the memory through which workers tell and the supervisor sees (`board.py` has all of them): one writer a field.
 
 A memfd made before the template starts; the template and, by fork, each worker map it. No lock is in it: a lock whose holder is
 killed stays locked for ever, while a word that its writer left behind says what it was doing when it died. A store of an aligned 8-byte
@@ -7,8 +7,6 @@ together, `started` is written last and cleared first.
 Counters survive the worker: its successor goes on counting, so what Prometheus scrapes never falls.
 """
 
-import mmap
-import os
 from bisect import bisect_left
 from time import monotonic_ns
 from typing import Final
@@ -412,64 +410,3 @@ class Times(Struct, frozen=True):
 
 
 _STATUS_PLACE: Final = {status: place for place, status in enumerate(STATUSES)}
-
-
-class Board:
-    """All slots, and a first page that only the supervisor writes, and what was exported the exporter: how often what happened."""
-
-    DEATHS: Final = ("stuck", "silent", "died", "start", "grew", "descriptors")
-    SIGNALS: Final = ("traces", "metrics", "logs")
-    _VERSION: Final = 15
-    _SENT: Final = 16
-    _LOST: Final = 24
-    _UNSAID: Final = 31
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        size = os.fstat(fd).st_size
-        self._memory = mmap.mmap(fd, size)
-        whole = memoryview(self._memory)
-        self._head = whole[:PAGE].cast("q")
-        self.slots = tuple(
-            Slot(whole[PAGE * (number + 1) : PAGE * (number + 2)], number) for number in range(size // PAGE - 1)
-        )
-
-    @classmethod
-    def new(cls, slots: int) -> "Board":
-        fd = os.memfd_create("pellucid-slots", os.MFD_CLOEXEC)
-        os.ftruncate(fd, PAGE * (slots + 1))
-        return cls(fd)
-
-    def incident(self, kind: str) -> None:
-        """Count one incident of this kind."""
-        self._head[self.DEATHS.index(kind)] += 1
-
-    def serves(self, version: int) -> None:
-        """New workers have this version of the model."""
-        self._head[self._VERSION] = version
-
-    def version(self) -> int:
-        return self._head[self._VERSION]
-
-    def unsaid(self) -> None:
-        """A log record of the supervisor found no room."""
-        self._head[self._UNSAID] += 1
-
-    def told(self, signal: str, *, sent: int = 0, lost: int = 0) -> None:
-        """So many more spans, metrics or log records were taken by their receiver, or will never be; written by the process that sends them."""
-        place = self.SIGNALS.index(signal)
-        self._head[self._SENT + place] += sent
-        self._head[self._LOST + place] += lost
-
-    def tellings(self) -> dict[str, tuple[int, int]]:
-        """(sent, lost) of each signal."""
-        return {
-            signal: (
-                self._head[self._SENT + place],
-                self._head[self._LOST + place] + (self._head[self._UNSAID] if signal == "logs" else 0),
-            )
-            for place, signal in enumerate(self.SIGNALS)
-        }
-
-    def incidents(self) -> dict[str, int]:
-        return {kind: self._head[place] for place, kind in enumerate(self.DEATHS)}

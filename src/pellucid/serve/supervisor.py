@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from pellucid.model.errors import UsageError
 from pellucid.serve import events, look, oom, processes
+from pellucid.serve.board import Board
 from pellucid.serve.children import UNKNOWN, Children
 from pellucid.serve.events import Event, Instruction
 from pellucid.serve.incidents import Incidents
@@ -29,7 +30,6 @@ from pellucid.serve.looks import Looks
 from pellucid.serve.options import Options
 from pellucid.serve.page import Page
 from pellucid.serve.recorder import Recorder
-from pellucid.serve.slots import Board
 from pellucid.serve.state import Supervision
 from pellucid.serve.supervised import Limits
 from pellucid.serve.templates import Templates

@@ -126,7 +126,7 @@ def _ready(
     options: Options, model: "Model", records: list[Any], expected: list[Any], example: list[Any], note: str, how: str
 ) -> _Become:
     from pellucid.serve import worker
-    from pellucid.serve.slots import Board
+    from pellucid.serve.board import Board
 
     listener = socket.socket(fileno=options.listener)
     for fd in (options.listener, options.slots, options.log, options.spans):

@@ -9,7 +9,7 @@ import msgspec
 
 from pellucid.serve import processes, slots
 from pellucid.serve.cluster.warden import Watched
-from pellucid.serve.slots import Board
+from pellucid.serve.board import Board
 
 what, timeout = sys.argv[1], float(sys.argv[2])
 NEVER = threading.Lock()

@@ -10,6 +10,7 @@ import pytest
 
 from pellucid.serve import predictor as predictor_module
 from pellucid.serve import slots
+from pellucid.serve.board import Board
 from pellucid.serve.log import Pipe
 from pellucid.serve.predictor import Full, Limits, ModelFailed, Predictor
 
@@ -40,7 +41,7 @@ LIMITS = Limits(queue=100, batch=10)
 
 def run(story, model, limits=LIMITS):
     async def main():
-        board = slots.Board.new(1)
+        board = Board.new(1)
         reading, writing = os.pipe()
         predictor = Predictor(model, board.slots[0], Pipe(writing, board.slots[0].dropped), limits)
         predictor.start()

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from pellucid.serve import health, metrics, slots
+from pellucid.serve.board import Board
 from pellucid.serve.manifest import Manifest, Training
 from pellucid.serve.signature import Column, Signature
-from pellucid.serve.slots import Board
 
 
 @pytest.fixture

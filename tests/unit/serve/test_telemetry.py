@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from pellucid.model.errors import UsageError, os_words
+from pellucid.serve.board import Board
 from pellucid.serve.sampling import Sampling
-from pellucid.serve.slots import Board
 from pellucid.serve.telemetry import messages, settings, traces
 from pellucid.serve.telemetry.outlet import Outlet, _after
 from pellucid.serve.telemetry.settings import Target

@@ -13,7 +13,7 @@ from pellucid.model.errors import UsageError, os_words
 from pellucid.observe.syscalls_launch import Launched
 from pellucid.present.cli import launch, plain, screen
 from pellucid.present.cli.progress import Line
-from pellucid.present.cli.replay_text import megabytes, share
+from pellucid.present.cli.recording_text import megabytes, share
 from pellucid.recording import places
 from pellucid.recording.reading import Recording
 from pellucid.recording.recorder import Asked, Progress, record

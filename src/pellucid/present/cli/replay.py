@@ -60,7 +60,8 @@ def command(
     ):
         if given and name not in belongs:
             raise click.UsageError(f"{option} belongs to {', '.join(sorted(belongs))}.", ctx)
-    from pellucid.present.cli.replay_text import Moment, Replaying
+    from pellucid.present.cli.moment import Moment
+    from pellucid.present.cli.replay_text import Replaying
 
     seconds = None if last is None else options.seconds(last)
     with Replaying(path, Moment(moment, seconds), target, as_json=as_json) as past:

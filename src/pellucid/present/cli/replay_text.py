@@ -1,53 +1,22 @@
 """What `pellucid replay` prints: the contents of a recording, and the screens of other commands as of a moment of the past."""
 
 import re
-import time
 from types import TracebackType
 from typing import Self
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.diagnose.words import duration
 from pellucid.model import CONFIDENCES, SEVERITIES, Finding
 from pellucid.model.collector import Collector
 from pellucid.model.errors import UsageError
-from pellucid.model.recording import Interval, RecordedProcess, RecordingReport
-from pellucid.present.cli import plain, screen
+from pellucid.model.recording import RecordedProcess
+from pellucid.present.cli import plain, recording_text, screen
+from pellucid.present.cli.moment import Moment, clock
 from pellucid.recording import past, trends
 from pellucid.recording.reading import Recording
 
-LAST_S = 300.0
-_ON_SCREEN = 40
 _AGAIN = re.compile(r"pellucid (why|stacks|waits|files|sockets|memory|gc|profile) (\d+)(?: -\S+)*(?P<words>  \(.*\))?$")
-_CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?", re.ASCII)
-_BEFORE = re.compile(r"-\s*(\S.*)", re.ASCII)
-
-
-class Moment(Struct, frozen=True):
-    """When: `text` as it was typed, None for the last moment; and how many seconds before belong to it, None where that was not said."""
-
-    text: str | None
-    seconds: float | None
-
-    def at(self, first: float, last: float) -> float:
-        """The moment, in a recording from `first` to `last`: not after its end. Raises UsageError."""
-        if self.text is None:
-            return last
-        found = _moment(self.text.strip(), last)
-        if found < first:
-            raise UsageError(
-                tried=f"look at {self.text}",
-                said=f"nothing is kept of then: the recording begins at {clock(first)}",
-                remedy=f"--at from '{clock(first)}' to '{clock(last)}'",
-            )
-        return min(found, last)
-
-    def span(self, first: float, last: float, otherwise: float | None = LAST_S) -> tuple[float, float]:
-        """(from, to). `otherwise`: seconds where none were said; None for all before."""
-        end = self.at(first, last)
-        seconds = self.seconds if self.seconds is not None else otherwise
-        return (first if seconds is None else max(first, end - seconds)), end
 
 
 class Replaying:
@@ -76,7 +45,7 @@ class Replaying:
         elif not report.processes:
             screen.say(screen.printable(f"{self.path}: nothing was recorded in it yet"))
         else:
-            _contents(report, self.moment.seconds)
+            recording_text.tell(report, self.moment.seconds)
         return 0
 
     def why(self, *, evidence: bool) -> int:
@@ -246,7 +215,9 @@ class Replaying:
             f"pid {process.process.pid}: {total:,} system calls in {duration(made.seconds)}, {total / made.seconds:,.0f} a second",
             bold=True,
         )
-        rows = [(each.name, f"{each.calls:,}", f"{each.per_s:,.1f}") for each in made.summary[:_ON_SCREEN]]
+        rows = [
+            (each.name, f"{each.calls:,}", f"{each.per_s:,.1f}") for each in made.summary[: recording_text.ON_SCREEN]
+        ]
         screen.table(("CALL", "CALLS", "A SECOND"), rows, right=frozenset({1, 2}))
         return 0
 
@@ -294,7 +265,7 @@ class Replaying:
         return process, min(at, process.last_at)
 
     def _several(self, processes: list[RecordedProcess]) -> UsageError:
-        listed = [f"{each.process.pid}  {_called(each)}" for each in processes[:12]]
+        listed = [f"{each.process.pid}  {recording_text.called(each)}" for each in processes[:12]]
         more = [f"and {len(processes) - 12} more"] if len(processes) > 12 else []
         said = "no process of the recording fits" if self.target is not None else "several processes are recorded"
         if self.target is not None and any(_fits(each, self.target) for each in processes):
@@ -336,161 +307,7 @@ def _worst_first(finding: Finding) -> tuple[int, int]:
     return SEVERITIES.index(finding.severity), CONFIDENCES.index(finding.confidence)
 
 
-def clock(moment: float) -> str:
-    """`12:03:20`, with the day where it is not today."""
-    there = time.localtime(moment)
-    today = time.strftime("%Y-%m-%d") == time.strftime("%Y-%m-%d", there)
-    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", there)
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
-
-
-def share(of_core: float) -> str:
-    """`0.21 %`."""
-    return f"{100 * of_core:.2f} %"
-
-
-def _moment(text: str, last: float) -> float:
-    """Seconds since the epoch. A time without a day is the last such one that is not after `last`. Raises UsageError."""
-    import datetime as dt
-
-    wrong = UsageError(
-        tried=f"understand the time {text!r}",
-        said="it is none of: 12:03, 12:03:20, 2026-11-26 12:03, -5m (before the end), seconds since 1970",
-        remedy="--at 12:03",
-    )
-    if found := _BEFORE.fullmatch(text):
-        from click import UsageError as Wrong
-
-        from pellucid.present.cli.options import seconds
-
-        try:
-            return last - seconds(found[1])
-        except Wrong:
-            raise wrong from None
-    if found := _CLOCK.fullmatch(text):
-        hour, minute, second = int(found[1]), int(found[2]), float(found[3] or 0)
-        if hour > 23 or minute > 59 or second >= 60:
-            raise wrong
-        day = dt.datetime.fromtimestamp(last).astimezone()
-        at = day.replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp() + second
-        return at if at <= last + 60 else at - 86400
-    try:
-        number = float(text)
-    except ValueError:
-        pass
-    else:
-        if 0 <= number < 1e11:
-            return number
-        raise wrong
-    try:
-        return dt.datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise wrong from None
-
-
 def _fits(each: RecordedProcess, target: str) -> bool:
     if target.isascii() and target.isdigit():
         return each.process.pid == int(target)
     return target in each.process.name or target in " ".join(each.process.command)
-
-
-def _called(each: RecordedProcess) -> str:
-    from pellucid.diagnose import words
-
-    return screen.printable(words.command(each.process, 60))
-
-
-def _contents(report: RecordingReport, seconds: float | None) -> None:
-    screen.say(
-        screen.printable(
-            f"{report.file} · {clock(report.first_at)} to {clock(report.last_at)} ({duration(report.last_at - report.first_at)}) · "
-            f"{megabytes(report.size_bytes)} of at most {megabytes(report.most_bytes)}"
-        ),
-        bold=True,
-    )
-    for line in _sessions(report):
-        screen.say(screen.printable(line), dim=True)
-    cost = report.cost
-    missed = f", {cost.missed} of them missed" if cost.missed else ""
-    screen.say(
-        f"cost: {share(cost.share)} of a core per process, {cost.processes:.1f} processes on average; {cost.samples} samples{missed}",
-        dim=True,
-    )
-    screen.say()
-    rows = [
-        (
-            str(each.process.pid),
-            clock(each.first_at),
-            clock(each.last_at),
-            str(each.samples),
-            "" if each.death is None else str(each.death),
-            _called(each),
-        )
-        for each in report.processes
-    ]
-    screen.table(("PID", "FROM", "TO", "SAMPLES", "END", "COMMAND"), rows[-_ON_SCREEN:], right=frozenset({0, 3}))
-    if len(rows) > _ON_SCREEN:
-        screen.say(f"and {len(rows) - _ON_SCREEN} processes before (--json lists them)", dim=True)
-    screen.say()
-    _events(report, seconds)
-    for line in screen.gaps(report.gaps):
-        screen.say(line, dim=True)
-
-
-def _sessions(report: RecordingReport) -> list[str]:
-    lines = []
-    for each in report.sessions[-3:]:
-        if each.ended_at is not None:
-            end = f"to {clock(each.ended_at)}"
-        elif time.time() - each.last_at < 10:
-            end = "and goes on"
-        else:
-            end = f"and was cut off after {clock(each.last_at)} (killed, or a loss of power)"
-        lines.append(
-            f"{each.asked} on {each.host}, {each.rate_hz:g} samples a second, from {clock(each.began_at)} {end}"
-        )
-    if len(report.sessions) > 3:
-        lines.insert(0, f"and {len(report.sessions) - 3} runs of the recorder before")
-    return lines
-
-
-def _events(report: RecordingReport, seconds: float | None) -> None:
-    """Findings and ends in the order of time."""
-    since = report.last_at - seconds if seconds is not None else report.first_at
-    deaths = [
-        (each.death.at, f"pid {each.process.pid} {each.process.name}: {_death(each)}", "", None)
-        for each in report.processes
-        if each.death is not None and each.death.at >= since
-    ]
-    events = sorted([*deaths, *(_event(each) for each in report.findings)], key=lambda event: event[0])
-    if not events:
-        screen.say("nothing was wrong in a way that a rule knows, and nothing ended")
-    for _, text, colour, sentence in events[-_ON_SCREEN:]:
-        screen.say(screen.printable(text), colour=colour or None, bold=not colour)
-        if sentence:
-            screen.say("   " + screen.printable(sentence))
-    if len(events) > _ON_SCREEN:
-        screen.say(f"and {len(events) - _ON_SCREEN} before (--json lists them)", dim=True)
-    worst = next((each for each in reversed(report.findings) if each.severity in {"critical", "warning"}), None)
-    if worst is not None:
-        screen.say(
-            screen.printable(f"next: pellucid replay {report.file} why {worst.pid} --at '{clock(worst.last_at)}'")
-        )
-
-
-def _event(each: Interval) -> tuple[float, str, str, str | None]:
-    word, colour = screen.mark(each.severity)
-    sure = "" if each.confidence == "certain" else f" ({each.confidence})"
-    end = f"to {clock(each.ended_at)}" if each.ended_at is not None else f"to {clock(each.last_at)} at least,"
-    text = f"{clock(each.first_at)} {end}  pid {each.pid}  {word}{sure}: {each.title}"
-    return each.first_at, text, colour, each.finding.sentence
-
-
-def _death(each: RecordedProcess) -> str:
-    death = each.death
-    assert death is not None
-    last = f"; its last sample is of {clock(death.last_look_at)}" if death.last_look_at is not None else ""
-    return f"{death}, {clock(death.at)}{last}"

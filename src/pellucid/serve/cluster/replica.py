@@ -18,13 +18,13 @@ from starlette.types import Receive, Scope, Send
 from pellucid import home
 from pellucid.serve import health, package, processes, slots
 from pellucid.serve.app import Service
+from pellucid.serve.board import Board
 from pellucid.serve.bundle import Carried
 from pellucid.serve.cluster.warden import Watched
 from pellucid.serve.log import Pipe
 from pellucid.serve.options import Options
 from pellucid.serve.pages import Pages
 from pellucid.serve.predictor import Limits, Predictor
-from pellucid.serve.slots import Board
 from pellucid.serve.worker import Pulse, Stock
 
 

@@ -21,9 +21,10 @@ from msgspec import Struct
 from pellucid.model.errors import UsageError
 from pellucid.model.incident import Incident, IncidentKind, LookAt, Moment
 from pellucid.serve import chronicle, look, oom, processes, slots
+from pellucid.serve.board import Board
 from pellucid.serve.incidents import Incidents
 from pellucid.serve.log import Record, Screen
-from pellucid.serve.slots import Board, Seen
+from pellucid.serve.slots import Seen
 
 TICK_S = 0.1
 ANSWER_S = 0.3

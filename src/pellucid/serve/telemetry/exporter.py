@@ -13,11 +13,11 @@ import time
 
 from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.serve import processes
+from pellucid.serve.board import Board
 from pellucid.serve.children import Children
 from pellucid.serve.events import Say
 from pellucid.serve.log import Record, Screen
 from pellucid.serve.options import Options
-from pellucid.serve.slots import Board
 from pellucid.serve.telemetry.messages import Logged, encode
 from pellucid.serve.telemetry.sending import LAST_WORDS_S, ORPHANED_S, Sending
 from pellucid.serve.telemetry.settings import Settings

@@ -9,8 +9,8 @@ from pellucid.export import otlp
 from pellucid.model.errors import UsageError
 from pellucid.serve import metrics as prometheus
 from pellucid.serve import slots
+from pellucid.serve.board import Board
 from pellucid.serve.options import Options
-from pellucid.serve.slots import Board
 from pellucid.serve.store import Store
 
 DURATION = "http.server.request.duration"

@@ -15,9 +15,9 @@ import msgspec
 
 from pellucid import __version__
 from pellucid.export import otlp
+from pellucid.serve.board import Board
 from pellucid.serve.log import Record, Screen
 from pellucid.serve.options import Options
-from pellucid.serve.slots import Board
 from pellucid.serve.telemetry import measured
 from pellucid.serve.telemetry.messages import MOST_BYTES, Logged, Traced, decode
 from pellucid.serve.telemetry.settings import Settings

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from pellucid import __version__
 from pellucid.model.errors import UsageError
+from pellucid.serve.board import Board
 from pellucid.serve.sampling import Root, Sampling
-from pellucid.serve.slots import Board
 
 HERE = "http://localhost:4318"
 """Where a collector listens by default; taken where an exporter is asked for by name alone."""
