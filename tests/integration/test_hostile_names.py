@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pellucid.model.inert import inert, inert_json
+from pellucid.inert import inert, inert_json
 from tests.conftest import TARGETS
 
 LIMIT_S = 110

@@ -9,8 +9,8 @@ from typing import Final
 import click
 
 from pellucid.agent.protocol import PORT
+from pellucid.inert import inert
 from pellucid.model.errors import PellucidError, UsageError
-from pellucid.model.inert import inert
 
 _DAY_S: Final = 86_400
 

@@ -24,8 +24,8 @@ from pellucid.agent import protocol
 from pellucid.agent.identity import Identity
 from pellucid.agent.policy import Plan, planned
 from pellucid.agent.protocol import Ask, BadFrame, End, Hello, Refusal, encode, frame
+from pellucid.inert import inert
 from pellucid.model.errors import PellucidError, UsageError, os_words
-from pellucid.model.inert import inert
 
 MOST_FILE: Final = 4 << 30
 

@@ -9,8 +9,8 @@ import zlib
 import msgspec
 
 from pellucid.export.plain_profile import encodable
+from pellucid.inert import inert
 from pellucid.model.errors import UsageError
-from pellucid.model.inert import inert
 from pellucid.model.profile import Profile
 
 VERSION = 1

@@ -1,8 +1,8 @@
 """The graph of waits for Graphviz: a box for each thread or task that waits or is waited for, an arrow for each need."""
 
 from pellucid.diagnose.graph import judge
+from pellucid.inert import inert
 from pellucid.model.graph import Graph, Node
-from pellucid.model.inert import inert
 
 
 def encode(graph: Graph) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from pellucid.export.plain_profile import plain
-from pellucid.model.inert import inert
+from pellucid.inert import inert
 from pellucid.model.profile import NO_STACK, Profile, StackNode, Track
 from pellucid.model.thread import Frame
 

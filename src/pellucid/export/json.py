@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from pellucid.inert import inert_json
 from pellucid.model import report
 from pellucid.model.allocated import TracemallocReport
 from pellucid.model.collector_report import CollectorReport, CollectorWatchReport
@@ -12,7 +13,6 @@ from pellucid.model.gc import GcReport
 from pellucid.model.gc_log import GcLogReport
 from pellucid.model.heap import HeapDiffReport, HeapReport
 from pellucid.model.heap_jvm import JavaHeapDiffReport, JavaHeapReport, JavaObjectsReport
-from pellucid.model.inert import inert_json
 from pellucid.model.memory import MemoryReport
 from pellucid.model.oom import OomReport
 from pellucid.model.output import OutputReport

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
+from pellucid.inert import inert
 from pellucid.model.gap import Gap
-from pellucid.model.inert import inert
 from pellucid.model.process import Process
 from pellucid.model.profile import NO_STACK, Profile, Run, StackNode, Track
 from pellucid.model.thread import Frame

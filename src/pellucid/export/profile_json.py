@@ -3,8 +3,8 @@
 import msgspec
 
 from pellucid.export.plain_profile import encodable
+from pellucid.inert import inert_json
 from pellucid.model.hot import reported
-from pellucid.model.inert import inert_json
 from pellucid.model.profile import Profile
 from pellucid.model.report import ProfileReport
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pellucid.model.inert import inert, inert_json, lines
+from pellucid.inert import inert, inert_json, lines
 from pellucid.serve.events import Level
 
 PIPE_BUF = 4096

@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pellucid.inert import inert
 from pellucid.model import Finding, Gap, Severity
-from pellucid.model.inert import inert
 from pellucid.terminal import coloured
 
 _COLOURS: dict[Severity, str] = {"critical": "red", "warning": "yellow", "notice": "cyan", "info": "green"}

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from pellucid.model.inert import lines
+from pellucid.inert import lines
 
 _MOST = 200_000
 """Characters that are kept of what a command prints."""

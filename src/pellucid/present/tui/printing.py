@@ -3,8 +3,8 @@
 import shutil
 import time
 
+from pellucid.inert import inert
 from pellucid.kernel import procfs
-from pellucid.model.inert import inert
 from pellucid.present.tui import plain
 from pellucid.present.tui.source import Source
 from pellucid.present.view.top import Sort

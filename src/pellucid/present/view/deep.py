@@ -6,9 +6,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pellucid.diagnose.engine import diagnose
+from pellucid.inert import inert
 from pellucid.model import Snapshot
 from pellucid.model.errors import LookError, NotPermitted
-from pellucid.model.inert import inert
 from pellucid.present.view import groups as grouping
 from pellucid.present.view import told
 from pellucid.present.view import waits as waiting

@@ -10,7 +10,7 @@ import time
 import msgspec
 from msgspec import Struct
 
-from pellucid.model.inert import inert
+from pellucid.inert import inert
 from pellucid.model.report import WaitsReport, WhyReport
 from pellucid.present.view import groups as grouping
 from pellucid.present.view import told

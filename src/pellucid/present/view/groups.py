@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from pellucid.diagnose import words
 from pellucid.diagnose.groups import Group, grouped, name
+from pellucid.inert import inert
 from pellucid.model import Frame, Thread
-from pellucid.model.inert import inert
 
 
 class Line(Struct, frozen=True):

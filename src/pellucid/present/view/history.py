@@ -10,8 +10,8 @@ import re
 from msgspec import Struct
 
 from pellucid import home
+from pellucid.inert import inert
 from pellucid.model.errors import PellucidError, UsageError
-from pellucid.model.inert import inert
 from pellucid.model.memory import MemoryMap
 from pellucid.model.profile import Profile
 from pellucid.model.recording import Interval, Measure, RecordedProcess

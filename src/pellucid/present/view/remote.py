@@ -11,7 +11,7 @@ import time
 import msgspec
 
 from pellucid.diagnose import words
-from pellucid.model.inert import inert
+from pellucid.inert import inert
 from pellucid.model.report import PsReport
 from pellucid.present.view.rows import Row
 

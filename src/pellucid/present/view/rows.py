@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from pellucid.diagnose import words
-from pellucid.model.inert import inert
+from pellucid.inert import inert
 from pellucid.observe.listing import Live
 
 _COMMAND = 120

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from pellucid.inert import inert
 from pellucid.kernel import procfs
 from pellucid.model import Socket
 from pellucid.model.errors import LookError
-from pellucid.model.inert import inert
 
 WITHIN_S = 2.0
 MOST_BYTES = 1 << 20

@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
+from pellucid.inert import inert
 from pellucid.model import Finding, Gap
 from pellucid.model.errors import PellucidError
-from pellucid.model.inert import inert
 
 MARKS = {"critical": "stuck or failing", "warning": "needs you", "notice": "worth knowing", "info": "fine"}
 """What a severity means for who reads it."""

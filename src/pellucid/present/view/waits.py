@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from pellucid.diagnose.chain import by_key, what, who
 from pellucid.diagnose.stuck import stuck
+from pellucid.inert import inert
 from pellucid.model.graph import Graph, Node
-from pellucid.model.inert import inert
 from pellucid.present.view.wait_words import by_whom, onward, row
 
 MOST_NODES = 60

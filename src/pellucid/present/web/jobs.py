@@ -17,8 +17,8 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
+from pellucid.inert import inert, lines
 from pellucid.model.errors import PellucidError, UsageError
-from pellucid.model.inert import inert, lines
 from pellucid.model.profile import Profile
 from pellucid.present.view.actions import ACTIONS, LEAST_S, MOST_S, Asked, shell
 from pellucid.present.view.told import Failed

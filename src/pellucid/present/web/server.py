@@ -15,9 +15,9 @@ import uvicorn
 from msgspec import Struct
 
 from pellucid import __version__
+from pellucid.inert import inert
 from pellucid.kernel.own_malloc import hoard_nothing
 from pellucid.model.errors import UsageError, os_words
-from pellucid.model.inert import inert
 from pellucid.present.web.api import Api
 from pellucid.present.web.gate import Gate
 from pellucid.present.web.hub import Hub

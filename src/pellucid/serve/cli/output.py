@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pellucid.model.inert import inert as inert  # noqa: PLC0414  its commands print with it
+from pellucid.inert import inert as inert  # noqa: PLC0414  its commands print with it
 
 if TYPE_CHECKING:
     from pellucid.model.report import Report
