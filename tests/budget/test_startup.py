@@ -84,13 +84,13 @@ def test_the_help_of_a_command_looks_at_nothing(command):
 @pytest.mark.parametrize("command", SERVER)
 def test_the_help_of_a_command_of_the_model_server_loads_no_model(command):
     seen = imports(command, "--help")
-    assert rooms(seen) <= {"app", "present", "model", "serve", "__main__"}
+    assert rooms(seen) <= {"app", "present", "model", "inert", "serve", "__main__"}
     assert not seen & (HEAVY | {"pandas", "sklearn", "skops", "starlette", "uvicorn"})
 
 
 def test_the_help_of_the_agent_loads_no_cryptography():
     seen = imports("agent", "--help")
-    assert rooms(seen) <= {"app", "present", "model", "agent", "__main__"}
+    assert rooms(seen) <= {"app", "present", "model", "inert", "agent", "__main__"}
     assert not seen & (HEAVY | {"cryptography", "ssl"})
 
 
