@@ -48,11 +48,14 @@ def rooms(modules):
 
 @pytest.fixture(scope="module")
 def target():
-    process = subprocess.Popen([sys.executable, "-c", TARGET], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with process:
+    """It waits for a process of its own: a look follows that wait, and who runs these tests may have sockets, or none."""
+    asleep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", TARGET], stdin=asleep.stdout, stdout=subprocess.PIPE)
+    with asleep, process:
+        asleep.stdout.close()
         assert process.stdout.readline() == b"ready\n"
         yield str(process.pid)
-        process.stdin.close()
+        asleep.kill()
 
 
 def test_version_imports_the_command_line_and_nothing_else_of_ours():

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from pellucid.model.errors import UsageError
+from pellucid.model.errors import UsageError, os_words
 from pellucid.serve.callable_names import is_callable, plain
 from pellucid.serve.signature import Column, Kind, Signature
 
@@ -83,7 +83,8 @@ class Served:
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
             remedy = _NOT_TRUSTED if isinstance(reason, ssl.SSLCertVerificationError) else _NOBODY
-            raise self._strange(path, str(reason), remedy) from error
+            said = os_words(reason) if isinstance(reason, OSError) else str(reason)
+            raise self._strange(path, said, remedy) from error
 
     def _strange(self, path: str, said: str, remedy: str = "") -> UsageError:
         return UsageError(tried=f"ask {self.url}{path}", said=said, remedy=remedy or _NOBODY)

@@ -90,7 +90,7 @@ class Outlet:
         """End an exchange that takes longer than it may. The timeout of a socket would be for each byte anew."""
         posting = self._posting
         if posting is not None and now > posting[1] and posting[0].sock is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has ended, or was closed, meanwhile
                 socket.socket.shutdown(posting[0].sock, socket.SHUT_RDWR)
 
     def _run(self) -> None:
